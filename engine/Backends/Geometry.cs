@@ -1,0 +1,40 @@
+namespace Avedis.Engine;
+
+/// <summary>
+/// A 2-D convolution: x [N, H, W, C] with weights [K, R, S, C] gives y [N, P, Q, K], zero padding, cross-correlation as in every framework.
+/// </summary>
+public readonly record struct Conv2dGeometry(
+    int N, int H, int W, int C, int K, int R, int S, int StrideH, int StrideW, int PadH, int PadW)
+{
+    /// <summary>Output rows.</summary>
+    public int P => Extent(H, R, StrideH, PadH);
+
+    /// <summary>Output columns.</summary>
+    public int Q => Extent(W, S, StrideW, PadW);
+
+    public Shape Input => new(N, H, W, C);
+
+    public Shape Weight => new(K, R, S, C);
+
+    public Shape Output => new(N, P, Q, K);
+
+    /// <summary>Output extent of a window that slides; 0 or less when the window does not fit once.</summary>
+    public static int Extent(int size, int window, int stride, int pad) =>
+        size + 2 * pad < window ? 0 : (size + 2 * pad - window) / stride + 1;
+}
+
+/// <summary>
+/// Max pooling of x [N, H, W, C] to y [N, P, Q, C]. Padding never wins. Windows hold at most 255 elements, so that the position of
+/// the winner fits a byte. Of equal elements the first in row-major order wins, as in PyTorch.
+/// </summary>
+public readonly record struct Pool2dGeometry(
+    int N, int H, int W, int C, int R, int S, int StrideH, int StrideW, int PadH, int PadW)
+{
+    public int P => Conv2dGeometry.Extent(H, R, StrideH, PadH);
+
+    public int Q => Conv2dGeometry.Extent(W, S, StrideW, PadW);
+
+    public Shape Input => new(N, H, W, C);
+
+    public Shape Output => new(N, P, Q, C);
+}

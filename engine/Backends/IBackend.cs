@@ -1,0 +1,165 @@
+namespace Avedis.Engine;
+
+/// <summary>
+/// The operations that training needs, on one device. Everything above this interface is the same on every device.
+/// <para>
+/// Conventions, without exception unless a method says so in capitals. Argument order: outputs, inputs, settings. Gradients of
+/// parameters ACCUMULATE (+=), gradients of activations OVERWRITE (=). Images are N, H, W, C. "act" in a comment is the activation type,
+/// F32 or BF16, the same for all act tensors of one call; sums, statistics and losses are F32 whatever the activation type. A BF16 result is
+/// computed in F32 and rounded once, to nearest even. Methods queue work in order; only <see cref="Download{T}"/> and
+/// <see cref="Synchronize"/> wait for it. Shapes have been checked by the layers: a backend trusts them. Same input, same bits.
+/// </para>
+/// </summary>
+public interface IBackend : IDisposable
+{
+    /// <summary>What runs the operations, for people: processor or GPU, instruction set, threads.</summary>
+    string Description { get; }
+
+    // ---- memory -------------------------------------------------------------------------------------------------------
+
+    /// <summary>Zeroed memory, aligned to 64 bytes or more. <exception cref="OutOfDeviceMemoryException"/></summary>
+    nint Allocate(long bytes);
+
+    void Free(nint address);
+
+    /// <summary>Bytes of scratch that the convolution passes of this geometry need; builds what can be built before the first step.</summary>
+    long Conv2dWorkspace(in Conv2dGeometry geometry, DType act);
+
+    /// <summary>Gives the backend the scratch that all its operations share: at least the largest figure it asked for.</summary>
+    void SetWorkspace(nint address, long bytes);
+
+    /// <summary>Host to device. The source may be reused on return.</summary>
+    void Upload<T>(Tensor destination, ReadOnlySpan<T> source) where T : unmanaged;
+
+    /// <summary>Device to host; waits for all queued work.</summary>
+    void Download<T>(Span<T> destination, Tensor source) where T : unmanaged;
+
+    void Synchronize();
+
+    // ---- element-wise -------------------------------------------------------------------------------------------------
+
+    /// <summary>x = 0.</summary>
+    void Zero(Tensor x);
+
+    /// <summary>y = x, converting between F32 and BF16 where the types differ.</summary>
+    void Copy(Tensor y, Tensor x);
+
+    /// <summary>y += x; both F32.</summary>
+    void Add(Tensor y, Tensor x);
+
+    /// <summary>y = scale * x + shift from bytes to act: pixels 0..255 to -1..1 with scale 2/255, shift -1.</summary>
+    void Normalise(Tensor y, Tensor x, float scale, float shift);
+
+    /// <summary>y = max(x, 0).</summary>
+    void ReluForward(Tensor y, Tensor x);
+
+    /// <summary>dX = dY where y > 0, else 0.</summary>
+    void ReluBackward(Tensor dX, Tensor dY, Tensor y);
+
+    /// <summary>
+    /// Gradient reversal (Ganin and Lempitsky 2015): the identity forwards; backwards dX = -lambda[0] * dY. lambda is an F32 tensor of one element,
+    /// read on the device, so that a recorded step follows its schedule.
+    /// </summary>
+    void GradientReversalBackward(Tensor dX, Tensor dY, Tensor lambda);
+
+    /// <summary>y [N, A + B] = a [N, A] beside b [N, B]; F32.</summary>
+    void ConcatForward(Tensor y, Tensor a, Tensor b);
+
+    /// <summary>dA, dB = the two parts of dY.</summary>
+    void ConcatBackward(Tensor dA, Tensor dB, Tensor dY);
+
+    // ---- convolution --------------------------------------------------------------------------------------------------
+
+    /// <summary>y [N,P,Q,K] act = x [N,H,W,C] act * weight [K,R,S,C] F32. At BF16 the weights are rounded to BF16 on the way in.</summary>
+    void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry);
+
+    /// <summary>dX act = transposed convolution of dY act with weight.</summary>
+    void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry);
+
+    /// <summary>dWeight [K,R,S,C] F32 += correlation of x with dY.</summary>
+    void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry);
+
+    // ---- batch normalisation, with ReLU and max pooling in the same pass ------------------------------------------------
+
+    /// <summary>
+    /// Training mode (Ioffe and Szegedy 2015). mean, inverseStd [C] F32 are the statistics of x [N,H,W,C] over N, H, W (biased variance, epsilon inside
+    /// the root), kept for the backward pass. y = x * a + b with a = gamma * inverseStd, b = beta - mean * a; then ReLU if asked;
+    /// then max pooling if <paramref name="argmax"/> is not null: y [N,P,Q,C] act, argmax [N,P,Q,C] U8 = row * S + column of the winner in its
+    /// window. The winner is decided in F32, before y is rounded.
+    /// runningMean = (1 - momentum) * runningMean + momentum * mean; runningVariance likewise with the unbiased variance, as PyTorch does.
+    /// </summary>
+    void BatchNormForward(
+        Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
+        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings);
+
+    /// <summary>Evaluation mode: the running statistics instead of the batch's; nothing is updated. Pools if settings.Pool is set.</summary>
+    void BatchNormInference(
+        Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance, in BatchNormSettings settings);
+
+    /// <summary>
+    /// Backward of <see cref="BatchNormForward"/>: dX act [N,H,W,C] =, dGamma += and dBeta += [C] F32, from dY (the shape of y). Whether ReLU was active is
+    /// recomputed from x.
+    /// </summary>
+    void BatchNormBackward(
+        Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
+        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings);
+
+    // ---- pooling ------------------------------------------------------------------------------------------------------
+
+    /// <summary>y [N,P,Q,C] act = largest of each window of x; argmax U8 = row * S + column of the winner.</summary>
+    void MaxPoolForward(Tensor y, Tensor argmax, Tensor x, in Pool2dGeometry geometry);
+
+    /// <summary>dX = sum of the dY whose window x won; 0 elsewhere.</summary>
+    void MaxPoolBackward(Tensor dX, Tensor dY, Tensor argmax, in Pool2dGeometry geometry);
+
+    /// <summary>y [N,C] F32 = mean of x [N,T,C] act over the first lengths[n] steps (I32, 1..T each).</summary>
+    void MaskedMeanForward(Tensor y, Tensor x, Tensor lengths);
+
+    /// <summary>dX [N,T,C] act = dY [N,C] F32 / lengths[n] for the valid steps, 0 for the padded ones.</summary>
+    void MaskedMeanBackward(Tensor dX, Tensor dY, Tensor lengths);
+
+    // ---- linear -------------------------------------------------------------------------------------------------------
+
+    /// <summary>y [N,O] = x [N,I] * weight [O,I]^T + bias [O]. x and y act; weight and bias F32.</summary>
+    void LinearForward(Tensor y, Tensor x, Tensor weight, Tensor bias);
+
+    /// <summary>dX [N,I] = dY [N,O] * weight.</summary>
+    void LinearBackwardData(Tensor dX, Tensor dY, Tensor weight);
+
+    /// <summary>dWeight [O,I] += dY^T * x; dBias [O] += column sums of dY. F32.</summary>
+    void LinearBackwardWeight(Tensor dWeight, Tensor dBias, Tensor dY, Tensor x);
+
+    // ---- losses: value and gradient in one pass -------------------------------------------------------------------------
+
+    /// <summary>
+    /// Softmax cross-entropy. loss [N] = weights[n] * -log softmax(logits[n])[labels[n]]; probabilities [N,C]; dLogits = scale * weights[n] *
+    /// (probabilities - onehot). All F32, labels I32. weights [N] are each clip's share of the batch mean: they sum to 1, padding has 0
+    /// (its label is not looked at).
+    /// </summary>
+    void SoftmaxCrossEntropy(Tensor loss, Tensor probabilities, Tensor dLogits, Tensor logits, Tensor labels, Tensor weights, float scale);
+
+    /// <summary>
+    /// Cross-entropy between the uniform distribution and softmax(logits) (Tzeng et al. 2015; the paper's confusion loss):
+    /// loss [N] = weights[n] * -(1/C) * sum_c log softmax(logits[n])[c], at least ln C; dLogits = scale * weights[n] * (probabilities - 1/C).
+    /// </summary>
+    void UniformConfusion(Tensor loss, Tensor dLogits, Tensor logits, Tensor weights, float scale);
+
+    // ---- optimiser ----------------------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// One Adam step (Kingma and Ba 2015) over flat F32 memory: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
+    /// p -= rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), as PyTorch computes it. schedule [3] F32 on the device = rate, 1 - b1^t, 1 - b2^t.
+    /// g is set to 0 on the way, ready for the next step's sums.
+    /// </summary>
+    void Adam(Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon);
+}
+
+/// <summary>Settings of batch normalisation; <see cref="Pool"/> null means no pooling behind it.</summary>
+public readonly record struct BatchNormSettings(float Epsilon, float Momentum, bool Relu, Pool2dGeometry? Pool);
+
+/// <summary>The device has less memory than was asked for.</summary>
+public sealed class OutOfDeviceMemoryException(long bytes, string device)
+    : Exception($"{device} could not provide {bytes / 1048576.0:N0} MiB in one piece; use a smaller batch (--set training.batchSize=N)")
+{
+    public long Bytes { get; } = bytes;
+}

@@ -1,0 +1,32 @@
+using System.CommandLine;
+
+namespace Avedis.Trainer;
+
+/// <summary>The program avedis: one subcommand per verb, each in Commands/.</summary>
+public static class Program
+{
+    public static int Main(string[] args) => Run(args, Console.Out, Console.Error);
+
+    /// <summary>Parses and runs one command line; every failure ends in one line on <paramref name="error"/> and an exit code.</summary>
+    public static int Run(string[] args, TextWriter output, TextWriter error)
+    {
+        var root = new RootCommand("Trains and measures disentangled emotion and speaker embeddings from voice and face.")
+        {
+        };
+        var parsed = root.Parse(args);
+        if (parsed.Errors.Count > 0)
+        {
+            error.WriteLine($"avedis: {parsed.Errors[0].Message} (try: avedis {parsed.CommandResult.Command.Name} --help)");
+            return ExitCode.Usage;
+        }
+        try
+        {
+            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, Output = output, Error = error });
+        }
+        catch (UserException failure)
+        {
+            error.WriteLine($"avedis: {failure.Message}");
+            return failure.Code;
+        }
+    }
+}
