@@ -1,0 +1,76 @@
+namespace Avedis.Engine;
+
+/// <summary>
+/// One backend and the arena in which all tensors of a network live. First everything is declared (<see cref="Persistent"/>,
+/// <see cref="Transient"/>), then <see cref="Plan"/> runs each kind of step once on a backend that only looks on, and places the tensors; from then
+/// on nothing is allocated.
+/// </summary>
+public sealed class Device : IDisposable
+{
+    private readonly IBackend backend;
+    private readonly List<Tensor> persistent = [];
+    private readonly List<Tensor> transient = [];
+    private nint arena;
+
+    /// <summary>The device takes over the backend and disposes it.</summary>
+    public Device(IBackend backend)
+    {
+        this.backend = backend;
+        Ops = backend;
+    }
+
+    /// <summary>The operations: the backend's, or during <see cref="Plan"/> those of the planner. Layers ask anew for every call.</summary>
+    public IBackend Ops { get; private set; }
+
+    /// <summary>Where everything went; null before <see cref="Plan"/>.</summary>
+    public MemoryPlan? Memory { get; private set; }
+
+    public string Description => backend.Description;
+
+    /// <summary>Declares a tensor whose contents outlive the step: parameters, moments, statistics. Starts as zeros.</summary>
+    public Tensor Persistent(string name, Shape shape, DType type) => Declare(persistent, name, shape, type);
+
+    /// <summary>Declares a tensor whose contents live from its first use in a step to its last; its memory is shared with others.</summary>
+    public Tensor Transient(string name, Shape shape, DType type) => Declare(transient, name, shape, type);
+
+    /// <summary>
+    /// Records each kind of step (training, evaluation, ...), places all tensors and allocates the arena.
+    /// <exception cref="OutOfDeviceMemoryException"/>
+    /// </summary>
+    public void Plan(params ReadOnlySpan<Action> steps)
+    {
+        if (Memory is not null)
+            throw new InvalidOperationException("a device is planned once");
+        var recorder = new PlanningBackend(backend);
+        Ops = recorder;
+        foreach (var step in steps)
+        {
+            recorder.BeginStep();
+            step();
+        }
+        Ops = backend;
+
+        var plan = MemoryPlan.Create(persistent, transient, recorder.Steps, recorder.WorkspaceBytes);
+        arena = backend.Allocate(plan.TotalBytes);
+        plan.SetAddresses(arena);
+        backend.SetWorkspace(arena + (nint)plan.WorkspaceOffset, plan.WorkspaceBytes);
+        Memory = plan;
+    }
+
+    public void Dispose()
+    {
+        if (arena != 0)
+            backend.Free(arena);
+        arena = 0;
+        backend.Dispose();
+    }
+
+    private Tensor Declare(List<Tensor> list, string name, Shape shape, DType type)
+    {
+        if (Memory is not null)
+            throw new InvalidOperationException($"{name}: tensors are declared before the device is planned");
+        var tensor = new Tensor(name, shape, type);
+        list.Add(tensor);
+        return tensor;
+    }
+}

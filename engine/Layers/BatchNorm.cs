@@ -1,0 +1,53 @@
+namespace Avedis.Engine;
+
+/// <summary>
+/// Batch normalisation over N, H, W (Ioffe and Szegedy 2015), and in the same pass ReLU and max pooling, so that the large normalised activation is never
+/// stored. Parameters: name.weight (gamma) and name.bias (beta) [C]; state: running mean and variance [C].
+/// </summary>
+public sealed class BatchNorm : Layer
+{
+    private readonly BatchNormSettings settings;
+    private readonly Parameter gamma, beta;
+    private readonly Tensor mean, inverseStd;
+    private readonly Tensor? argmax;
+
+    /// <param name="pool">Max pooling behind ReLU; its input is this layer's input shape.</param>
+    public BatchNorm(
+        Device device, ParameterGroup group, string name, Shape input, DType act, bool relu = false, Pool2dGeometry? pool = null,
+        float epsilon = 1e-5f, float momentum = 0.1f)
+        : base(device, name)
+    {
+        if (pool is { } p && p.Input != input)
+            throw new ArgumentException($"{name}: pooling expects {p.Input}, batch norm gives {input}");
+        settings = new(epsilon, momentum, relu, pool);
+        var channels = new Shape(input[3]);
+        gamma = group.Constant($"{name}.weight", channels, 1);
+        beta = group.Constant($"{name}.bias", channels, 0);
+        RunningMean = device.Persistent($"{name}.running_mean", channels, DType.F32);
+        RunningVariance = device.Persistent($"{name}.running_var", channels, DType.F32);
+        mean = device.Transient($"{name}.mean", channels, DType.F32);
+        inverseStd = device.Transient($"{name}.inverseStd", channels, DType.F32);
+        var output = pool?.Output ?? input;
+        argmax = pool is null ? null : device.Transient($"{name}.argmax", output, DType.U8);
+        (InputShape, InputType) = (input, act);
+        Output = device.Transient($"{name}.output", output, act);
+        InputGradient = device.Transient($"{name}.inputGradient", input, act);
+    }
+
+    public Tensor RunningMean { get; }
+
+    public Tensor RunningVariance { get; }
+
+    protected override void Compute(Tensor x, Phase phase)
+    {
+        if (phase == Phase.Training)
+            Ops.BatchNormForward(
+                Output, argmax, mean, inverseStd, RunningMean, RunningVariance, x, gamma.Value, beta.Value, settings);
+        else
+            Ops.BatchNormInference(Output, x, gamma.Value, beta.Value, RunningMean, RunningVariance, settings);
+    }
+
+    protected override void ComputeGradients(Tensor dY) =>
+        Ops.BatchNormBackward(
+            InputGradient!, gamma.Gradient, beta.Gradient, dY, argmax, Input, gamma.Value, beta.Value, mean, inverseStd, settings);
+}

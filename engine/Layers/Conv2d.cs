@@ -1,0 +1,31 @@
+namespace Avedis.Engine;
+
+/// <summary>
+/// 2-D convolution without bias: in front of a batch norm a bias has no effect, its gradient is rounding noise, and Adam would turn that into full
+/// steps. Parameter: name.weight [K,R,S,C], initially uniform in +-1/sqrt(R*S*C) as in PyTorch.
+/// </summary>
+public sealed class Conv2d : Layer
+{
+    private readonly Conv2dGeometry geometry;
+    private readonly Parameter weight;
+
+    /// <param name="inputGradient">false for the first layer of a network: nobody needs the gradient of the data.</param>
+    public Conv2d(Device device, ParameterGroup group, string name, Conv2dGeometry geometry, DType act, bool inputGradient = true)
+        : base(device, name)
+    {
+        this.geometry = geometry;
+        weight = group.Uniform($"{name}.weight", geometry.Weight, 1 / MathF.Sqrt(geometry.R * geometry.S * geometry.C));
+        (InputShape, InputType) = (geometry.Input, act);
+        Output = device.Transient($"{name}.output", geometry.Output, act);
+        InputGradient = inputGradient ? device.Transient($"{name}.inputGradient", geometry.Input, act) : null;
+    }
+
+    protected override void Compute(Tensor x, Phase phase) => Ops.Conv2dForward(Output, x, weight.Value, geometry);
+
+    protected override void ComputeGradients(Tensor dY)
+    {
+        Ops.Conv2dBackwardWeight(weight.Gradient, dY, Input, geometry);
+        if (InputGradient is not null)
+            Ops.Conv2dBackwardData(InputGradient, dY, weight.Value, geometry);
+    }
+}

@@ -1,0 +1,108 @@
+namespace Avedis.Trainer.Features;
+
+/// <summary>Whose log-mel definition is followed; the numbers behind each are in <see cref="LogMel"/>.</summary>
+public enum MelPreset
+{
+    /// <summary>HTK mel, periodic Hann, FFT padded to a power of two, centred frames with zeros at the edges, ln(max(x, 1e-6)).</summary>
+    Avedis,
+
+    /// <summary>torchaudio.transforms.MelSpectrogram: FFT as long as the window, centred frames mirrored at the edges, ln(x + 1e-6).</summary>
+    Torchaudio,
+
+    /// <summary>librosa.feature.melspectrogram: Slaney mel and area norm, centred frames with zeros at the edges, ln(max(x, 1e-10)).</summary>
+    Librosa,
+
+    /// <summary>Kaldi's fbank: amplitudes of 16-bit integers, pre-emphasis, Povey window, frames inside the signal, ln(max(x, 2^-23)).</summary>
+    Kaldi,
+}
+
+/// <summary>What is done to the log-mel values of a clip before they are stored.</summary>
+public enum MelNormalisation
+{
+    /// <summary>Values stay ln energies; padded frames hold the value of silence.</summary>
+    None,
+
+    /// <summary>Every mel bin gets mean 0 and standard deviation 1 over the valid frames of its clip; padded frames hold 0.</summary>
+    Clip,
+}
+
+/// <summary>
+/// How a clip becomes numbers: everything that, changed, makes prepared data another data set. The defaults are the demo preset.
+/// </summary>
+public sealed record FeatureOptions
+{
+    /// <summary>The fast setting: 64 px, 8 faces and 300 mel frames from 3 s.</summary>
+    public static FeatureOptions Demo { get; } = new();
+
+    /// <summary>The published setting: 224 px, 50 faces and 1200 mel frames from 12 s.</summary>
+    public static FeatureOptions Paper { get; } = new() { ClipSeconds = 12, FaceSize = 224, FaceFrames = 50 };
+
+    /// <summary>Window taken from the start of every clip, in seconds; shorter clips are padded, and carry their valid lengths.</summary>
+    public double ClipSeconds { get; init; } = 3;
+
+    /// <summary>Clips with less picture or less sound than this many seconds are rejected as too short.</summary>
+    public double MinimumSeconds { get; init; } = 0.5;
+
+    /// <summary>Side of a square grey face picture in pixels; the centre square of the video is scaled to it.</summary>
+    public int FaceSize { get; init; } = 64;
+
+    /// <summary>Pictures per clip, evenly over the window.</summary>
+    public int FaceFrames { get; init; } = 8;
+
+    /// <summary>Value 0..255 of the pixels of padded pictures; mid-grey, which the network sees as (almost) 0.</summary>
+    public int PadPixel { get; init; } = 128;
+
+    /// <summary>Samples per second of the sound, after resampling and mixing to one channel.</summary>
+    public int SampleRate { get; init; } = 16_000;
+
+    /// <summary>Mel bins per frame.</summary>
+    public int MelBins { get; init; } = 40;
+
+    /// <summary>The log-mel definition.</summary>
+    public MelPreset MelPreset { get; init; } = MelPreset.Avedis;
+
+    /// <summary>Length of the analysis window in milliseconds.</summary>
+    public double WindowMs { get; init; } = 25;
+
+    /// <summary>Distance between analysis windows in milliseconds.</summary>
+    public double HopMs { get; init; } = 10;
+
+    /// <summary>Smallest energy before the logarithm (added, for the torchaudio preset); null takes the preset's own.</summary>
+    public double? LogFloor { get; init; }
+
+    /// <summary>What is done to the log-mel values of a clip.</summary>
+    public MelNormalisation Normalisation { get; init; } = MelNormalisation.Clip;
+
+    /// <summary>Mel frames per clip. Definitions that yield one more lose their last; those that yield fewer are padded.</summary>
+    public int MelFrames => (int)Math.Round(ClipSeconds * 1000 / HopMs);
+
+    /// <summary>Bytes of the pictures of one clip, laid out [FaceFrames, FaceSize, FaceSize].</summary>
+    public int FaceBytes => FaceFrames * FaceSize * FaceSize;
+
+    /// <summary>Values of the log-mel picture of one clip, laid out [MelBins, MelFrames].</summary>
+    public int MelCount => MelBins * MelFrames;
+
+    /// <summary>Throws one line with exit code 2 for a value that no clip could be prepared with.</summary>
+    public void Validate()
+    {
+        Require(ClipSeconds is > 0 and <= 600, "clipSeconds", ClipSeconds, "above 0 and at most 600");
+        Require(MinimumSeconds >= 0 && MinimumSeconds <= ClipSeconds, "minimumSeconds", MinimumSeconds, "between 0 and clipSeconds");
+        Require(FaceSize is >= 8 and <= 1024, "faceSize", FaceSize, "between 8 and 1024");
+        Require(FaceFrames is >= 1 and <= 10_000, "faceFrames", FaceFrames, "between 1 and 10000");
+        Require((long)FaceFrames * FaceSize * FaceSize <= 1 << 29, "faceFrames", FaceFrames, "small enough that a clip's pictures stay below 512 MiB");
+        Require(PadPixel is >= 0 and <= 255, "padPixel", PadPixel, "between 0 and 255");
+        Require(SampleRate is >= 4_000 and <= 192_000, "sampleRate", SampleRate, "between 4000 and 192000");
+        Require(MelBins is >= 1 and <= 512, "melBins", MelBins, "between 1 and 512");
+        Require(HopMs is >= 1 and <= 1000 && HopMs <= ClipSeconds * 1000, "hopMs", HopMs, "at least 1 and at most the clip");
+        Require(WindowMs is >= 2 and <= 1000, "windowMs", WindowMs, "between 2 and 1000");
+        Require(LogFloor is null or > 0 and < 1e30, "logFloor", LogFloor ?? 0, "above 0");
+        Require(Enum.IsDefined(MelPreset), "melPreset", (int)MelPreset, "one of avedis, torchaudio, librosa, kaldi");
+        Require(Enum.IsDefined(Normalisation), "normalisation", (int)Normalisation, "one of none, clip");
+    }
+
+    private static void Require(bool holds, string name, double value, string expected)
+    {
+        if (!holds)
+            throw new UserException(ExitCode.Usage, $"features.{name} is {value}; it has to be {expected}");
+    }
+}

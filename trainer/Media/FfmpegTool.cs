@@ -1,0 +1,203 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Text;
+
+namespace Avedis.Trainer.Media;
+
+/// <summary>How a child process ended. Errors holds the first 4 KiB of what it wrote to stderr.</summary>
+public sealed record ToolResult(int ExitCode, string Errors, bool TimedOut)
+{
+    public bool Succeeded => ExitCode == 0 && !TimedOut;
+}
+
+/// <summary>
+/// The programs ffmpeg and ffprobe: where they are, and one way to run them that cannot hang, fill memory or reach the network. Thread-safe.
+/// </summary>
+public sealed class FfmpegTool
+{
+    /// <summary>Names a file (ffmpeg itself) or the folder that holds both programs.</summary>
+    public const string Variable = "AVEDIS_FFMPEG";
+
+    private const int ErrorLimit = 4096;
+
+    private FfmpegTool(string ffmpeg, string ffprobe) => (Ffmpeg, Ffprobe) = (ffmpeg, ffprobe);
+
+    /// <summary>Full path of ffmpeg.</summary>
+    public string Ffmpeg { get; }
+
+    /// <summary>Full path of ffprobe.</summary>
+    public string Ffprobe { get; }
+
+    /// <summary>
+    /// Options before every "-i": the demuxer may open files and pipes only (a playlist inside a clip cannot reach the network), no single
+    /// allocation above 1 GiB, no picture above 64 Mpixel, one decoding thread.
+    /// </summary>
+    public static IReadOnlyList<string> InputGuards { get; } =
+        ["-protocol_whitelist", "file,pipe", "-max_pixels", "67108864", "-threads", "1"];
+
+    /// <summary>
+    /// Looks for both programs: at <paramref name="option"/> (of --ffmpeg) if given, else at the environment variable AVEDIS_FFMPEG if set,
+    /// else on PATH. A place that was named and lacks them is an error, never a reason to look further.
+    /// </summary>
+    public static FfmpegTool Find(string? option = null)
+    {
+        var looked = new List<string>();
+        string? named = option ?? NullIfEmpty(Environment.GetEnvironmentVariable(Variable));
+        IEnumerable<string> folders = (Environment.GetEnvironmentVariable("PATH") ?? "")
+            .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
+        if (named is not null)
+            folders = [File.Exists(named) ? Path.GetDirectoryName(Path.GetFullPath(named))! : named];
+        foreach (string folder in folders)
+        {
+            string ffmpeg = named is not null && File.Exists(named) ? Path.GetFullPath(named) : Path.GetFullPath(Path.Combine(folder, Program("ffmpeg")));
+            string ffprobe = Path.GetFullPath(Path.Combine(folder, Program("ffprobe")));
+            if (File.Exists(ffmpeg) && File.Exists(ffprobe))
+                return new FfmpegTool(ffmpeg, ffprobe);
+            looked.Add(folder);
+        }
+        string where = option is not null ? "--ffmpeg" : named is not null ? Variable : "PATH";
+        throw new UserException(ExitCode.DeviceUnavailable,
+            $"ffmpeg and ffprobe not found (looked in {where}: {string.Join(", ", looked)}); "
+            + $"install it (apt-get install ffmpeg) or name it with --ffmpeg or {Variable}");
+
+        static string Program(string name) => OperatingSystem.IsWindows() ? name + ".exe" : name;
+        static string? NullIfEmpty(string? text) => string.IsNullOrEmpty(text) ? null : text;
+    }
+
+    /// <summary>A path as ffmpeg takes it whatever its name is: "-y.mp4" is no option, "concat:a" no address.</summary>
+    public static string FileArgument(string path) => "file:" + path;
+
+    /// <summary>First line of "ffmpeg -version", for doctor and run records.</summary>
+    public string Version()
+    {
+        string text = "";
+        var result = Run(Ffmpeg, ["-version"], TimeSpan.FromSeconds(20), readOutput: stream => text = new StreamReader(stream).ReadLine() ?? "");
+        return result.Succeeded ? text : throw new UserException(ExitCode.DeviceUnavailable, $"{Ffmpeg} does not run: {FirstLine(result.Errors)}");
+    }
+
+    /// <summary>
+    /// Runs ffmpeg with the guards that concern the process: no reading of the terminal, errors only, one filter thread.
+    /// <paramref name="arguments"/> holds inputs (each with <see cref="InputGuards"/> in front), filters and outputs.
+    /// </summary>
+    public ToolResult RunFfmpeg(IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
+        CancellationToken stop = default)
+        => Run(Ffmpeg,
+            [.. (IEnumerable<string>)["-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", "1073741824", "-filter_threads", "1"], .. arguments],
+            limit, writeInput, readOutput, stop);
+
+    /// <summary>
+    /// Runs a program to its end. <paramref name="writeInput"/> fills its stdin (closed afterwards, or at once if null) while
+    /// <paramref name="readOutput"/> drains its stdout, both on threads of this call, which therefore must not wait for each other.
+    /// After <paramref name="limit"/> the process tree is killed and the result says TimedOut; cancelling <paramref name="stop"/> kills it and
+    /// throws <see cref="OperationCanceledException"/>. An exception of either callback kills it and is thrown on.
+    /// </summary>
+    public static ToolResult Run(string program, IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null,
+        Action<Stream>? readOutput = null, CancellationToken stop = default)
+    {
+        stop.ThrowIfCancellationRequested();
+        var start = new ProcessStartInfo(program)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            UseShellExecute = false,
+            CreateNoWindow = true,
+        };
+        foreach (string argument in arguments)
+            start.ArgumentList.Add(argument);
+        using var process = new Process { StartInfo = start };
+        try
+        {
+            process.Start();
+        }
+        catch (Win32Exception failure)
+        {
+            throw new UserException(ExitCode.DeviceUnavailable, $"cannot start {program}: {failure.Message}", failure);
+        }
+        using var watchdog = new CancellationTokenSource(limit);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(watchdog.Token, stop);
+        using var registration = either.Token.Register(() => Kill(process));
+        var errors = Task.Factory.StartNew(() => ReadBounded(process.StandardError.BaseStream), TaskCreationOptions.LongRunning);
+        var input = writeInput is null ? Task.CompletedTask : Task.Factory.StartNew(() => Write(process, writeInput), TaskCreationOptions.LongRunning);
+        try
+        {
+            if (writeInput is null)
+                process.StandardInput.Close();
+            if (readOutput is null)
+                Drain(process.StandardOutput.BaseStream);
+            else
+                readOutput(process.StandardOutput.BaseStream);
+            input.GetAwaiter().GetResult();
+            process.WaitForExit();
+        }
+        catch
+        {
+            Kill(process);
+            process.WaitForExit();
+            errors.Wait(CancellationToken.None);
+            stop.ThrowIfCancellationRequested();
+            throw;
+        }
+        stop.ThrowIfCancellationRequested();
+        return new ToolResult(process.ExitCode, errors.Result, watchdog.IsCancellationRequested);
+    }
+
+    /// <summary>First line of a program's complaint, without control characters, at most 200 characters: safe for a terminal and a table.</summary>
+    public static string FirstLine(string errors)
+    {
+        string line = errors.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).FirstOrDefault() ?? "no message";
+        var clean = new StringBuilder();
+        foreach (char c in line.AsSpan(0, Math.Min(line.Length, 200)))
+            clean.Append(char.IsControl(c) ? ' ' : c);
+        return clean.ToString();
+    }
+
+    /// <summary>A program that stops reading early (ffmpeg after its last frame) breaks the pipe; its exit code tells whether that was right.</summary>
+    private static void Write(Process process, Action<Stream> writeInput)
+    {
+        try
+        {
+            writeInput(process.StandardInput.BaseStream);
+            process.StandardInput.Close();
+        }
+        catch (IOException) when (BrokenPipe(process))
+        {
+        }
+    }
+
+    private static bool BrokenPipe(Process process) => process.WaitForExit(TimeSpan.FromSeconds(5));
+
+    private static string ReadBounded(Stream stream)
+    {
+        var kept = new byte[ErrorLimit];
+        var scratch = new byte[ErrorLimit];
+        int count = 0;
+        for (int got; (got = stream.Read(scratch)) > 0;)
+        {
+            int take = Math.Min(got, kept.Length - count);
+            scratch.AsSpan(0, take).CopyTo(kept.AsSpan(count));
+            count += take;
+        }
+        return Encoding.UTF8.GetString(kept, 0, count);
+    }
+
+    private static void Drain(Stream stream)
+    {
+        Span<byte> scratch = stackalloc byte[4096];
+        while (stream.Read(scratch) > 0)
+        {
+        }
+    }
+
+    private static void Kill(Process process)
+    {
+        try
+        {
+            process.Kill(entireProcessTree: true);
+        }
+        catch (Exception failure) when (failure is InvalidOperationException or Win32Exception or AggregateException)
+        {
+            // it has ended already
+        }
+    }
+}
