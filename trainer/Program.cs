@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Trainer.Commands;
 
 namespace Avedis.Trainer;
 
@@ -12,6 +13,7 @@ public static class Program
     {
         var root = new RootCommand("Trains and measures disentangled emotion and speaker embeddings from voice and face.")
         {
+            SynthCommand.Create(),
         };
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)

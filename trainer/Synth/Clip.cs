@@ -44,6 +44,13 @@ public sealed class Clip
     /// <summary>Draws a frame, Size x Size x 3 bytes of RGB. Camera noise makes frames the same only when drawn in order from 0.</summary>
     public void Render(int frame, Span<byte> rgb) => renderer.Render(GestureAt((frame + 0.5) / FramesPerSecond), rgb);
 
+    /// <summary>A still of the silent face with open eyes, size x size x 3 bytes of RGB.</summary>
+    public void Portrait(int size, Span<byte> rgb)
+    {
+        var gesture = new Gesture(scene.Yaw, scene.Nod + feeling.Nod, feeling.Tilt * tiltSide, default, 0, 0, 0, default);
+        new FaceRenderer(scene, size, seed, number).Render(gesture, rgb);
+    }
+
     /// <summary>16 kHz mono; each call gives the same samples.</summary>
     public short[] Speak() => Voice.Speak(scene, utterance, seconds, new Philox(seed, Streams.Voice(number)));
 
