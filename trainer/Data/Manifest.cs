@@ -174,21 +174,7 @@ public sealed class Manifest
         _ => throw Fault(line, $"has the split \"{Printable(text)}\"; it has to be train, validation, test or unheard (without a split column, splits are made)"),
     };
 
-    private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal).MinBy(known => Distance(known.ToLowerInvariant(), label.ToLowerInvariant()))!;
-
-    /// <summary>Levenshtein's edit distance.</summary>
-    private static int Distance(string a, string b)
-    {
-        var row = Enumerable.Range(0, b.Length + 1).ToArray();
-        for (int i = 1; i <= a.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.Length; j++)
-                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
-        }
-        return row[^1];
-    }
+    private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal).MinBy(known => Config.EditDistance(known.ToLowerInvariant(), label.ToLowerInvariant()))!;
 
     /// <summary>Text of a stranger's file as it may go to a terminal: no control characters, at most 120 characters.</summary>
     internal static string Printable(string text)

@@ -1,6 +1,6 @@
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using Avedis.Trainer.Features;
 
 namespace Avedis.Trainer.Data;
@@ -54,11 +54,7 @@ public sealed record DatasetIndex
     /// <summary>Clips in the order of the manifest.</summary>
     public required IReadOnlyList<ClipInfo> Clips { get; init; }
 
-    internal static JsonSerializerOptions Json { get; } = new(JsonSerializerDefaults.Web)
-    {
-        WriteIndented = true,
-        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) },
-    };
+    internal static JsonSerializerOptions Json { get; } = new(Engine.Json.Indented) { RespectNullableAnnotations = true };
 }
 
 /// <summary>A prepared folder, open for reading. Reading clips is thread-safe and allocates nothing.</summary>
@@ -69,9 +65,9 @@ public sealed class PreparedDataset : IDisposable
     private readonly List<Shard> shards = [];
     private readonly IReadOnlyList<ClipInfo>[] clips;
 
-    private PreparedDataset(string folder, DatasetIndex index, string sha256)
+    private PreparedDataset(string folder, DatasetIndex index)
     {
-        (Folder, Index, Sha256) = (folder, index, sha256);
+        (Folder, Index, Hash) = (folder, index, HashOf(index));
         clips = [.. Enum.GetValues<Split>().Select(split => (IReadOnlyList<ClipInfo>)[.. index.Clips.Where(clip => clip.Split == split)])];
     }
 
@@ -79,8 +75,19 @@ public sealed class PreparedDataset : IDisposable
 
     public DatasetIndex Index { get; }
 
-    /// <summary>SHA-256 of dataset.json: two runs that name the same one were fed the same clips in the same order.</summary>
-    public string Sha256 { get; }
+    public FeatureOptions Features => Index.Features;
+
+    /// <summary>Emotion classes, in the order of the network's outputs.</summary>
+    public IReadOnlyList<string> Emotions => Index.Emotions;
+
+    /// <summary>Speakers with a training clip, in the order of the network's outputs.</summary>
+    public IReadOnlyList<string> Speakers => Index.Speakers;
+
+    /// <summary>
+    /// SHA-256 of the definition, the classes and every clip with its labels, split and lengths, in order, but not of the places in the shards:
+    /// the same for the same clips prepared again elsewhere.
+    /// </summary>
+    public string Hash { get; }
 
     /// <summary>Clips of one part, in the order of the manifest.</summary>
     public IReadOnlyList<ClipInfo> Clips(Split split) => clips[(int)split];
@@ -113,7 +120,7 @@ public sealed class PreparedDataset : IDisposable
         }
         if (index is null || index.Format != DatasetIndex.CurrentFormat)
             throw new UserException(ExitCode.BadInput, $"{path} has format {index?.Format}, this program reads {DatasetIndex.CurrentFormat}; run avedis prepare again");
-        var dataset = new PreparedDataset(folder, index, Convert.ToHexStringLower(SHA256.HashData(bytes)));
+        var dataset = new PreparedDataset(folder, index);
         try
         {
             dataset.OpenShards(path);
@@ -140,6 +147,16 @@ public sealed class PreparedDataset : IDisposable
     {
         foreach (var shard in shards)
             shard.Dispose();
+    }
+
+    private static string HashOf(DatasetIndex index)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (string name in (IEnumerable<string>)[index.Definition, .. index.Emotions, .. index.Speakers])
+            hash.AppendData(Encoding.UTF8.GetBytes(name + "\n"));
+        foreach (var clip in index.Clips)
+            hash.AppendData(Encoding.UTF8.GetBytes($"{clip.Id}\t{clip.Speaker}\t{clip.Emotion}\t{clip.Split}\t{clip.Faces}\t{clip.Mels}\n"));
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 
     private void OpenShards(string path)

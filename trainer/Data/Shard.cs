@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using System.Text.Json.Nodes;
+using Avedis.Engine;
 using Avedis.Trainer.Features;
 using Microsoft.Win32.SafeHandles;
 
@@ -31,8 +33,6 @@ public sealed class Shard : IDisposable
     private const int LongestJson = 64 * 1024;
     private const int HeadBytes = 8; // "CLIP" and the length
 
-    private static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
-
     private readonly SafeFileHandle file;
     private readonly int faceBytes, melBytes;
     private readonly byte[] payload; // of the clip being written, with its checksum
@@ -51,8 +51,8 @@ public sealed class Shard : IDisposable
         End = end;
     }
 
-    /// <summary>The file's JSON.</summary>
-    private sealed record Header(string Definition, int FaceFrames, int FaceSize, int MelBins, int MelFrames);
+    /// <summary>The file's JSON: the hash, and the options behind it, which name what differs when hashes do.</summary>
+    private sealed record Header(string Definition, FeatureOptions Features);
 
     public string Path { get; }
 
@@ -62,22 +62,23 @@ public sealed class Shard : IDisposable
     /// <summary>Bytes of one clip's payload and its checksum.</summary>
     public static int PayloadBytes(FeatureOptions features) => features.FaceBytes + (features.MelCount * sizeof(float)) + sizeof(uint);
 
-    /// <summary>Makes an empty shard for writing.</summary>
-    /// <exception cref="IOException">The file exists, or cannot be written.</exception>
+    /// <summary>Makes an empty shard for writing; it gets its name once its head is whole.</summary>
     public static Shard Create(string path, FeatureOptions features, string definition)
     {
-        var json = JsonSerializer.SerializeToUtf8Bytes(Describe(features, definition), Json);
+        var json = JsonSerializer.SerializeToUtf8Bytes(new Header(definition, features), Json.Line);
         var head = new byte[16 + json.Length + 4];
         "AVEDSHRD"u8.CopyTo(head);
         BinaryPrimitives.WriteUInt32LittleEndian(head.AsSpan(8), Version);
         BinaryPrimitives.WriteInt32LittleEndian(head.AsSpan(12), json.Length);
         json.CopyTo(head.AsSpan(16));
         BinaryPrimitives.WriteUInt32LittleEndian(head.AsSpan(head.Length - 4), Crc32C.Compute(head.AsSpan(0, head.Length - 4)));
-        var file = File.OpenHandle(path, FileMode.CreateNew, FileAccess.ReadWrite, FileShare.Read);
+        string unfinished = path + ".tmp";
+        var file = File.OpenHandle(unfinished, FileMode.Create, FileAccess.ReadWrite, FileShare.Read);
         var shard = new Shard(path, file, features, 0);
         try
         {
             shard.Write(head);
+            File.Move(unfinished, path);
         }
         catch
         {
@@ -145,7 +146,7 @@ public sealed class Shard : IDisposable
     /// </summary>
     public long Append(ShardClip clip, ReadOnlySpan<byte> faces, ReadOnlySpan<float> mels)
     {
-        var json = JsonSerializer.SerializeToUtf8Bytes(clip, Json);
+        var json = JsonSerializer.SerializeToUtf8Bytes(clip, Json.Line);
         if (json.Length > LongestJson)
             throw new ArgumentException($"a clip's name may take {LongestJson} bytes");
         var head = new byte[HeadBytes + json.Length + 4];
@@ -191,9 +192,6 @@ public sealed class Shard : IDisposable
 
     public void Dispose() => file.Dispose();
 
-    private static Header Describe(FeatureOptions features, string definition)
-        => new(definition, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames);
-
     private void Write(ReadOnlySpan<byte> bytes)
     {
         RandomAccess.Write(file, bytes, End);
@@ -220,11 +218,19 @@ public sealed class Shard : IDisposable
         ReadExactly(head, 0);
         if (BinaryPrimitives.ReadUInt32LittleEndian(head.AsSpan(16 + jsonLength)) != Crc32C.Compute(head.AsSpan(0, 16 + jsonLength)))
             throw Corrupt(16, "the checksum of its head differs");
-        var header = JsonSerializer.Deserialize<Header>(head.AsSpan(16, jsonLength), Json);
-        if (header != Describe(features, definition))
+        var json = JsonNode.Parse(head.AsSpan(16, jsonLength))!;
+        if (json["definition"]?.GetValue<string>() != definition)
             throw new UserException(ExitCode.BadInput,
-                $"{Path} holds clips of other feature options than its folder's dataset.json; prepare the clips into a new folder");
+                $"{Path} holds clips prepared with other options ({Difference(json["features"], features)}); prepare into another folder, or delete this one");
         return head.Length;
+    }
+
+    private static string Difference(JsonNode? theirs, FeatureOptions ours)
+    {
+        var wanted = JsonSerializer.SerializeToNode(ours, Json.Line)!.AsObject();
+        var differing = wanted.Where(option => !JsonNode.DeepEquals(option.Value, theirs?[option.Key]))
+            .Select(option => $"{option.Key} {theirs?[option.Key]?.ToJsonString() ?? "unknown"}, now {option.Value?.ToJsonString() ?? "the preset's"}").ToArray();
+        return differing.Length > 0 ? string.Join("; ", differing) : "another version of the features";
     }
 
     /// <summary>Reads the record at <see cref="End"/> and moves there past it; null if there is no whole one.</summary>
@@ -242,7 +248,7 @@ public sealed class Shard : IDisposable
         ReadExactly(head, End);
         if (BinaryPrimitives.ReadUInt32LittleEndian(head.AsSpan(HeadBytes + jsonLength)) != Crc32C.Compute(head.AsSpan(0, HeadBytes + jsonLength)))
             return null;
-        var clip = JsonSerializer.Deserialize<ShardClip>(head.AsSpan(HeadBytes, jsonLength), Json);
+        var clip = JsonSerializer.Deserialize<ShardClip>(head.AsSpan(HeadBytes, jsonLength), Json.Line);
         if (clip is null || clip.Faces < 0 || clip.Faces > features.FaceFrames || clip.Mels < 0 || clip.Mels > features.MelFrames)
             return null;
         long offset = End + head.Length;
