@@ -78,7 +78,7 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         return table.ToString();
     }
 
-    private IReadOnlyList<(string Factor, ConfusionMatrix Matrix, IReadOnlyList<string> Names)> Factors()
+    private List<(string Factor, ConfusionMatrix Matrix, IReadOnlyList<string> Names)> Factors()
     {
         var factors = new List<(string, ConfusionMatrix, IReadOnlyList<string>)>();
         if (result.Emotion is not null)
@@ -121,14 +121,9 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
 
     private static void WriteCsv(string path, Action<CsvWriter> write)
     {
-        using var csv = new CsvWriter(new StreamWriter(path), System.Globalization.CultureInfo.InvariantCulture);
+        using var csv = CsvWriter.Create(new StreamWriter(path), new CsvWriterOptions { NewLine = "\n" });
         write(csv);
     }
 
-    private static void Row(CsvWriter csv, IEnumerable<string> fields)
-    {
-        foreach (string field in fields)
-            csv.WriteField(field);
-        csv.NextRecord();
-    }
+    private static void Row(CsvWriter csv, IEnumerable<string> fields) => csv.WriteRecord([.. fields]);
 }
