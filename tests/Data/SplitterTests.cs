@@ -58,10 +58,11 @@ public sealed class SplitterTests
         Assert.That(Splitter.Assign(rows, new DataOptions()), Is.EqualTo(rows.Select(row => row.Split!.Value)));
     }
 
-    /// <summary>Counts 1 .. 21: the 5th percentile is 2 exactly, the 6th 2.2, the 50th 11.</summary>
+    /// <summary>Counts 1 .. 21: the 5th percentile is 2, the 50th 11.</summary>
     [TestCase(0, 0)]
+    [TestCase(4.9, 0)]
     [TestCase(5, 1)]
-    [TestCase(6, 2)]
+    [TestCase(9.9, 1)]
     [TestCase(50, 10)]
     public void Speakers_under_the_percentile_are_dropped(double percentile, int dropped)
     {

@@ -68,7 +68,7 @@ public sealed class GoldenNetworkTests
             Optimisers = [.. Network.Groups.Select(g => new Adam(device, g, new AdamOptions()))];
             strategy = new GoldenStrategy(s, Optimisers, auxiliary) { ApplyOptimisers = true };
             loss = new float[s.Clips];
-            device.Plan(() => { Load(s.Batch); strategy.Step(Network); ReadAll(); }, () => { Load(s.Batch); Network.Forward(Phase.Evaluation); ReadAll(); });
+            device.Plan(() => { Load(s.Batch); strategy.Step(Network); ReadAll(); }, () => { Evaluate(); ReadAll(); });
             strategy.ApplyOptimisers = false;
             Network.Initialise(1);
             foreach (var p in Network.Groups.SelectMany(g => g.Parameters))
@@ -109,7 +109,11 @@ public sealed class GoldenNetworkTests
             strategy.Step(Network);
         }
 
-        public void Evaluate() => Network.Forward(Phase.Evaluation);
+        public void Evaluate()
+        {
+            Load(golden.Setting.Batch);
+            Network.Forward(Phase.Evaluation);
+        }
 
         public float[] Read(Tensor tensor)
         {

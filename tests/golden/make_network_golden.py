@@ -35,8 +35,9 @@ MEL_LENGTHS = torch.tensor([300, 171, 40, 7])  # 7 is shorter than the receptive
 REVERSAL = 0.7
 
 # Gradients jump where a ReLU's input crosses 0 or two elements of a pooling window tie. Of two million such places a few lie within the rounding
-# error of single precision for most inputs, and then two correct programs differ by 1e-3. This batch was picked for having none.
-BATCH = 497
+# error of single precision for most inputs, and then two correct programs differ by 1e-3. This batch was picked for having none, see --search, and
+# because ten Adam steps in single precision stay close to those in double precision.
+BATCH = 115
 
 
 def run(dtype, number, reversal, hook=None):

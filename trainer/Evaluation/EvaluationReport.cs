@@ -91,9 +91,9 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
     private void WritePredictions(string path) => WriteCsv(path, csv =>
     {
         string[] header = ["path", "emotion", "predicted_emotion", .. State.Emotions.Select(e => $"p_{e}"), "speaker", "predicted_speaker", "p_speaker"];
-        Row(csv, header);
+        csv.WriteRecord(header);
         foreach (var p in result.Predictions)
-            Row(csv, [
+            csv.WriteRecord([
                 p.Id, Name(State.Emotions, p.Emotion), Name(State.Emotions, p.PredictedEmotion),
                 .. State.Emotions.Select((_, i) => i < p.EmotionProbabilities.Length ? $"{p.EmotionProbabilities[i]:G6}" : ""),
                 Name(State.Speakers, p.Speaker), Name(State.Speakers, p.PredictedSpeaker),
@@ -102,28 +102,26 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
 
     private void WriteClasses(string path) => WriteCsv(path, csv =>
     {
-        Row(csv, ["factor", "class", "clips", "predicted", "precision", "recall", "f1"]);
+        csv.WriteRecord(["factor", "class", "clips", "predicted", "precision", "recall", "f1"]);
         foreach (var (factor, matrix, names) in Factors())
             for (int c = 0; c < matrix.Classes; c++)
-                Row(csv, [
+                csv.WriteRecord([
                     factor, names[c], $"{matrix.Support(c)}", $"{matrix.Predicted(c)}",
                     $"{matrix.Precision(c):F6}", $"{matrix.Recall(c):F6}", $"{matrix.F1(c):F6}"]);
     });
 
     private static void WriteMatrix(string path, ConfusionMatrix matrix, IReadOnlyList<string> names) => WriteCsv(path, csv =>
     {
-        Row(csv, ["truth", .. names]);
+        csv.WriteRecord(["truth", .. names]);
         for (int t = 0; t < matrix.Classes; t++)
-            Row(csv, [names[t], .. Enumerable.Range(0, matrix.Classes).Select(p => $"{matrix[t, p]}")]);
+            csv.WriteRecord([names[t], .. Enumerable.Range(0, matrix.Classes).Select(p => $"{matrix[t, p]}")]);
     });
 
     private static string Name(IReadOnlyList<string> names, int index) => index < 0 ? "" : names[index];
 
     private static void WriteCsv(string path, Action<CsvWriter> write)
     {
-        using var csv = CsvWriter.Create(new StreamWriter(path), new CsvWriterOptions { NewLine = "\n" });
+        using var csv = CsvWriter.Create(File.Create(path), new CsvWriterOptions { NewLine = "\n" });
         write(csv);
     }
-
-    private static void Row(CsvWriter csv, IEnumerable<string> fields) => csv.WriteRecord([.. fields]);
 }
