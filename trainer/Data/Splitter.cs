@@ -6,15 +6,14 @@ namespace Avedis.Trainer.Data;
 public static class Splitter
 {
     /// <summary>
-    /// Speakers with fewer clips than the percentile of clips per speaker (interpolated linearly, as numpy does), in ordinal order of their names.
+    /// Speakers with fewer clips than the percentile of clips per speaker, in ordinal order of their names. Between two speakers the percentile
+    /// is the lower one's number of clips, so that never more than this share of the speakers goes, and nobody in a small cast.
     /// </summary>
     public static IReadOnlyList<string> RareSpeakers(IReadOnlyList<ManifestRow> rows, double percentile)
     {
         var counts = rows.CountBy(row => row.Speaker).ToArray();
         var sorted = counts.Select(pair => pair.Value).Order().ToArray();
-        double rank = percentile / 100 * (sorted.Length - 1);
-        int below = (int)rank;
-        double threshold = sorted[below] + ((rank - below) * (sorted[Math.Min(below + 1, sorted.Length - 1)] - sorted[below]));
+        int threshold = sorted[(int)(percentile / 100 * (sorted.Length - 1))];
         return [.. counts.Where(pair => pair.Value < threshold).Select(pair => pair.Key).Order(StringComparer.Ordinal)];
     }
 

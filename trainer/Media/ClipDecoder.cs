@@ -26,12 +26,12 @@ public sealed class ClipDecoder
         faces = new byte[options.FaceBytes];
         samples = new float[(int)Math.Ceiling(options.ClipSeconds * options.SampleRate)];
         string rate = Number(options.FaceFrames / options.ClipSeconds);
+        // the input's -t bounds both streams; an output's -frames:v would end the sound with the last picture
         outputArguments =
         [
             "-map", "0:V:0", "-map", "0:a:0", // V: a picture that moves, not a cover
             // fps takes the picture in the middle of each of FaceFrames equal stretches; area averaging is what shrinking a photograph wants
             "-vf", $"fps={rate}:start_time=0,crop=w='min(iw,ih)':h='min(iw,ih)',scale={options.FaceSize}:{options.FaceSize}:flags=area,format=gray",
-            "-frames:v", options.FaceFrames.ToString(CultureInfo.InvariantCulture),
             "-ac", "1", "-ar", options.SampleRate.ToString(CultureInfo.InvariantCulture),
             "-c:v", "rawvideo", "-c:a", "pcm_f32le", "-f", "avi", "pipe:1",
         ];
@@ -53,7 +53,7 @@ public sealed class ClipDecoder
         FaceCount = 0;
         soundBytes = 0;
         var result = tool.RunFfmpeg(
-            [.. FfmpegTool.InputGuards, "-t", Number(options.ClipSeconds), "-i", FfmpegTool.FileArgument(path), .. outputArguments],
+            [.. FfmpegTool.InputGuards, "-max_pixels", "67108864", "-threads", "1", "-t", Number(options.ClipSeconds), "-i", FfmpegTool.FileArgument(path), .. outputArguments],
             TimeSpan.FromSeconds(60 + (5 * options.ClipSeconds)), readOutput: ReadAvi, stop: stop);
         if (result.TimedOut)
             throw new MediaException("timed out", "decoding needed more than a minute");

@@ -29,11 +29,14 @@ public sealed class FfmpegTool
     public string Ffprobe { get; }
 
     /// <summary>
-    /// Options before every "-i": the demuxer may open files and pipes only (a playlist inside a clip cannot reach the network), no single
-    /// allocation above 1 GiB, no picture above 64 Mpixel, one decoding thread.
+    /// Options of both programs before the file of a stranger: no network, and containers only. Playlists, patterns and scripts name further files
+    /// to open, and a file that is called a.mp4 can be one.
     /// </summary>
     public static IReadOnlyList<string> InputGuards { get; } =
-        ["-protocol_whitelist", "file,pipe", "-max_pixels", "67108864", "-threads", "1"];
+    [
+        "-protocol_whitelist", "file,pipe",
+        "-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,ogg,asf,nut,mxf,wav,mp3,flac,aac",
+    ];
 
     /// <summary>
     /// Looks for both programs: at <paramref name="option"/> (of --ffmpeg) if given, else at the environment variable AVEDIS_FFMPEG if set,
@@ -77,7 +80,7 @@ public sealed class FfmpegTool
 
     /// <summary>
     /// Runs ffmpeg with the guards that concern the process: no reading of the terminal, errors only, one filter thread.
-    /// <paramref name="arguments"/> holds inputs (each with <see cref="InputGuards"/> in front), filters and outputs.
+    /// <paramref name="arguments"/> holds inputs (a stranger's with <see cref="InputGuards"/> in front), filters and outputs.
     /// </summary>
     public ToolResult RunFfmpeg(IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
         CancellationToken stop = default)

@@ -21,13 +21,13 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, bool HasAudio, int
     {
         byte[] json = [];
         var result = FfmpegTool.Run(tool.Ffprobe,
-            ["-hide_banner", "-loglevel", "error", "-protocol_whitelist", "file,pipe", "-of", "json", "-show_entries",
+            ["-hide_banner", "-loglevel", "error", .. FfmpegTool.InputGuards, "-of", "json", "-show_entries",
                 "format=duration:stream=codec_type,width,height:stream_disposition=attached_pic", FfmpegTool.FileArgument(path)],
             TimeSpan.FromSeconds(60), readOutput: stream => json = ReadBounded(stream), stop: stop);
         if (result.TimedOut)
             throw new MediaException("timed out", "ffprobe needed more than 60 s");
         if (!result.Succeeded)
-            throw new MediaException(LooksTruncated(result.Errors) ? "truncated" : "not a media file", FfmpegTool.FirstLine(result.Errors));
+            throw new MediaException(LooksTruncated(result.Errors) && StartsAsMp4(path) ? "truncated" : "not a media file", FfmpegTool.FirstLine(result.Errors));
         try
         {
             using var document = JsonDocument.Parse(json);
@@ -42,6 +42,18 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, bool HasAudio, int
     /// <summary>An mp4 whose index at the end is missing, or a file that ends before its last packet, in ffmpeg's words.</summary>
     internal static bool LooksTruncated(string errors) => errors.Contains("moov atom not found", StringComparison.Ordinal)
         || errors.Contains("partial file", StringComparison.Ordinal) || errors.Contains("truncat", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>ffmpeg takes any file for an mp4 that is named so; a real one starts with the length and one of these names of its first box.</summary>
+    private static bool StartsAsMp4(string path)
+    {
+        Span<byte> start = stackalloc byte[8];
+        using var file = File.OpenRead(path);
+        if (file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false) < start.Length)
+            return false;
+        var box = start[4..];
+        return box.SequenceEqual("ftyp"u8) || box.SequenceEqual("moov"u8) || box.SequenceEqual("mdat"u8)
+            || box.SequenceEqual("free"u8) || box.SequenceEqual("skip"u8) || box.SequenceEqual("wide"u8);
+    }
 
     private static MediaInfo Read(JsonElement root)
     {

@@ -1,0 +1,63 @@
+using Avedis.Trainer.Media;
+using NUnit.Framework;
+
+namespace Avedis.Tests;
+
+/// <summary>Tiny real media, made once per test run by ffmpeg itself, and folders that vanish with their test.</summary>
+internal static class TestMedia
+{
+    private static readonly Lazy<string> Shared = new(TestFolders.New);
+    private static readonly Lock Gate = new();
+
+    public static FfmpegTool Tool { get; } = FfmpegTool.Find();
+
+    /// <summary>A clip with a moving picture and a tone, copied to <paramref name="path"/>.</summary>
+    public static string Clip(string path, double seconds = 1, int width = 64, int height = 48, bool sound = true, bool picture = true, int tone = 440)
+    {
+        string cached = Path.Combine(Shared.Value, $"{seconds}-{width}-{height}-{sound}-{picture}-{tone}.mp4");
+        lock (Gate)
+            if (!File.Exists(cached))
+            {
+                List<string> arguments = [];
+                if (picture)
+                    arguments.AddRange(["-f", "lavfi", "-i", $"testsrc=size={width}x{height}:rate=25:duration={seconds}"]);
+                if (sound)
+                    arguments.AddRange(["-f", "lavfi", "-i", $"sine=frequency={tone}:sample_rate=16000:duration={seconds}"]);
+                if (picture)
+                    arguments.AddRange(["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]);
+                arguments.AddRange(["-movflags", "+faststart", cached]);
+                Run(arguments);
+            }
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.Copy(cached, path, overwrite: true);
+        return path;
+    }
+
+    public static void Run(IEnumerable<string> arguments)
+    {
+        var result = Tool.RunFfmpeg(arguments, TimeSpan.FromMinutes(1));
+        Assert.That(result.Succeeded, result.Errors);
+    }
+}
+
+[SetUpFixture]
+internal sealed class TestFolders
+{
+    private static readonly List<string> Made = [];
+
+    public static string New()
+    {
+        string folder = Directory.CreateTempSubdirectory("avedis-test-").FullName;
+        lock (Made)
+            Made.Add(folder);
+        return folder;
+    }
+
+    [OneTimeTearDown]
+    public void Remove()
+    {
+        lock (Made)
+            foreach (string folder in Made)
+                Directory.Delete(folder, recursive: true);
+    }
+}
