@@ -11,14 +11,14 @@ int32_t avedis_softmax_cross_entropy(float* loss, float* probabilities, float* d
         for (int64_t i = 0; i < n; i++) {
             const float* row = logits + i * c;
             float* p = probabilities + i * c;
-            float log_sum = softmax(p, row, c);
+            softmax_row result = softmax(p, row, c);
             float weight = scale * weights[i];
             for (int64_t j = 0; j < c; j++) dlogits[i * c + j] = weight * p[j];
             // the label of padding may be anything
             loss[i] = 0;
             if (weights[i] == 0) continue;
             dlogits[i * c + labels[i]] = weight * (p[labels[i]] - 1);
-            loss[i] = weights[i] * (log_sum - row[labels[i]]);
+            loss[i] = weights[i] * static_cast<float>(result.loss(row[labels[i]]));
         }
     });
 }

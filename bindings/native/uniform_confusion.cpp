@@ -12,9 +12,9 @@ int32_t avedis_uniform_confusion(float* loss, float* dlogits, const float* logit
         for (int64_t i = 0; i < n; i++) {
             const float* row = logits + i * c;
             float* gradient = dlogits + i * c;
-            float log_sum = softmax(gradient, row, c);
+            softmax_row result = softmax(gradient, row, c);
             double sum = 0;
-            for (int64_t j = 0; j < c; j++) sum += log_sum - row[j];
+            for (int64_t j = 0; j < c; j++) sum += result.loss(row[j]);
             loss[i] = weights[i] * static_cast<float>(sum / static_cast<double>(c));
             float weight = scale * weights[i];
             for (int64_t j = 0; j < c; j++) gradient[j] = weight * (gradient[j] - share);
