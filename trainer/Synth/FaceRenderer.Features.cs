@@ -60,13 +60,6 @@ public sealed partial class FaceRenderer
             half * 0.85f, half, half * 0.35f, color);
         if (feeling.Furrow > 0)
             sketch.Stroke([sketch.Front(side * 0.055f, -0.36f), sketch.Front(side * 0.07f, -0.26f), sketch.Front(side * 0.045f, -0.17f)], 0.006f, 0.016f, 0.005f, shade, feeling.Furrow);
-        if (feeling.ForeheadLines > 0)
-            for (int line = 0; line < 2; line++)
-            {
-                float up = -0.72f - (0.08f * line);
-                sketch.Stroke(
-                    [sketch.Front(0, up + 0.01f), sketch.Front(side * 0.18f, up - 0.02f), sketch.Front(side * 0.34f, up + 0.02f)], 0.01f, 0.011f, 0.003f, shade, 0.8f * feeling.ForeheadLines, face);
-            }
     }
 
     private void DrawNose()
@@ -173,11 +166,11 @@ public sealed partial class FaceRenderer
     private void DrawBeard(float jaw)
     {
         float cheek = speaker.CheekWidth, lower = speaker.JawWidth, chin = 1 + (0.45f * jaw);
-        var color = hair * 0.85f;
-        float alpha = speaker.Beard == BeardStyle.Stubble ? 0.35f : 1;
-        if (speaker.Beard is BeardStyle.Full or BeardStyle.Stubble)
+        bool stubble = speaker.Beard == BeardStyle.Stubble;
+        var color = stubble ? Vector4.Lerp(skin * 0.55f, hair * 0.6f, 0.5f) : hair * 0.85f;
+        if (stubble || speaker.Beard == BeardStyle.Full)
         {
-            float reach = speaker.Beard == BeardStyle.Full ? 1.05f : 1;
+            float reach = stubble ? 1 : 1.05f;
             sketch.Smooth(
                 [
                     sketch.Flat(-cheek * 1.02f, -0.12f), sketch.Flat(-cheek * 0.86f, 0.14f), sketch.Flat(-lower * 0.85f, 0.48f), sketch.Front(-0.36f, 0.44f), sketch.Front(0, 0.38f),
@@ -186,7 +179,7 @@ public sealed partial class FaceRenderer
                     sketch.Flat(0, chin * reach * 1.02f), sketch.Flat(-lower * 0.58f * reach, 0.98f * chin * reach), sketch.Flat(-lower * reach, 0.72f * chin),
                     sketch.Flat(-float.Lerp(cheek, lower, 0.35f) * reach, 0.36f),
                 ],
-                color, alpha, speaker.Beard == BeardStyle.Stubble ? face : null);
+                color, stubble ? 0.4f : 1, stubble ? face : null);
         }
         if (speaker.Beard == BeardStyle.Goatee)
             sketch.Smooth([sketch.Front(-0.17f, 0.8f + (0.5f * jaw)), sketch.Front(0.17f, 0.8f + (0.5f * jaw)), sketch.Flat(0.2f, chin), sketch.Flat(0, chin + 0.1f), sketch.Flat(-0.2f, chin)], color);
@@ -210,7 +203,7 @@ public sealed partial class FaceRenderer
                 rim[i] = sketch.Front((side * x) + (radius * stretch * cosine), EyeY + 0.02f + (radius * 0.88f * stretch * sine), 0.04f);
             }
             sketch.Stroke(rim, 0.022f, 0.022f, 0.022f, frame);
-            sketch.Stroke([sketch.Front(side * (x + radius), EyeY - 0.03f, 0.04f), sketch.Flat(side * speaker.CheekWidth, EyeY - 0.03f)], 0.02f, 0.02f, 0.02f, frame);
+            sketch.Stroke([sketch.Front(side * (x + radius), EyeY - 0.03f, 0.04f), sketch.Flat(side * speaker.CheekWidth, EyeY - 0.03f)], 0.02f, 0.02f, 0.02f, frame, 1, face);
             sketch.Stroke([sketch.Front((side * x) - 0.1f, EyeY - 0.06f, 0.05f), sketch.Front((side * x) - 0.02f, EyeY - 0.15f, 0.05f)], 0.008f, 0.018f, 0.008f, Vector4.One, 0.5f);
         }
         sketch.Stroke([sketch.Front(-x + radius, EyeY, 0.05f), sketch.Front(0, EyeY - 0.04f, 0.08f), sketch.Front(x - radius, EyeY, 0.05f)], 0.02f, 0.02f, 0.02f, frame);

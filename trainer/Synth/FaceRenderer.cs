@@ -198,6 +198,13 @@ public sealed partial class FaceRenderer
                 for (int i = 0; i < 5; i++)
                     sketch.Ellipse(sketch.Front(side * (0.3f + (0.075f * i)), 0.24f + (0.07f * ((i * 3) % 4 / 2f))), 0.016f, 0.016f, shade, 0.6f);
         }
+        for (int line = 0; line < 2 && feeling.ForeheadLines > 0; line++)
+        {
+            float up = -0.64f - (0.08f * line);
+            sketch.Stroke(
+                [sketch.Front(-0.36f, up + 0.02f), sketch.Front(-0.18f, up - 0.02f), sketch.Front(0, up + 0.01f), sketch.Front(0.18f, up - 0.02f), sketch.Front(0.36f, up + 0.02f)],
+                0.003f, 0.011f, 0.003f, shade, 0.8f * feeling.ForeheadLines, face);
+        }
         if (feeling.Sick > 0 || feeling.Flush < 0) // dark rings under the eyes
             foreach (int side in (ReadOnlySpan<int>)[-1, 1])
                 sketch.Glow(sketch.Front(side * speaker.EyeDistance, 0.1f), 0.26f, 0.15f, shade, 0.5f * MathF.Max(feeling.Sick, -feeling.Flush), face);

@@ -32,13 +32,13 @@ public static class Hair
                     color);
                 break;
             case HairStyle.Wavy:
-                Fringed(s, color, 0, -0.05f, w * 1.25f, 1.2f, 0.05f, 20, 0.35f);
+                Curls(s, color, -0.05f, w * 1.22f, 1.18f, 0.04f, 15, 0.3f);
                 break;
             case HairStyle.Curly:
-                Fringed(s, color, 0, -0.42f, w * 1.12f, 0.82f, 0.09f, 22, 0);
+                Curls(s, color, -0.42f, w * 1.14f, 0.8f, 0.06f, 15);
                 break;
             case HairStyle.Cloud:
-                Fringed(s, color, 0, -0.3f, w * 1.5f, 1.08f, 0.06f, 26, 0);
+                Curls(s, color, -0.28f, w * 1.42f, 1.0f, 0.045f, 19);
                 break;
             case HairStyle.Bun:
                 s.Ellipse(s.Flat(0, -1.22f), 0.36f, 0.33f, color);
@@ -75,10 +75,10 @@ public static class Hair
                 Spikes(s, color, w);
                 break;
             case HairStyle.Curly:
-                Fringed(s, color, 0, -0.86f, w * 0.95f, 0.27f, 0.06f, 16, 0);
+                Curls(s, color, -0.84f, w * 1.02f, 0.3f, 0.07f, 11);
                 return;
             case HairStyle.Cloud:
-                Fringed(s, color, 0, -0.95f, w * 1.05f, 0.3f, 0.05f, 18, 0);
+                Curls(s, color, -0.88f, w * 1.08f, 0.3f, 0.06f, 13);
                 return;
             case HairStyle.Bob:
                 Band(s, color, w * 1.1f, 1.18f, [(-1, 0.3f), (-0.9f, -0.3f), (-0.6f, -0.5f), (0, -0.52f), (0.6f, -0.5f), (0.9f, -0.3f), (1, 0.3f)]);
@@ -112,17 +112,18 @@ public static class Hair
         s.Smooth(knots, color, alpha);
     }
 
-    /// <summary>An ellipse with a bumpy rim; <paramref name="sag"/> makes its lower half longer.</summary>
-    private static void Fringed(Sketch s, Vector4 color, float x, float y, float width, float height, float bump, int count, float sag)
+    /// <summary>An ellipse with a rim of <paramref name="count"/> curls; <paramref name="sag"/> makes its lower half longer.</summary>
+    private static void Curls(Sketch s, Vector4 color, float y, float width, float height, float bump, int count, float sag = 0)
     {
-        Span<Vector2> knots = stackalloc Vector2[2 * count];
-        for (int i = 0; i < knots.Length; i++)
+        Span<Vector2> corners = stackalloc Vector2[160];
+        for (int i = 0; i < corners.Length; i++)
         {
-            var (sine, cosine) = MathF.SinCos(MathF.PI * i / count);
-            float reach = i % 2 == 0 ? 1 + bump : 1 - bump;
-            knots[i] = s.Flat(x + (width * reach * cosine), y + (height * reach * sine * (sine > 0 ? 1 + sag : 1)));
+            float angle = 2 * MathF.PI * i / corners.Length;
+            var (sine, cosine) = MathF.SinCos(angle);
+            float reach = 1 + (bump * ((2 * MathF.Abs(MathF.Sin(0.5f * count * angle))) - 1));
+            corners[i] = s.Flat(width * reach * cosine, y + (height * reach * sine * (sine > 0 ? 1 + sag : 1)));
         }
-        s.Smooth(knots, color);
+        s.Polygon(corners, color);
     }
 
     private static void Spikes(Sketch s, Vector4 color, float w)

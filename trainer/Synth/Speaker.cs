@@ -38,13 +38,13 @@ public sealed record Speaker
 {
     private static readonly Vector4[] SkinTones = // light to dark
     [
-        Rgb(0xFFE3D0), Rgb(0xF9D2B4), Rgb(0xEDBE97), Rgb(0xDDA57A), Rgb(0xC68A5E), Rgb(0xA66E46), Rgb(0x845335), Rgb(0x643D28),
+        Rgb(0xEFCBB1), Rgb(0xE8BE9B), Rgb(0xE2AF86), Rgb(0xD69C70), Rgb(0xC68A5E), Rgb(0xA66E46), Rgb(0x845335), Rgb(0x643D28),
     ];
 
     private static readonly Vector4[] HairColors =
     [
-        Rgb(0x231C1E), Rgb(0xD9A441), Rgb(0x5A3825), Rgb(0xB5532A), Rgb(0x8C8A8C), Rgb(0x3E2A23), Rgb(0xE8D3A0), Rgb(0x7E3B2C), Rgb(0x2A5D73),
-        Rgb(0xE9E4DE), Rgb(0x93684A), Rgb(0xA8447A),
+        Rgb(0x231C1E), Rgb(0xD9A441), Rgb(0x5A3825), Rgb(0xB5532A), Rgb(0x8C8A8C), Rgb(0x3E2A23), Rgb(0xDCC48C), Rgb(0x7E3B2C), Rgb(0x2A5D73),
+        Rgb(0xCFCBC8), Rgb(0x93684A), Rgb(0xA8447A),
     ];
 
     private static readonly Vector4[] EyeColors = [Rgb(0x5B3A21), Rgb(0x3F7FA8), Rgb(0x5E8C4A), Rgb(0x7A5A2E), Rgb(0x6E7E8A), Rgb(0x2C2320)];

@@ -24,8 +24,7 @@ public sealed partial class CpuBackend : IBackend
 
     public string Description { get; }
 
-    /// <summary>Whether the processor multiplies BF16 itself; elsewhere BF16 saves memory, not time.</summary>
-    public static bool HasNativeBF16 => CpuNative.NativeBF16() != 0;
+    public bool HasFastBf16 => CpuNative.NativeBF16() != 0;
 
     public nint Allocate(long bytes)
     {
