@@ -1,4 +1,4 @@
-using System.Text;
+using Avedis.Engine;
 
 namespace Avedis.Bench;
 
@@ -11,18 +11,7 @@ public readonly record struct GoldenBatchSize(int Clips, int Frames, int Pixels,
 /// </summary>
 public static class GoldenFormula
 {
-    private const ulong FnvOffset = 0xcbf29ce484222325, FnvPrime = 0x100000001b3;
-
-    /// <summary>FNV-1a of the UTF-8 bytes of a name: the seed of that name's numbers.</summary>
-    public static ulong Seed(string name)
-    {
-        ulong hash = FnvOffset;
-        foreach (byte b in Encoding.UTF8.GetBytes(name))
-            hash = (hash ^ b) * FnvPrime;
-        return hash;
-    }
-
-    /// <summary>Output <paramref name="index"/> of splitmix64 from this seed.</summary>
+    /// <summary>Output <paramref name="index"/> of splitmix64; the seed is the hash of a name.</summary>
     public static ulong Bits(ulong seed, long index)
     {
         ulong z = seed + ((ulong)index + 1) * 0x9e3779b97f4a7c15;
@@ -41,7 +30,7 @@ public static class GoldenFormula
     public static float[] Parameter(string name, long count, int inputs)
     {
         var values = new float[count];
-        ulong seed = Seed(name);
+        ulong seed = StableHash.Of(name);
         if (name.Contains(".bn", StringComparison.Ordinal))
         {
             double centre = name.EndsWith(".weight", StringComparison.Ordinal) ? 1 : 0;
@@ -60,7 +49,7 @@ public static class GoldenFormula
     /// <summary>Face pixels [N, F, S, S] of batch <paramref name="batch"/>.</summary>
     public static byte[] Faces(int batch, in GoldenBatchSize size)
     {
-        ulong coarse = Seed($"faces.coarse/{batch}"), fine = Seed($"faces/{batch}");
+        ulong coarse = StableHash.Of($"faces.coarse/{batch}"), fine = StableHash.Of($"faces/{batch}");
         int across = (size.Pixels + 7) / 8;
         var faces = new byte[(long)size.Clips * size.Frames * size.Pixels * size.Pixels];
         long i = 0;
@@ -77,7 +66,7 @@ public static class GoldenFormula
     /// <summary>Log-mel features [N, M, T] of batch <paramref name="batch"/>.</summary>
     public static float[] Mels(int batch, in GoldenBatchSize size)
     {
-        ulong coarse = Seed($"mels.coarse/{batch}"), fine = Seed($"mels/{batch}");
+        ulong coarse = StableHash.Of($"mels.coarse/{batch}"), fine = StableHash.Of($"mels/{batch}");
         int rows = size.Mels / 4, across = (size.MelSteps + 15) / 16;
         var mels = new float[(long)size.Clips * size.Mels * size.MelSteps];
         long i = 0;
@@ -94,7 +83,7 @@ public static class GoldenFormula
 
     private static int[] Labels(string name, int clips, int classes)
     {
-        ulong seed = Seed(name);
+        ulong seed = StableHash.Of(name);
         var labels = new int[clips];
         for (int n = 0; n < clips; n++)
             labels[n] = (int)((Bits(seed, n) >> 32) % (ulong)classes);

@@ -1,1 +1,1 @@
-Console.WriteLine("bench");
+return Avedis.Bench.Commands.Run(args, Console.Out, Console.Error);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Engine;
 using Avedis.Trainer.Commands;
 
 namespace Avedis.Trainer;
@@ -14,6 +15,11 @@ public static class Program
         var root = new RootCommand("Trains and measures disentangled emotion and speaker embeddings from voice and face.")
         {
             SynthCommand.Create(),
+            PrepareCommand.Create(),
+            TrainCommand.Create(),
+            EvaluateCommand.Create(),
+            PredictCommand.Create(),
+            DoctorCommand.Create(),
         };
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
@@ -25,10 +31,25 @@ public static class Program
         {
             return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, Output = output, Error = error });
         }
-        catch (UserException failure)
+        catch (Exception failure) when (Code(failure) is { } code)
         {
             error.WriteLine($"avedis: {failure.Message}");
-            return failure.Code;
+            return code;
+        }
+        catch (Exception failure)
+        {
+            error.WriteLine($"avedis: internal error, please report it with this text: {failure}");
+            return ExitCode.InternalError;
         }
     }
+
+    // what a user can act on; anything else is our fault
+    private static int? Code(Exception failure) => failure switch
+    {
+        UserException user => user.Code,
+        DeviceUnavailableException => ExitCode.DeviceUnavailable,
+        OutOfDeviceMemoryException => ExitCode.OutOfMemory,
+        IOException or UnauthorizedAccessException => ExitCode.DiskOrIo,
+        _ => null,
+    };
 }

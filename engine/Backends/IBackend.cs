@@ -15,6 +15,9 @@ public interface IBackend : IDisposable
     /// <summary>What runs the operations, for people: processor or GPU, instruction set, threads.</summary>
     string Description { get; }
 
+    /// <summary>Whether BF16 runs on matrix or vector units of its own here; without them it saves memory, not time.</summary>
+    bool HasFastBf16 { get; }
+
     // ---- memory -------------------------------------------------------------------------------------------------------
 
     /// <summary>Zeroed memory, aligned to 64 bytes or more. <exception cref="OutOfDeviceMemoryException"/></summary>

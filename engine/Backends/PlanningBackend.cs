@@ -15,6 +15,8 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
 
     public string Description => target.Description;
 
+    public bool HasFastBf16 => target.HasFastBf16;
+
     public void BeginStep()
     {
         steps.Add([]);

@@ -1,4 +1,5 @@
 using Avedis.Bench;
+using Avedis.Engine;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -13,7 +14,7 @@ public sealed class GoldenTests
     {
         foreach (var vector in golden.Formula.Bits)
         {
-            ulong bits = GoldenFormula.Bits(GoldenFormula.Seed(vector[0].GetString()!), vector[1].GetInt64());
+            ulong bits = GoldenFormula.Bits(StableHash.Of(vector[0].GetString()!), vector[1].GetInt64());
             Assert.That(bits.ToString("x16"), Is.EqualTo(vector[2].GetString()), $"{vector[0]}, {vector[1]}");
         }
         Assert.That(golden.Formula.Bits, Has.Length.GreaterThan(3));

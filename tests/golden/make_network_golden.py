@@ -35,17 +35,18 @@ MEL_LENGTHS = torch.tensor([300, 171, 40, 7])  # 7 is shorter than the receptive
 REVERSAL = 0.7
 
 # Gradients jump where a ReLU's input crosses 0 or two elements of a pooling window tie. Of two million such places a few lie within the rounding
-# error of single precision for most inputs, and then two correct programs differ by 1e-3. This batch was picked for having none.
-BATCH = 497
+# error of single precision for most inputs, and then two correct programs differ by 1e-3. This batch was picked for having none, see --search, and
+# because ten Adam steps in single precision stay close to those in double precision.
+BATCH = 115
 
 
 def run(dtype, number, reversal, hook=None):
     """One training step without the optimiser: the network, its outputs, losses, and gradients by name in double precision."""
     model = golden.load_golden_weights(network.TwoStreamNetwork(PRESET, SPEAKERS, EMOTIONS)).to(dtype)
     if hook:
-        for name, module in model.named_modules():
+        for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.register_forward_hook(lambda module, inputs, output, name=name: hook(name, output))
+                module.register_forward_hook(lambda module, inputs, output: hook(output))
     faces, mels, emotions, speakers = golden.batch(number, CLIPS, PRESET, SPEAKERS, EMOTIONS)
     output = model(faces, mels.to(dtype), FACE_LENGTHS, MEL_LENGTHS, reversal)
     losses = network.losses(output, emotions, speakers)
@@ -74,15 +75,9 @@ def difference(gradients, reference):
 
 
 def shaken(number, seed):
-    """Gradients with every batch norm's output moved by about three times the rounding error that single precision has there."""
+    """Single-precision gradients with every batch norm's output moved by a few roundings: another program's single precision."""
     generator = torch.Generator().manual_seed(seed)
-    error = {"bn1": 1.5e-7, "bn2": 7.5e-7, "bn3": 1.1e-6, "bn4": 1.5e-6, "bn5": 1.8e-6, "bn6": 4e-6}
-
-    def hook(name, output):
-        noise = 2 * torch.rand(output.shape, generator=generator, dtype=output.dtype) - 1
-        return output + 3 * error[name[-3:]] * noise
-
-    return run(torch.float64, number, REVERSAL, hook)[3]
+    return run(torch.float32, number, REVERSAL, lambda z: z + 4e-7 * (2 * torch.rand(z.shape, generator=generator) - 1))[3]
 
 
 def search(first, last):

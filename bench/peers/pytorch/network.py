@@ -130,24 +130,25 @@ class ReverseGradient(torch.autograd.Function):
 
 
 class Branch(nn.Module):
-    """One factor: its embedding, the head that reads it, and the auxiliary head that tries to read the other factor from it."""
+    """One factor: its embedding, the head that reads it, and optionally the auxiliary head that tries to read the other factor from it."""
 
-    def __init__(self, inputs, width, classes, other_classes):
+    def __init__(self, inputs, width, classes, other_classes=None):
         super().__init__()
         self.embedding = nn.Linear(inputs, width)
         self.head = nn.Linear(width, classes)
-        self.auxiliary = nn.Linear(width, other_classes)
+        if other_classes:
+            self.auxiliary = nn.Linear(width, other_classes)
 
 
 class TwoStreamNetwork(nn.Module):
-    def __init__(self, preset, speakers=None, emotions=None):
+    def __init__(self, preset, speakers=None, emotions=None, auxiliary=True):
         super().__init__()
         speakers, emotions = speakers or preset.speakers, emotions or preset.emotions
         self.face = face_stream(preset.face_channels, preset.pixels)
         self.voice = voice_stream(preset.voice_channels, preset.mels)
         joint = preset.face_channels[5] + preset.voice_channels[5]
-        self.emotion = Branch(joint, preset.emotion_width, emotions, speakers)
-        self.speaker = Branch(joint, preset.speaker_width, speakers, emotions)
+        self.emotion = Branch(joint, preset.emotion_width, emotions, speakers if auxiliary else None)
+        self.speaker = Branch(joint, preset.speaker_width, speakers, emotions if auxiliary else None)
 
     def forward(self, faces, mels, face_lengths, mel_lengths, reversal=None):
         """reversal: None leaves the auxiliary heads out; a number is the strength of the gradient reversal in front of them."""
@@ -194,11 +195,10 @@ def losses(output, emotion_labels, speaker_labels, primary=0.5, auxiliary=0.3):
 
 
 def optimiser(network, rate=1e-4, auxiliary_rate=1e-3, **options):
-    """Adam with the auxiliary heads in a group of their own."""
+    """Adam with the auxiliary heads, if there are any, in a group of their own."""
     named = list(network.named_parameters())
-    return torch.optim.Adam(
-        [
-            {"params": [p for name, p in named if ".auxiliary." not in name], "lr": rate},
-            {"params": [p for name, p in named if ".auxiliary." in name], "lr": auxiliary_rate},
-        ],
-        betas=(0.9, 0.999), eps=1e-8, **options)
+    groups = [
+        {"params": [p for name, p in named if ".auxiliary." not in name], "lr": rate},
+        {"params": [p for name, p in named if ".auxiliary." in name], "lr": auxiliary_rate},
+    ]
+    return torch.optim.Adam([g for g in groups if g["params"]], betas=(0.9, 0.999), eps=1e-8, **options)

@@ -1,0 +1,94 @@
+using System.CommandLine;
+using Avedis.Trainer;
+
+namespace Avedis.Bench;
+
+/// <summary>The command line of the benchmarks: step, ops, host, and serve, which step starts.</summary>
+public static class Commands
+{
+    private static readonly Option<string> Device = new("--device")
+    {
+        Description = "cpu or cuda.",
+        DefaultValueFactory = _ => "cpu",
+    };
+
+    private static readonly Option<int> Threads = new("--threads")
+    {
+        Description = "Threads of every engine.",
+        DefaultValueFactory = _ => Environment.ProcessorCount,
+    };
+
+    private static readonly Option<string> Preset = Choice("--preset", "Size of the network and of its clips.", "demo", "demo", "paper");
+
+    private static readonly Option<int> Batch = new("--batch") { Description = "Clips per step.", DefaultValueFactory = _ => 32 };
+
+    public static int Run(string[] args, TextWriter output, TextWriter error)
+    {
+        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, single operations, host work.");
+        root.Subcommands.Add(Step());
+        var parsed = root.Parse(args);
+        if (parsed.Errors.Count > 0)
+        {
+            error.WriteLine($"bench: {parsed.Errors[0].Message} (try: {parsed.CommandResult.Command.Name} --help)");
+            return ExitCode.Usage;
+        }
+        try
+        {
+            return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, Output = output, Error = error });
+        }
+        catch (UserException failure)
+        {
+            error.WriteLine($"bench: {failure.Message}");
+            return failure.Code;
+        }
+    }
+
+    private static Command Step()
+    {
+        var precision = Choice("--precision", "Number format of activations.", "all", "fp32", "bf16", "all");
+        var peers = Choice("--peers", "What to compare with.", "pytorch", "pytorch", "none");
+        var layout = Choice("--layout", "Memory order of PyTorch's activations; all takes both, so that it has its better one.", "all", "nchw", "channels-last", "all");
+        var python = new Option<string?>("--python") { Description = "Python that has PyTorch. [default: the first of python3, /usr/bin/python3 that has]" };
+        var rounds = new Option<int>("--rounds") { Description = "Rounds to keep; every engine has one turn in each.", DefaultValueFactory = _ => 7 };
+        var turn = new Option<double>("--turn-seconds") { Description = "About how long a turn is; one step at least.", DefaultValueFactory = _ => 2 };
+        var foreign = new Option<double>("--foreign-limit")
+        {
+            Description = "Discard rounds in which others used more than this share of the processors.",
+            DefaultValueFactory = _ => 0.1,
+        };
+        var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 600 };
+        var result = new Option<string?>("--out") { Description = "Folder for step.json and step.md, for example bench/results/my-machine." };
+        var command = new Command("step", "Times the whole training step of Avedis and of PyTorch, taking turns, from the same weights and clips.")
+        {
+            Device, Preset, precision, Batch, Threads, peers, layout, python, rounds, turn, foreign, patience, result,
+        };
+        command.SetAction(parsed =>
+        {
+            var output = parsed.InvocationConfiguration.Output;
+            string[] layouts = All(parsed.GetRequiredValue(layout), "channels-last", "nchw");
+            var options = new StepOptions(
+                parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads),
+                All(parsed.GetRequiredValue(precision), "fp32", "bf16"),
+                parsed.GetRequiredValue(peers) == "none" ? [] : layouts,
+                parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"],
+                parsed.GetRequiredValue(rounds), parsed.GetRequiredValue(turn), parsed.GetRequiredValue(foreign),
+                TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)));
+            var results = new StepBenchmark(options, output).Run();
+            output.WriteLine();
+            output.Write(ResultTable.Markdown(results));
+            if (parsed.GetValue(result) is { } folder)
+                ResultTable.Write(folder, results);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static string[] All(string choice, params string[] all) => choice == "all" ? all : [choice];
+
+    private static Option<string> Choice(string name, string description, string standard, params string[] choices)
+    {
+        var option = new Option<string>(name) { Description = description, DefaultValueFactory = _ => standard };
+        option.AcceptOnlyFromAmong(choices);
+        return option;
+    }
+}

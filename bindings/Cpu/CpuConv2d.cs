@@ -1,0 +1,34 @@
+using System.Runtime.InteropServices;
+
+namespace Avedis.Bindings.Cpu;
+
+/// <summary>The three passes of one convolution geometry, built once. Made and run with the same number of threads.</summary>
+internal sealed class CpuConv2d : SafeHandle
+{
+    /// <summary>Only for the marshaller; call <see cref="Create"/>.</summary>
+    public CpuConv2d()
+        : base(0, ownsHandle: true)
+    {
+    }
+
+    /// <summary>Bytes of scratch that a pass may need, on a 64-byte boundary.</summary>
+    public long WorkspaceBytes { get; private set; }
+
+    /// <summary>Which implementation each pass uses, for people.</summary>
+    public string Description => Marshal.PtrToStringUTF8(CpuNative.Conv2dDescribe(this))!;
+
+    public override bool IsInvalid => handle == 0;
+
+    public static CpuConv2d Create(in CpuConv2dGeometry geometry, CpuType type)
+    {
+        CpuNative.Check(CpuNative.Conv2dCreate(out CpuConv2d conv, out long workspace, in geometry, type));
+        conv.WorkspaceBytes = workspace;
+        return conv;
+    }
+
+    protected override bool ReleaseHandle()
+    {
+        CpuNative.Conv2dDestroy(handle);
+        return true;
+    }
+}

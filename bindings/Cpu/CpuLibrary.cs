@@ -1,0 +1,53 @@
+using System.Reflection;
+using System.Runtime.InteropServices;
+
+namespace Avedis.Bindings.Cpu;
+
+/// <summary>libavedis_cpu.so or oneDNN is missing or broken. One line: what was tried, what the loader said, what to do.</summary>
+public sealed class CpuLibraryException(string message) : Exception(message);
+
+/// <summary>A call into libavedis_cpu.so failed. The message is the call's name and the library's own text.</summary>
+public sealed class CpuCallException(string message, bool outOfMemory) : Exception(message)
+{
+    /// <summary>Whether memory ran out.</summary>
+    public bool OutOfMemory { get; } = outOfMemory;
+}
+
+/// <summary>Finds and loads libavedis_cpu.so: in the folder that AVEDIS_NATIVE_DIR names, or beside this assembly.</summary>
+internal static unsafe partial class CpuLibrary
+{
+    private const string FileName = "libavedis_cpu.so";
+    private const int ResolveNow = 2;
+
+    public static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) =>
+        name == CpuNative.Library ? Load() : 0;
+
+    private static nint Load()
+    {
+        var tried = new List<string>();
+        foreach (string folder in Folders())
+        {
+            nint library = DlOpen(Path.Combine(folder, FileName), ResolveNow);
+            if (library != 0)
+                return library;
+            tried.Add(Marshal.PtrToStringUTF8(DlError()) ?? folder);
+        }
+        throw new CpuLibraryException(
+            $"the processor library {FileName} could not be loaded: {string.Join("; ", tried)}. Build it (cmake -S . -B artifacts/cmake && " +
+            "cmake --build artifacts/cmake, then build the solution), install what it needs (apt-get install libdnnl2 libgomp1), " +
+            "or name its folder in AVEDIS_NATIVE_DIR");
+    }
+
+    private static IEnumerable<string> Folders()
+    {
+        if (Environment.GetEnvironmentVariable("AVEDIS_NATIVE_DIR") is { Length: > 0 } folder)
+            yield return folder;
+        yield return AppContext.BaseDirectory;
+    }
+
+    [LibraryImport("libc", EntryPoint = "dlopen", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint DlOpen(string path, int mode);
+
+    [LibraryImport("libc", EntryPoint = "dlerror")]
+    private static partial nint DlError();
+}

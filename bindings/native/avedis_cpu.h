@@ -1,0 +1,143 @@
+// Every function that libavedis_cpu.so exports.
+//
+// Status: 0 is success; anything else is a failure whose text avedis_last_error() returns on the same thread until the
+// next call. Argument order: outputs, inputs, sizes, settings. Activations are N, H, W, C; gradients of parameters
+// accumulate, gradients of activations overwrite. "act" memory holds the type that the call names: float, or bfloat16
+// computed in float and rounded once. Shapes are the caller's business.
+#pragma once
+
+#include <cstdint>
+
+#define AVEDIS_API extern "C" __attribute__((visibility("default")))
+
+enum avedis_status : int32_t { AVEDIS_OK = 0, AVEDIS_FAILED = 1, AVEDIS_OUT_OF_MEMORY = 2 };
+
+enum avedis_type : int32_t { AVEDIS_F32 = 0, AVEDIS_BF16 = 1 };
+
+// y [n, p, q, k] = x [n, h, w, c] * weight [k, r, s, c], zero padding.
+struct avedis_conv2d_geometry {
+    int32_t n, h, w, c, k, r, s, stride_h, stride_w, pad_h, pad_w;
+};
+
+// y [n, p, q, c] = largest of each r x s window of x [n, h, w, c]; padding never wins.
+struct avedis_pool2d_geometry {
+    int32_t n, h, w, c, r, s, stride_h, stride_w, pad_h, pad_w;
+};
+
+struct avedis_conv2d;
+
+// ---- runtime.cpp
+
+// Text of the last failure on this thread.
+AVEDIS_API const char* avedis_last_error();
+
+// Threads that calls from this thread use from now on. Convolution objects must run with the number they were made
+// with.
+AVEDIS_API int32_t avedis_set_threads(int32_t threads);
+
+// Cores that this process may run on.
+AVEDIS_API int32_t avedis_cores();
+
+// Version of the oneDNN that was loaded, and the instruction set that it uses here.
+AVEDIS_API const char* avedis_onednn_version();
+AVEDIS_API const char* avedis_instruction_set();
+
+// 1 if the processor multiplies bfloat16 natively (AVX512_BF16 or AMX).
+AVEDIS_API int32_t avedis_native_bf16();
+
+// ---- memory.cpp
+
+// Zeroed memory on a 64-byte boundary, spread over the memory of the cores that will use it.
+AVEDIS_API int32_t avedis_allocate(void** address, int64_t bytes);
+AVEDIS_API int32_t avedis_free(void* address);
+AVEDIS_API int32_t avedis_zero(void* x, int64_t bytes);
+AVEDIS_API int32_t avedis_copy(void* y, const void* x, int64_t bytes);
+
+// ---- elementwise.cpp
+
+// y = x, between float and bfloat16; x_type is the type of x, y has the other one.
+AVEDIS_API int32_t avedis_convert(void* y, const void* x, int32_t x_type, int64_t count);
+// y += x
+AVEDIS_API int32_t avedis_add(float* y, const float* x, int64_t count);
+// y = scale * x + shift
+AVEDIS_API int32_t avedis_normalise(void* y, int32_t type, const uint8_t* x, int64_t count, float scale, float shift);
+AVEDIS_API int32_t avedis_relu_forward(void* y, const void* x, int32_t type, int64_t count);
+AVEDIS_API int32_t avedis_relu_backward(void* dx, const void* dy, const void* y, int32_t type, int64_t count);
+// dx = -lambda[0] * dy
+AVEDIS_API int32_t avedis_gradient_reversal_backward(void* dx, const void* dy, const float* lambda, int32_t type,
+                                                     int64_t count);
+// y [n, a_width + b_width] = a beside b, and its reverse
+AVEDIS_API int32_t avedis_concat_forward(float* y, const float* a, const float* b, int64_t n, int64_t a_width,
+                                         int64_t b_width);
+AVEDIS_API int32_t avedis_concat_backward(float* da, float* db, const float* dy, int64_t n, int64_t a_width,
+                                          int64_t b_width);
+
+// ---- conv2d.cpp
+
+// Builds the three passes of one geometry. workspace: bytes of scratch, on a 64-byte boundary, that each pass may need.
+AVEDIS_API int32_t avedis_conv2d_create(avedis_conv2d** conv, int64_t* workspace,
+                                        const avedis_conv2d_geometry* geometry, int32_t type);
+AVEDIS_API void avedis_conv2d_destroy(avedis_conv2d* conv);
+// Which implementation each pass uses, for people. Lives as long as the object.
+AVEDIS_API const char* avedis_conv2d_describe(const avedis_conv2d* conv);
+AVEDIS_API int32_t avedis_conv2d_forward(avedis_conv2d* conv, void* y, const void* x, const float* weight,
+                                         void* workspace);
+AVEDIS_API int32_t avedis_conv2d_backward_data(avedis_conv2d* conv, void* dx, const void* dy, const float* weight,
+                                               void* workspace);
+AVEDIS_API int32_t avedis_conv2d_backward_weight(avedis_conv2d* conv, float* dweight, const void* dy, const void* x,
+                                                 void* workspace);
+
+// ---- batch_norm.cpp; x is [rows, c]; pool is null without pooling, else rows = n * h * w of the pool
+
+AVEDIS_API int32_t avedis_batch_norm_forward(void* y, uint8_t* argmax, float* mean, float* inverse_std,
+                                             float* running_mean, float* running_variance, const void* x,
+                                             const float* gamma, const float* beta, int32_t type, int64_t rows,
+                                             int32_t c, const avedis_pool2d_geometry* pool, float epsilon,
+                                             float momentum, int32_t relu);
+AVEDIS_API int32_t avedis_batch_norm_inference(void* y, const void* x, const float* gamma, const float* beta,
+                                               const float* running_mean, const float* running_variance, int32_t type,
+                                               int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,
+                                               float epsilon, int32_t relu);
+AVEDIS_API int32_t avedis_batch_norm_backward(void* dx, float* dgamma, float* dbeta, const void* dy,
+                                              const uint8_t* argmax, const void* x, const float* gamma,
+                                              const float* beta, const float* mean, const float* inverse_std,
+                                              int32_t type, int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,
+                                              int32_t relu);
+
+// ---- max_pool.cpp
+
+AVEDIS_API int32_t avedis_max_pool_forward(void* y, uint8_t* argmax, const void* x, int32_t type,
+                                           const avedis_pool2d_geometry* geometry);
+AVEDIS_API int32_t avedis_max_pool_backward(void* dx, const void* dy, const uint8_t* argmax, int32_t type,
+                                            const avedis_pool2d_geometry* geometry);
+
+// ---- masked_mean.cpp: x [n, t, c] act, y [n, c] float, 1 <= lengths[n] <= t
+
+AVEDIS_API int32_t avedis_masked_mean_forward(float* y, const void* x, const int32_t* lengths, int32_t type, int64_t n,
+                                              int64_t t, int64_t c);
+AVEDIS_API int32_t avedis_masked_mean_backward(void* dx, const float* dy, const int32_t* lengths, int32_t type,
+                                               int64_t n, int64_t t, int64_t c);
+
+// ---- linear.cpp: y [n, o] = x [n, i] * weight [o, i]^T + bias [o]
+
+AVEDIS_API int32_t avedis_linear_forward(void* y, const void* x, const float* weight, const float* bias, int32_t type,
+                                         int64_t n, int64_t i, int64_t o);
+AVEDIS_API int32_t avedis_linear_backward_data(void* dx, const void* dy, const float* weight, int32_t type, int64_t n,
+                                               int64_t i, int64_t o);
+AVEDIS_API int32_t avedis_linear_backward_weight(float* dweight, float* dbias, const void* dy, const void* x,
+                                                 int32_t type, int64_t n, int64_t i, int64_t o);
+
+// ---- softmax_cross_entropy.cpp, uniform_confusion.cpp: logits [n, c]; the gradient is scale times that of the loss's
+// sum
+
+AVEDIS_API int32_t avedis_softmax_cross_entropy(float* loss, float* probabilities, float* dlogits, const float* logits,
+                                                const int32_t* labels, const float* weights, float scale, int64_t n,
+                                                int64_t c);
+AVEDIS_API int32_t avedis_uniform_confusion(float* loss, float* dlogits, const float* logits, const float* weights,
+                                            float scale, int64_t n, int64_t c);
+
+// ---- adam.cpp
+
+// schedule [3] = rate, 1 - beta1^t, 1 - beta2^t. gradients become 0.
+AVEDIS_API int32_t avedis_adam(float* parameters, float* gradients, float* m, float* v, const float* schedule,
+                               float beta1, float beta2, float epsilon, int64_t count);

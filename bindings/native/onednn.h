@@ -1,0 +1,96 @@
+// oneDNN as the other files see it. The only place that knows that 2.x and 3.x build primitives differently.
+#pragma once
+
+#include <cstdint>
+#include <oneapi/dnnl/dnnl.hpp>
+
+namespace avedis {
+
+inline dnnl::engine& cpu_engine() {
+    static dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+    return engine;
+}
+
+// Calls complete before they return; the stream holds no state that threads could fight over.
+inline dnnl::stream& cpu_stream() {
+    static thread_local dnnl::stream stream(cpu_engine());
+    return stream;
+}
+
+// Scratch comes from the caller.
+inline dnnl::primitive_attr user_scratchpad() {
+    dnnl::primitive_attr attr;
+    attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    return attr;
+}
+
+struct conv_descs {
+    dnnl::memory::desc src, weights, dst;
+    dnnl::memory::dims strides, padding;
+};
+
+// An empty description, which converts to false, means that oneDNN has no implementation.
+#if DNNL_VERSION_MAJOR >= 3
+#define AVEDIS_CONV_ARGS(d) d.strides, d.padding, d.padding
+
+inline dnnl::convolution_forward::primitive_desc conv_forward(const conv_descs& d) {
+    return {cpu_engine(),
+            dnnl::prop_kind::forward_training,
+            dnnl::algorithm::convolution_direct,
+            d.src,
+            d.weights,
+            d.dst,
+            AVEDIS_CONV_ARGS(d),
+            user_scratchpad(),
+            true};
+}
+
+inline dnnl::convolution_backward_data::primitive_desc conv_backward_data(
+    const conv_descs& d, const dnnl::convolution_forward::primitive_desc& forward) {
+    return {cpu_engine(), dnnl::algorithm::convolution_direct,
+            d.src,        d.weights,
+            d.dst,        AVEDIS_CONV_ARGS(d),
+            forward,      user_scratchpad(),
+            true};
+}
+
+inline dnnl::convolution_backward_weights::primitive_desc conv_backward_weight(
+    const conv_descs& d, const dnnl::convolution_forward::primitive_desc& forward) {
+    return {cpu_engine(), dnnl::algorithm::convolution_direct,
+            d.src,        d.weights,
+            d.dst,        AVEDIS_CONV_ARGS(d),
+            forward,      user_scratchpad(),
+            true};
+}
+#else
+#define AVEDIS_CONV_ARGS(d) d.src, d.weights, d.dst, d.strides, d.padding, d.padding
+
+inline dnnl::convolution_forward::primitive_desc conv_forward(const conv_descs& d) {
+    return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, AVEDIS_CONV_ARGS(d)},
+            user_scratchpad(),
+            cpu_engine(),
+            true};
+}
+
+inline dnnl::convolution_backward_data::primitive_desc conv_backward_data(
+    const conv_descs& d, const dnnl::convolution_forward::primitive_desc& forward) {
+    return {{dnnl::algorithm::convolution_direct, AVEDIS_CONV_ARGS(d)}, user_scratchpad(), cpu_engine(), forward, true};
+}
+
+inline dnnl::convolution_backward_weights::primitive_desc conv_backward_weight(
+    const conv_descs& d, const dnnl::convolution_forward::primitive_desc& forward) {
+    return {{dnnl::algorithm::convolution_direct, AVEDIS_CONV_ARGS(d)}, user_scratchpad(), cpu_engine(), forward, true};
+}
+#endif
+#undef AVEDIS_CONV_ARGS
+
+// c [m, n] = a [m, k] * b [k, n], or += ; row-major floats. A transposed operand lies in memory with its extents
+// swapped.
+inline void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float* a, const float* b,
+                 float* c, bool accumulate) {
+    dnnl_status_t status = dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m, n, k, 1, a,
+                                      transpose_a ? m : k, b, transpose_b ? k : n, accumulate ? 1.0f : 0.0f, c, n);
+    if (status != dnnl_success) throw dnnl::error(status, "dnnl_sgemm failed");
+}
+
+}  // namespace avedis

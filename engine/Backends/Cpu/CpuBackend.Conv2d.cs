@@ -1,0 +1,51 @@
+using Avedis.Bindings.Cpu;
+
+namespace Avedis.Engine;
+
+public sealed partial class CpuBackend
+{
+    private readonly Dictionary<(Conv2dGeometry Geometry, DType Act), CpuConv2d> convolutions = [];
+
+    public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => Convolution(geometry, act).WorkspaceBytes;
+
+    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    {
+        CpuConv2d conv = Convolution(geometry, x.Type);
+        CpuNative.Check(CpuNative.Conv2dForward(conv, y.Address, x.Address, weight.Address, Workspace(conv)));
+    }
+
+    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry)
+    {
+        CpuConv2d conv = Convolution(geometry, dY.Type);
+        CpuNative.Check(CpuNative.Conv2dBackwardData(conv, dX.Address, dY.Address, weight.Address, Workspace(conv)));
+    }
+
+    public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry)
+    {
+        CpuConv2d conv = Convolution(geometry, x.Type);
+        CpuNative.Check(CpuNative.Conv2dBackwardWeight(conv, dWeight.Address, dY.Address, x.Address, Workspace(conv)));
+    }
+
+    /// <summary>Which implementation runs each pass of this geometry, for people.</summary>
+    public string DescribeConv2d(in Conv2dGeometry geometry, DType act) => Convolution(geometry, act).Description;
+
+    private CpuConv2d Convolution(in Conv2dGeometry g, DType act)
+    {
+        Enter();
+        if (!convolutions.TryGetValue((g, act), out CpuConv2d? conv))
+        {
+            var native = new CpuConv2dGeometry(g.N, g.H, g.W, g.C, g.K, g.R, g.S, g.StrideH, g.StrideW, g.PadH, g.PadW);
+            conv = CpuConv2d.Create(native, act == DType.BF16 ? CpuType.BF16 : CpuType.F32);
+            convolutions.Add((g, act), conv);
+        }
+        return conv;
+    }
+
+    private nint Workspace(CpuConv2d conv)
+    {
+        if (workspaceBytes < conv.WorkspaceBytes)
+            throw new InvalidOperationException(
+                $"this convolution needs {conv.WorkspaceBytes} bytes of workspace, SetWorkspace gave {workspaceBytes}");
+        return workspace;
+    }
+}

@@ -1,0 +1,102 @@
+using Avedis.Bindings.Cpu;
+
+namespace Avedis.Engine;
+
+/// <summary>
+/// The operations on the processor: oneDNN for convolutions and matrix products, own fused passes for the rest. Every call has finished when it
+/// returns. Same input, same bits, for a given number of threads. One thread at a time may use it.
+/// </summary>
+public sealed partial class CpuBackend : IBackend
+{
+    private readonly int threads;
+    private nint workspace;
+    private long workspaceBytes;
+
+    /// <param name="threads">Threads to compute with; 0 means every core that the process may use.</param>
+    /// <exception cref="CpuLibraryException">libavedis_cpu.so or oneDNN is missing.</exception>
+    public CpuBackend(int threads = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(threads);
+        this.threads = threads > 0 ? threads : CpuNative.Cores();
+        string count = this.threads == 1 ? "1 thread" : $"{this.threads} threads";
+        Description = $"{ProcessorName()}, {count}, {CpuNative.InstructionSet}, oneDNN {CpuNative.OneDnnVersion}";
+    }
+
+    public string Description { get; }
+
+    public bool HasFastBf16 => CpuNative.NativeBF16() != 0;
+
+    public nint Allocate(long bytes)
+    {
+        Enter();
+        if (bytes > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)
+            throw new OutOfDeviceMemoryException(bytes, "this computer's memory");
+        try
+        {
+            CpuNative.Check(CpuNative.Allocate(out nint address, bytes));
+            return address;
+        }
+        catch (CpuCallException failure) when (failure.OutOfMemory)
+        {
+            throw new OutOfDeviceMemoryException(bytes, "this computer's memory");
+        }
+    }
+
+    public void Free(nint address) => CpuNative.Check(CpuNative.Free(address));
+
+    public void SetWorkspace(nint address, long bytes)
+    {
+        workspace = address;
+        workspaceBytes = bytes;
+    }
+
+    public unsafe void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
+        where T : unmanaged
+    {
+        RequireSize(destination, (long)source.Length * sizeof(T));
+        source.CopyTo(new Span<T>((void*)destination.Address, source.Length));
+    }
+
+    public unsafe void Download<T>(Span<T> destination, Tensor source)
+        where T : unmanaged
+    {
+        RequireSize(source, (long)destination.Length * sizeof(T));
+        new ReadOnlySpan<T>((void*)source.Address, destination.Length).CopyTo(destination);
+    }
+
+    public void Synchronize()
+    {
+    }
+
+    public void Dispose()
+    {
+        foreach (CpuConv2d conv in convolutions.Values)
+            conv.Dispose();
+        convolutions.Clear();
+    }
+
+    /// <summary>First line of every operation: the library keeps the number of threads per calling thread.</summary>
+    private void Enter() => CpuNative.Check(CpuNative.SetThreads(threads));
+
+    private static CpuType Type(Tensor x) => x.Type switch
+    {
+        DType.F32 => CpuType.F32,
+        DType.BF16 => CpuType.BF16,
+        _ => throw new ArgumentException($"{x} cannot hold activations"),
+    };
+
+    private static void RequireSize(Tensor tensor, long bytes)
+    {
+        if (bytes != tensor.Bytes)
+            throw new ArgumentException($"{tensor} holds {tensor.Bytes} bytes, the host side has {bytes}");
+    }
+
+    private static string ProcessorName()
+    {
+        const string Key = "model name";
+        string? line = File.Exists("/proc/cpuinfo")
+            ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(line => line.StartsWith(Key, StringComparison.Ordinal))
+            : null;
+        return line is null ? "processor" : line[(line.IndexOf(':') + 1)..].Trim();
+    }
+}

@@ -1,0 +1,228 @@
+using Avedis.Bench;
+using Avedis.Engine;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
+using Avedis.Trainer.Training;
+using NUnit.Framework;
+
+namespace Avedis.Tests;
+
+/// <summary>
+/// The whole network against PyTorch in double precision: logits, losses, running statistics, every gradient by name, and ten Adam steps.
+/// </summary>
+[NonParallelizable]
+public sealed class GoldenNetworkTests
+{
+    // PyTorch's own single precision is within 1e-5 of its double precision on this batch, which has no ReLU or pooling tie within rounding error
+    private const double GradientTolerance = 1e-4;
+    private const double OutputTolerance = 1e-5;
+
+    // ten steps let rounding errors grow through Adam's division by small second moments
+    private const double AdamTolerance = 1e-3;
+
+    private readonly Golden golden = Golden.Load();
+
+    /// <summary>Evaluates exactly the golden case: all four losses where the network has auxiliary heads.</summary>
+    private sealed class GoldenStrategy(GoldenSetting setting, IReadOnlyList<Adam> optimisers, bool auxiliary)
+    {
+        public bool ApplyOptimisers { get; set; }
+
+        public void Step(TwoStreamNetwork network)
+        {
+            network.Forward(Phase.Training);
+            network.Emotion!.Evaluate(setting.PrimaryWeight);
+            network.Speaker!.Evaluate(setting.PrimaryWeight);
+            if (auxiliary)
+            {
+                network.Emotion.EvaluateAuxiliary(network.Speaker, setting.AuxiliaryWeight);
+                network.Speaker.EvaluateAuxiliary(network.Emotion, setting.AuxiliaryWeight);
+            }
+            network.Backward(auxiliary);
+            if (ApplyOptimisers)
+                foreach (var optimiser in optimisers)
+                    optimiser.Apply();
+        }
+    }
+
+    private sealed class Rig : IDisposable
+    {
+        private readonly Golden golden;
+        private readonly Device device;
+        private readonly GoldenStrategy strategy;
+        private readonly float[] loss;
+
+        public Rig(Golden golden, bool auxiliary, DType act)
+        {
+            this.golden = golden;
+            var s = golden.Setting;
+            device = new Device(new CpuBackend());
+            var options = new NetworkOptions
+            {
+                FaceChannels = s.FaceChannels,
+                VoiceChannels = s.VoiceChannels,
+                EmotionEmbedding = s.EmotionWidth,
+                SpeakerEmbedding = s.SpeakerWidth,
+                Auxiliary = auxiliary,
+            };
+            Network = new TwoStreamNetwork(device, options, new NetworkShape(s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps, s.Emotions, s.Speakers, act));
+            Optimisers = [.. Network.Groups.Select(g => new Adam(device, g, new AdamOptions()))];
+            strategy = new GoldenStrategy(s, Optimisers, auxiliary) { ApplyOptimisers = true };
+            loss = new float[s.Clips];
+            device.Plan(() => { Load(s.Batch); strategy.Step(Network); ReadAll(); }, () => { Evaluate(); ReadAll(); });
+            strategy.ApplyOptimisers = false;
+            Network.Initialise(1);
+            foreach (var p in Network.Groups.SelectMany(g => g.Parameters))
+            {
+                int inputs = p.Shape.Rank == 1 ? FanInOfBias(p.Name) : (int)(p.Shape.Count / p.Shape[0]);
+                device.Ops.Upload<float>(p.Value, PyTorchLayout.FromFile(p.Shape, GoldenFormula.Parameter(p.Name, (int)p.Shape.Count, inputs)));
+            }
+            if (auxiliary)
+                foreach (var branch in Network.Branches)
+                    branch.SetLambda(s.Reversal);
+        }
+
+        public TwoStreamNetwork Network { get; }
+
+        public IReadOnlyList<Adam> Optimisers { get; }
+
+        public void Load(int number)
+        {
+            var s = golden.Setting;
+            var batch = new Batch(s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps);
+            GoldenFormula.Faces(number, s.Size).CopyTo(batch.Faces, 0);
+            GoldenFormula.Mels(number, s.Size).CopyTo(batch.Mels, 0);
+            s.FaceLengths.CopyTo(batch.FaceLengths, 0);
+            s.MelLengths.CopyTo(batch.MelLengths, 0);
+            GoldenFormula.EmotionLabels(number, s.Size).CopyTo(batch.Emotions, 0);
+            GoldenFormula.SpeakerLabels(number, s.Size).CopyTo(batch.Speakers, 0);
+            Array.Fill(batch.Weights, 1f);
+            Network.Load(batch, []);
+        }
+
+        /// <summary>One step; the optimisers move only if asked.</summary>
+        public void Step(bool optimise = false)
+        {
+            strategy.ApplyOptimisers = optimise;
+            if (optimise)
+                for (int i = 0; i < Optimisers.Count; i++)
+                    Optimisers[i].Advance(i == 0 ? golden.Setting.Rate : golden.Setting.AuxiliaryRate);
+            strategy.Step(Network);
+        }
+
+        public void Evaluate()
+        {
+            Load(golden.Setting.Batch);
+            Network.Forward(Phase.Evaluation);
+        }
+
+        public float[] Read(Tensor tensor)
+        {
+            var values = new float[tensor.Count];
+            device.Ops.Download<float>(values, tensor);
+            return PyTorchLayout.ToFile(tensor.Shape, values);
+        }
+
+        public double Sum(Tensor tensor)
+        {
+            device.Ops.Download<float>(loss, tensor);
+            return loss.Sum(l => (double)l);
+        }
+
+        public void Dispose() => device.Dispose();
+
+        // what the tests read stays alive to the end of the step
+        private void ReadAll()
+        {
+            foreach (var branch in Network.Branches)
+                foreach (var tensor in new[] { branch.Embedding, branch.Logits, branch.Loss, branch.AuxiliaryLoss }.OfType<Tensor>())
+                    Read(tensor);
+        }
+
+        // a bias is drawn with the bound of its layer's weight; batch norms have their own formula
+        private int FanInOfBias(string name)
+        {
+            string weight = name.Replace(".bias", ".weight", StringComparison.Ordinal);
+            var shape = Network.Groups.SelectMany(g => g.Parameters).First(p => p.Name == weight).Shape;
+            return shape.Rank == 1 ? 0 : (int)(shape.Count / shape[0]);
+        }
+    }
+
+    private static double Relative(double[] expected, float[] actual)
+    {
+        Assert.That(actual, Has.Length.EqualTo(expected.Length));
+        double scale = expected.Max(Math.Abs);
+        return expected.Zip(actual, (e, a) => Math.Abs(e - a)).Max() / scale;
+    }
+
+    [Test]
+    public void Outputs_and_running_statistics_in_training_and_evaluation_mode()
+    {
+        using var rig = new Rig(golden, auxiliary: true, DType.F32);
+        rig.Load(golden.Setting.Batch);
+        rig.Step();
+        Assert.Multiple(() =>
+        {
+            Compare(rig, golden.Outputs.Training);
+            foreach (var (name, tensor) in rig.Network.State().Where(s => s.Name.Contains("running")))
+                Assert.That(Relative(golden.Running[name], rig.Read(tensor)), Is.LessThan(OutputTolerance), name);
+            rig.Evaluate();
+            Compare(rig, golden.Outputs.Evaluation);
+        });
+    }
+
+    private static void Compare(Rig rig, Dictionary<string, double[]> expected)
+    {
+        foreach (var branch in rig.Network.Branches)
+        {
+            Assert.That(Relative(expected[$"{branch.Name}_embedding"], rig.Read(branch.Embedding)), Is.LessThan(OutputTolerance), $"{branch.Name}.embedding");
+            Assert.That(Relative(expected[$"{branch.Name}_logits"], rig.Read(branch.Logits)), Is.LessThan(OutputTolerance), $"{branch.Name}.logits");
+        }
+    }
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public void Losses_and_every_gradient_by_name(bool auxiliary)
+    {
+        using var rig = new Rig(golden, auxiliary, DType.F32);
+        var expected = auxiliary ? golden.Auxiliary : golden.Baseline;
+        rig.Load(golden.Setting.Batch);
+        rig.Step();
+        var parameters = rig.Network.Groups.SelectMany(g => g.Parameters).ToList();
+        Assert.Multiple(() =>
+        {
+            Assert.That(rig.Sum(rig.Network.Emotion!.Loss), Is.EqualTo(expected.Losses["emotion"]).Within(OutputTolerance));
+            Assert.That(rig.Sum(rig.Network.Speaker!.Loss), Is.EqualTo(expected.Losses["speaker"]).Within(OutputTolerance));
+            Assert.That(parameters.Select(p => p.Name), Is.EquivalentTo(expected.Gradients.Keys));
+            double largest = 0;
+            foreach (var p in parameters)
+            {
+                double difference = expected.Gradients[p.Name].RelativeDifference(rig.Read(p.Gradient));
+                largest = Math.Max(largest, difference);
+                Assert.That(difference, Is.LessThan(GradientTolerance), p.Name);
+            }
+            TestContext.Out.WriteLine($"{parameters.Count} gradients, largest relative difference from PyTorch {largest:E2}");
+        });
+    }
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public void Ten_adam_steps_follow_pytorchs_loss(bool auxiliary)
+    {
+        using var rig = new Rig(golden, auxiliary, DType.F32);
+        var s = golden.Setting;
+        double[] expected = (auxiliary ? golden.Auxiliary : golden.Baseline).Adam["float64"];
+        double largest = 0;
+        for (int step = 0; step < expected.Length; step++)
+        {
+            rig.Load(s.Batch + step % 2);
+            rig.Step(optimise: true);
+            double total = s.PrimaryWeight * (rig.Sum(rig.Network.Emotion!.Loss) + rig.Sum(rig.Network.Speaker!.Loss));
+            if (auxiliary)
+                total += s.AuxiliaryWeight * (rig.Sum(rig.Network.Emotion.AuxiliaryLoss!) + rig.Sum(rig.Network.Speaker.AuxiliaryLoss!));
+            largest = Math.Max(largest, Math.Abs(total - expected[step]) / expected[step]);
+            Assert.That(total, Is.EqualTo(expected[step]).Within(AdamTolerance * expected[step]), $"step {step + 1}");
+        }
+        Assert.That(expected, Has.Length.EqualTo(10));
+        TestContext.Out.WriteLine($"ten steps, largest relative difference of the loss {largest:E2}");
+    }
+}

@@ -1,0 +1,62 @@
+using Avedis.Engine;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+public sealed class AdamTests(BackendCase backend) : OpTests(backend)
+{
+    private const float Beta1 = 0.9f, Beta2 = 0.999f, Epsilon = 1e-8f, Rate = 1e-3f;
+
+    /// <summary>Each step continues from what the backend itself holds, so that an error cannot hide in a later one.</summary>
+    [Test]
+    public void Steps_agree_with_double_precision_and_leave_the_gradients_zero([Values(1, 7, 64, 1003, 4099)] int count)
+    {
+        var random = new Random(1);
+        double[] parameters = Numbers.Uniform(random, count), m = new double[count], v = new double[count];
+        for (int step = 1; step <= 5; step++)
+        {
+            double[] gradients = Gradients(random, count);
+            double[] schedule = Numbers.Round([Rate / step, 1 - Math.Pow(Beta1, step), 1 - Math.Pow(Beta2, step)], DType.F32);
+            using var op = new OpHarness(Backend);
+            var tensorParameters = op.Sum("parameters", new Shape(count), parameters);
+            var tensorGradients = op.Sum("gradients", new Shape(count), gradients);
+            var tensorM = op.Sum("m", new Shape(count), m);
+            var tensorV = op.Sum("v", new Shape(count), v);
+            var tensorSchedule = op.Input("schedule", new Shape(3), DType.F32, schedule);
+
+            op.Run(device => device.Adam(tensorParameters, tensorGradients, tensorM, tensorV, tensorSchedule, Beta1, Beta2, Epsilon));
+
+            double[] before = [.. parameters];
+            double[] magnitudeM = [.. m.Zip(gradients, (mean, g) => Beta1 * Math.Abs(mean) + (1 - Beta1) * Math.Abs(g))];
+            Reference.Adam(parameters, gradients, m, v, schedule, Beta1, Beta2, Epsilon);
+            double[] update = [.. magnitudeM.Select((mean, i) => schedule[0] * mean / schedule[1] / (Math.Sqrt(v[i] / schedule[2]) + Epsilon))];
+            op.ExpectExactly(tensorGradients, new double[count]);
+            op.Expect(tensorM, m, Tolerance.Sum(DType.F32, 1, magnitudeM, m));
+            op.Expect(tensorV, v, Tolerance.Sum(DType.F32, 1, v, v));
+            // six roundings in the update besides the one of the sum
+            op.Expect(tensorParameters, parameters, Tolerance.Sum(DType.F32, 6, Reference.Plus(update, Array.ConvertAll(before, p => Math.Abs(p) / 4)), parameters));
+            (parameters, m, v) = (op.Read(tensorParameters), op.Read(tensorM), op.Read(tensorV));
+        }
+    }
+
+    /// <summary>Where m and v are trivial the first step is the rate, against the sign of the gradient, whatever the gradient's size.</summary>
+    [Test]
+    public void The_first_step_moves_by_the_rate()
+    {
+        double[] gradients = Numbers.Round([1e-3, -1, 1e4, 0], DType.F32);
+        var parameters = Op.Sum("parameters", new Shape(4), new double[4]);
+        var tensorGradients = Op.Sum("gradients", new Shape(4), gradients);
+        var m = Op.Sum("m", new Shape(4), new double[4]);
+        var v = Op.Sum("v", new Shape(4), new double[4]);
+        var schedule = Op.Input("schedule", new Shape(3), DType.F32, [Rate, 1 - Beta1, 1 - Beta2]);
+
+        Op.Run(device => device.Adam(parameters, tensorGradients, m, v, schedule, Beta1, Beta2, Epsilon));
+
+        // epsilon is 1e-5 of the smallest gradient
+        Op.Expect(parameters, [-Rate, Rate, -Rate, 0], Numbers.Constant(4, Rate * (1e-5 + 10 * Tolerance.F32)));
+    }
+
+    /// <summary>Many sizes, and zeros: an unused class has no gradient, and 0 / 0 must not come of it.</summary>
+    private static double[] Gradients(Random random, int count) =>
+        [.. Numbers.Uniform(random, count).Select((value, i) => i % 5 == 0 ? 0 : Numbers.Round(value * Math.Pow(10, random.Next(-6, 3)), DType.F32))];
+}

@@ -1,0 +1,303 @@
+using Avedis.Engine;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+/// <summary>Batch normalisation alone, with ReLU, with max pooling, and with both, in training, evaluation and backward.</summary>
+public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
+{
+    private const float Epsilon = 1e-5f, Momentum = 0.1f;
+
+    /// <summary>Input shape, and the pooling behind it.</summary>
+    private static readonly (Shape Input, Pool2dGeometry? Pool)[] sizes =
+    [
+        (new(1, 1, 2, 1), null),
+        (new(2, 1, 1, 33), null),
+        (new(3, 5, 7, 3), null),
+        (new(1, 13, 11, 17), null),
+        (new(5, 1, 13, 24), null),
+        (new(2, 6, 6, 256), null),
+        (new(1, 1, 2, 3), new(1, 1, 2, 3, 1, 2, 1, 1, 0, 0)),
+        (new(2, 5, 3, 17), new(2, 5, 3, 17, 1, 1, 1, 1, 0, 0)),
+        (new(2, 7, 5, 3), new(2, 7, 5, 3, 7, 5, 1, 1, 0, 0)),
+        (new(2, 4, 5, 33), new(2, 4, 5, 33, 3, 3, 1, 1, 2, 2)),
+        (new(1, 8, 9, 5), new(1, 8, 9, 5, 2, 2, 3, 4, 0, 0)),
+        // the network's: face pool1 and pool2, voice pool1, pool2, pool5
+        (new(2, 29, 29, 24), new(2, 29, 29, 24, 3, 3, 2, 2, 0, 0)),
+        (new(2, 26, 26, 33), new(2, 26, 26, 33, 3, 3, 2, 2, 1, 1)),
+        (new(2, 40, 58, 24), new(2, 40, 58, 24, 1, 3, 1, 2, 0, 0)),
+        (new(2, 19, 26, 24), new(2, 19, 26, 24, 3, 3, 2, 1, 0, 0)),
+        (new(2, 9, 24, 33), new(2, 9, 24, 33, 3, 3, 2, 2, 0, 0)),
+    ];
+
+    private static IEnumerable<TestCaseData> Cases() =>
+        from size in sizes
+        from relu in new[] { false, true }
+        from act in Activations
+        let settings = new BatchNormSettings(Epsilon, Momentum, relu, size.Pool)
+        select new TestCaseData(size.Input, settings, act).SetArgDisplayNames(Describe(size.Input, settings), act.ToString());
+
+    private static IEnumerable<TestCaseData> FusedCases() =>
+        from size in sizes
+        from relu in new[] { false, true }
+        where relu || size.Pool is not null
+        let settings = new BatchNormSettings(Epsilon, Momentum, relu, size.Pool)
+        select new TestCaseData(size.Input, settings).SetArgDisplayNames(Describe(size.Input, settings));
+
+    [TestCaseSource(nameof(Cases))]
+    public void Training_forward(Shape shape, BatchNormSettings settings, DType act)
+    {
+        var p = BatchNormProblem.Pose(new Random(1), shape, settings, act, kinkMargin: 0);
+        int channels = shape[3];
+        long count = shape.Count / channels;
+        double[] runningMean = Numbers.Uniform(new Random(2), channels), runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
+        var outputShape = settings.Pool?.Output ?? shape;
+        var x = Op.Input("x", shape, act, p.X);
+        var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
+        var beta = Op.Input("beta", new Shape(channels), DType.F32, p.Beta);
+        var y = Op.Output("y", outputShape, act);
+        var argmax = settings.Pool is null ? null : Op.Output("argmax", outputShape, DType.U8);
+        var mean = Op.Output("mean", new Shape(channels), DType.F32);
+        var inverseStd = Op.Output("inverseStd", new Shape(channels), DType.F32);
+        var tensorRunningMean = Op.Sum("runningMean", new Shape(channels), runningMean);
+        var tensorRunningVariance = Op.Sum("runningVariance", new Shape(channels), runningVariance);
+
+        Op.Run(device => device.BatchNormForward(y, argmax, mean, inverseStd, tensorRunningMean, tensorRunningVariance, x, gamma, beta, settings));
+
+        Op.Expect(mean, p.Mean, Tolerance.Sum(DType.F32, count, p.MeanMagnitude, p.Mean));
+        Op.Expect(inverseStd, p.InverseStd, Tolerance.Sum(DType.F32, count, p.InverseStd, p.InverseStd));
+        double[] newMean = Blend(runningMean, p.Mean);
+        Op.Expect(tensorRunningMean, newMean, Tolerance.Sum(DType.F32, count, Reference.Plus(Numbers.Abs(runningMean), p.MeanMagnitude), newMean));
+        double[] newVariance = Blend(runningVariance, Array.ConvertAll(p.Variance, variance => variance * count / (count - 1)));
+        Op.Expect(tensorRunningVariance, newVariance, Tolerance.Sum(DType.F32, count, newVariance, newVariance));
+        ExpectActivation(y, argmax, p, settings);
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Inference_uses_the_running_statistics(Shape shape, BatchNormSettings settings, DType act)
+    {
+        int channels = shape[3];
+        double[] runningMean = Numbers.Uniform(new Random(2), channels), runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
+        var p = BatchNormProblem.Pose(new Random(4), shape, settings, act, kinkMargin: 0) with { Mean = runningMean, Variance = runningVariance };
+        var outputShape = settings.Pool?.Output ?? shape;
+        var x = Op.Input("x", shape, act, p.X);
+        var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
+        var beta = Op.Input("beta", new Shape(channels), DType.F32, p.Beta);
+        var tensorMean = Op.Input("runningMean", new Shape(channels), DType.F32, runningMean);
+        var tensorVariance = Op.Input("runningVariance", new Shape(channels), DType.F32, runningVariance);
+        var y = Op.Output("y", outputShape, act);
+
+        Op.Run(device => device.BatchNormInference(y, x, gamma, beta, tensorMean, tensorVariance, settings));
+
+        ExpectActivation(y, null, p, settings);
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Backward_overwrites_dX_and_adds_to_dGamma_and_dBeta(Shape shape, BatchNormSettings settings, DType act)
+    {
+        // the mask of ReLU is recomputed in F32: no value may lie so near to zero that rounding decides
+        var p = BatchNormProblem.Pose(new Random(5), shape, settings, act, kinkMargin: 1e-5).WithStatisticsAsStored();
+        int channels = shape[3];
+        var forward = p.Forward();
+        var outputShape = settings.Pool?.Output ?? shape;
+        double[] dY = Numbers.Uniform(new Random(6), outputShape.Count, act);
+        double[] startGamma = Numbers.Uniform(new Random(7), channels, low: -5, high: 5), startBeta = Numbers.Uniform(new Random(8), channels, low: -5, high: 5);
+        var x = Op.Input("x", shape, act, p.X);
+        var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
+        var beta = Op.Input("beta", new Shape(channels), DType.F32, p.Beta);
+        var mean = Op.Input("mean", new Shape(channels), DType.F32, p.Mean);
+        var inverseStd = Op.Input("inverseStd", new Shape(channels), DType.F32, p.InverseStd);
+        var argmax = forward.Argmax is null ? null : Op.Input("argmax", outputShape, DType.U8, Array.ConvertAll(forward.Argmax, position => (double)position));
+        var tensorDY = Op.Input("dY", outputShape, act, dY);
+        var dX = Op.Output("dX", shape, act);
+        var dGamma = Op.Sum("dGamma", new Shape(channels), startGamma);
+        var dBeta = Op.Sum("dBeta", new Shape(channels), startBeta);
+
+        Op.Run(device => device.BatchNormBackward(dX, dGamma, dBeta, tensorDY, argmax, x, gamma, beta, mean, inverseStd, settings));
+
+        var expected = p.Backward(dY, forward.Argmax);
+        var magnitude = p.BackwardMagnitude(dY, forward.Argmax);
+        long count = shape.Count / channels;
+        Op.Expect(dX, expected.DX, Tolerance.Sum(act, count, magnitude.DX, expected.DX));
+        double[] sumGamma = Reference.Plus(startGamma, expected.DGamma), sumBeta = Reference.Plus(startBeta, expected.DBeta);
+        Op.Expect(dGamma, sumGamma, Tolerance.Sum(DType.F32, count + 1, Reference.Plus(Numbers.Abs(startGamma), magnitude.DGamma), sumGamma));
+        Op.Expect(dBeta, sumBeta, Tolerance.Sum(DType.F32, count + 1, Reference.Plus(Numbers.Abs(startBeta), magnitude.DBeta), sumBeta));
+    }
+
+    /// <summary>In F32, where the separate operations round nothing in between that the fused one keeps.</summary>
+    [TestCaseSource(nameof(FusedCases))]
+    public void Fused_equals_the_separate_operations(Shape shape, BatchNormSettings settings)
+    {
+        var p = BatchNormProblem.Pose(new Random(9), shape, settings, DType.F32, kinkMargin: 1e-5);
+        var outputShape = settings.Pool?.Output ?? shape;
+        double[] dYValues = Numbers.Uniform(new Random(10), outputShape.Count);
+        Tensor Channels(string name) => Op.Output(name, new Shape(shape[3]), DType.F32);
+        Tensor Image(string name) => Op.Output(name, shape, DType.F32);
+        Tensor Pooled(string name) => Op.Output(name, outputShape, DType.F32);
+        var x = Op.Input("x", shape, DType.F32, p.X);
+        var gamma = Op.Input("gamma", new Shape(shape[3]), DType.F32, p.Gamma);
+        var beta = Op.Input("beta", new Shape(shape[3]), DType.F32, p.Beta);
+        var dY = Op.Input("dY", outputShape, DType.F32, dYValues);
+        var (mean, inverseStd, runningMean, runningVariance) = (Channels("mean"), Channels("inverseStd"), Channels("runningMean"), Channels("runningVariance"));
+        var (fusedY, fusedDX, fusedDGamma, fusedDBeta) = (Pooled("fused y"), Image("fused dX"), Channels("fused dGamma"), Channels("fused dBeta"));
+        var fusedArgmax = settings.Pool is null ? null : Op.Output("fused argmax", outputShape, DType.U8);
+        var (normalised, rectified, y, dRectified, dNormalised) = (Image("normalised"), Image("rectified"), Pooled("y"), Image("dRectified"), Image("dNormalised"));
+        var (dX, dGamma, dBeta) = (Image("dX"), Channels("dGamma"), Channels("dBeta"));
+        var argmax = settings.Pool is null ? null : Op.Output("argmax", outputShape, DType.U8);
+        var alone = settings with { Relu = false, Pool = null };
+
+        Op.Run(device =>
+        {
+            foreach (var sum in new[] { runningMean, runningVariance, fusedDGamma, fusedDBeta, dGamma, dBeta })
+                device.Zero(sum);
+            device.BatchNormForward(fusedY, fusedArgmax, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, settings);
+            device.BatchNormBackward(fusedDX, fusedDGamma, fusedDBeta, dY, fusedArgmax, x, gamma, beta, mean, inverseStd, settings);
+
+            device.BatchNormForward(normalised, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, alone);
+            if (settings.Relu)
+                device.ReluForward(rectified, normalised);
+            else
+                device.Copy(rectified, normalised);
+            if (settings.Pool is { } pool)
+            {
+                device.MaxPoolForward(y, argmax!, rectified, pool);
+                device.MaxPoolBackward(dRectified, dY, argmax!, pool);
+            }
+            else
+            {
+                device.Copy(y, rectified);
+                device.Copy(dRectified, dY);
+            }
+            if (settings.Relu)
+                device.ReluBackward(dNormalised, dRectified, rectified);
+            else
+                device.Copy(dNormalised, dRectified);
+            device.BatchNormBackward(dX, dGamma, dBeta, dNormalised, null, x, gamma, beta, mean, inverseStd, alone);
+        });
+
+        var magnitude = p.BackwardMagnitude(dYValues, p.Forward().Argmax);
+        long count = shape.Count / shape[3];
+        Op.Expect(fusedY, Op.Read(y), Tolerance.Sum(DType.F32, 1, p.PooledBound(p.ActivationMagnitude()), Op.Read(y)));
+        Op.Expect(fusedDX, Op.Read(dX), Tolerance.Sum(DType.F32, count, magnitude.DX, Op.Read(dX)));
+        Op.Expect(fusedDGamma, Op.Read(dGamma), Tolerance.Sum(DType.F32, count, magnitude.DGamma, Op.Read(dGamma)));
+        Op.Expect(fusedDBeta, Op.Read(dBeta), Tolerance.Sum(DType.F32, count, magnitude.DBeta, Op.Read(dBeta)));
+    }
+
+    /// <summary>Equal inputs of a window stay equal, so that its first element must win, as in the pooling operation alone.</summary>
+    [Test]
+    public void The_first_of_equals_wins([Values(DType.F32, DType.BF16)] DType act)
+    {
+        var pool = new Pool2dGeometry(2, 9, 8, 17, 3, 3, 2, 2, 1, 1);
+        var settings = new BatchNormSettings(Epsilon, Momentum, false, pool);
+        double[] x = Numbers.Integers(new Random(11), pool.Input.Count, -1, 1);
+        double[] gamma = Numbers.Uniform(new Random(12), 17, low: 0.5, high: 1.5), beta = Numbers.Uniform(new Random(13), 17);
+        var tensorX = Op.Input("x", pool.Input, act, x);
+        var tensorGamma = Op.Input("gamma", new Shape(17), DType.F32, gamma);
+        var tensorBeta = Op.Input("beta", new Shape(17), DType.F32, beta);
+        var y = Op.Output("y", pool.Output, act);
+        var argmax = Op.Output("argmax", pool.Output, DType.U8);
+        Tensor[] statistics = [.. Enumerable.Range(0, 4).Select(i => Op.Sum($"statistic {i}", new Shape(17), new double[17]))];
+
+        Op.Run(device => device.BatchNormForward(
+            y, argmax, statistics[0], statistics[1], statistics[2], statistics[3], tensorX, tensorGamma, tensorBeta, settings));
+
+        // gamma is positive: the order of the normalised values is the order of x
+        Op.ExpectExactly(argmax, Array.ConvertAll(Reference.MaxPoolForward(x, pool).Argmax, position => (double)position));
+    }
+
+    /// <summary>E[x^2] - E[x]^2 in F32 would lose the variance here: the squares agree in all but two of their 24 bits.</summary>
+    [Test]
+    public void A_large_mean_does_not_spoil_the_variance()
+    {
+        var shape = new Shape(2, 13, 17, 24);
+        double[] x = Numbers.Round(Array.ConvertAll(Numbers.Uniform(new Random(14), shape.Count), value => 1000 + value), DType.F32);
+        var (expectedMean, variance) = Reference.ChannelStatistics(x, 24);
+        double[] expected = Reference.InverseStd(variance, Epsilon);
+        var (mean, inverseStd) = StatisticsOf(shape, x);
+        Op.Expect(mean, expectedMean, Tolerance.Sum(DType.F32, shape.Count / 24, expectedMean, expectedMean));
+        Op.Expect(inverseStd, expected, Tolerance.Sum(DType.F32, shape.Count / 24, Array.ConvertAll(expected, value => 10 * value), expected));
+    }
+
+    [Test]
+    public void A_constant_channel_has_no_variance()
+    {
+        var shape = new Shape(3, 7, 11, 17);
+        var (_, inverseStd) = StatisticsOf(shape, Numbers.Constant(shape.Count, Numbers.Round(3.3, DType.F32)));
+        double[] expected = Numbers.Constant(17, 1 / Math.Sqrt(Epsilon));
+        Op.Expect(inverseStd, expected, Tolerance.Sum(DType.F32, shape.Count / 17, expected, expected));
+    }
+
+    [Test]
+    public void Gradients_agree_with_finite_differences_of_the_backend_itself()
+    {
+        var shape = new Shape(3, 4, 5, 6);
+        var settings = new BatchNormSettings(Epsilon, Momentum, false, null);
+        var p = BatchNormProblem.Pose(new Random(15), shape, settings, DType.F32, kinkMargin: 0);
+        double[] dY = Numbers.Uniform(new Random(16), shape.Count);
+        var (_, dX, dGamma, dBeta) = Pass(p.X, p.Gamma, p.Beta);
+        var random = new Random(17);
+        FiniteDifference.CheckDirection("x", at => Pass(at, p.Gamma, p.Beta).Loss, p.X, dX, random, step: 1e-2);
+        FiniteDifference.CheckDirection("gamma", at => Pass(p.X, at, p.Beta).Loss, p.Gamma, dGamma, random, step: 1e-2);
+        FiniteDifference.CheckDirection("beta", at => Pass(p.X, p.Gamma, at).Loss, p.Beta, dBeta, random, step: 1e-2);
+
+        (double Loss, double[] DX, double[] DGamma, double[] DBeta) Pass(double[] atX, double[] atGamma, double[] atBeta)
+        {
+            using var op = new OpHarness(Backend);
+            Tensor Sum(string name) => op.Sum(name, new Shape(6), new double[6]);
+            var x = op.Input("x", shape, DType.F32, atX);
+            var gamma = op.Input("gamma", new Shape(6), DType.F32, atGamma);
+            var beta = op.Input("beta", new Shape(6), DType.F32, atBeta);
+            var tensorDY = op.Input("dY", shape, DType.F32, dY);
+            var (y, dX) = (op.Output("y", shape, DType.F32), op.Output("dX", shape, DType.F32));
+            var (mean, inverseStd, runningMean, runningVariance) = (Sum("mean"), Sum("inverseStd"), Sum("runningMean"), Sum("runningVariance"));
+            var (dGamma, dBeta) = (Sum("dGamma"), Sum("dBeta"));
+            op.Run(device =>
+            {
+                device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, settings);
+                device.BatchNormBackward(dX, dGamma, dBeta, tensorDY, null, x, gamma, beta, mean, inverseStd, settings);
+            });
+            return (Reference.Dot(dY, op.Read(y)), op.Read(dX), op.Read(dGamma), op.Read(dBeta));
+        }
+    }
+
+    /// <summary>
+    /// y within its bound, and every argmax a real element of its window that is as large as the largest, as far as F32 can tell. Behind ReLU a window
+    /// of zeros has no winner that matters: no gradient passes.
+    /// </summary>
+    private void ExpectActivation(Tensor y, Tensor? argmax, BatchNormProblem p, BatchNormSettings settings)
+    {
+        double[] activation = p.Activation(), expected = p.Forward().Y;
+        double[] error = Tolerance.Sum(DType.F32, p.X.Length / p.Gamma.Length, p.ActivationMagnitude(), activation);
+        double[] outputError = p.PooledBound(error);
+        Op.Expect(y, expected, Tolerance.Rounded(y.Type, outputError, expected));
+        if (argmax is null || settings.Pool is not { } pool)
+            return;
+        double[] winners = Op.Read(argmax);
+        for (int i = 0; i < winners.Length; i++)
+        {
+            int? input = winners[i] < pool.R * pool.S ? Reference.PoolInput(pool, i, (int)winners[i]) : null;
+            Assert.That(input, Is.Not.Null, $"argmax {winners[i]} of output {i} is in the padding");
+            Assert.That(expected[i] - activation[input!.Value], Is.LessThanOrEqualTo(2 * outputError[i]), $"argmax {winners[i]} of output {i} did not win");
+        }
+    }
+
+    private (Tensor Mean, Tensor InverseStd) StatisticsOf(Shape shape, double[] values)
+    {
+        var channels = new Shape(shape[3]);
+        var x = Op.Input("x", shape, DType.F32, values);
+        var gamma = Op.Input("gamma", channels, DType.F32, Numbers.Constant(shape[3], 1));
+        var beta = Op.Input("beta", channels, DType.F32, Numbers.Constant(shape[3], 0));
+        var y = Op.Output("y", shape, DType.F32);
+        var (mean, inverseStd) = (Op.Output("mean", channels, DType.F32), Op.Output("inverseStd", channels, DType.F32));
+        var runningMean = Op.Sum("runningMean", channels, new double[shape[3]]);
+        var runningVariance = Op.Sum("runningVariance", channels, new double[shape[3]]);
+        Op.Run(device => device.BatchNormForward(
+            y, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, new BatchNormSettings(Epsilon, Momentum, false, null)));
+        return (mean, inverseStd);
+    }
+
+    private static double[] Blend(double[] running, double[] batch) => [.. running.Zip(batch, (old, now) => (1 - Momentum) * old + Momentum * now)];
+
+    private static string Describe(Shape input, BatchNormSettings settings) =>
+        $"{input}{(settings.Relu ? " relu" : "")}{(settings.Pool is { } g ? $" pool {g.R}x{g.S} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}" : "")}";
+}

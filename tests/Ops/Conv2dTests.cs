@@ -1,0 +1,175 @@
+using Avedis.Engine;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+/// <summary>The three passes of the convolution.</summary>
+public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
+{
+    private static readonly Conv2dGeometry[] geometries =
+    [
+        // N, H, W, C, K, R, S, stride, pad: extents of one, primes, channels that fill no vector
+        new(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0),
+        new(1, 1, 1, 3, 17, 1, 1, 1, 1, 0, 0),
+        new(3, 1, 13, 1, 3, 1, 5, 1, 2, 0, 2),
+        new(2, 11, 1, 17, 1, 3, 1, 2, 1, 1, 0),
+        new(1, 7, 11, 17, 33, 3, 3, 1, 1, 1, 1),
+        new(2, 5, 7, 24, 24, 1, 1, 1, 1, 0, 0),
+        new(5, 5, 5, 33, 24, 2, 3, 1, 1, 0, 1),
+        // the window is the input; the stride leaves a remainder or skips inputs; padding wider than the window needs; wider than the window
+        new(3, 4, 6, 24, 33, 4, 6, 1, 1, 0, 0),
+        new(2, 12, 14, 3, 5, 3, 3, 2, 2, 0, 0),
+        new(1, 13, 10, 3, 24, 2, 2, 5, 3, 0, 0),
+        new(2, 5, 4, 3, 7, 3, 3, 1, 2, 3, 2),
+        new(1, 3, 3, 2, 3, 2, 1, 1, 1, 3, 2),
+        // the network's layers at a quarter of the channels: face conv1, conv2, conv3, conv6; voice conv1, conv2, conv3, conv6
+        new(2, 64, 64, 1, 24, 7, 7, 2, 2, 0, 0),
+        new(2, 14, 14, 24, 64, 5, 5, 2, 2, 1, 1),
+        new(2, 6, 6, 64, 64, 3, 3, 1, 1, 1, 1),
+        new(3, 6, 6, 33, 40, 6, 6, 1, 1, 0, 0),
+        new(2, 40, 60, 1, 24, 5, 7, 1, 1, 2, 2),
+        new(1, 40, 28, 24, 64, 5, 5, 2, 1, 1, 1),
+        new(2, 9, 11, 64, 96, 3, 3, 1, 1, 1, 1),
+        new(2, 4, 13, 64, 128, 4, 1, 1, 1, 0, 0),
+    ];
+
+    private static IEnumerable<TestCaseData> Cases() =>
+        from geometry in geometries.Concat(RandomGeometries(seed: 1, count: 40))
+        from act in Activations
+        select new TestCaseData(geometry, act).SetArgDisplayNames(Describe(geometry), act.ToString());
+
+    [TestCaseSource(nameof(Cases))]
+    public void Forward(Conv2dGeometry g, DType act)
+    {
+        var random = new Random(2);
+        double[] x = Numbers.Uniform(random, g.Input.Count, act), weight = Numbers.Uniform(random, g.Weight.Count);
+        var tensorX = Op.Input("x", g.Input, act, x);
+        var tensorWeight = Op.Input("weight", g.Weight, DType.F32, weight);
+        var y = Op.Output("y", g.Output, act);
+        Op.UseWorkspace(g, act);
+
+        Op.Run(device => device.Conv2dForward(y, tensorX, tensorWeight, g));
+
+        ExpectSums(y, (long)g.R * g.S * g.C, x, Numbers.Round(weight, act), (a, b) => Reference.Conv2dForward(a, b, g));
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Backward_data(Conv2dGeometry g, DType act)
+    {
+        var random = new Random(3);
+        double[] dY = Numbers.Uniform(random, g.Output.Count, act), weight = Numbers.Uniform(random, g.Weight.Count);
+        var tensorDY = Op.Input("dY", g.Output, act, dY);
+        var tensorWeight = Op.Input("weight", g.Weight, DType.F32, weight);
+        var dX = Op.Output("dX", g.Input, act);
+        Op.UseWorkspace(g, act);
+
+        Op.Run(device => device.Conv2dBackwardData(dX, tensorDY, tensorWeight, g));
+
+        ExpectSums(dX, (long)g.R * g.S * g.K, dY, Numbers.Round(weight, act), (a, b) => Reference.Conv2dBackwardData(a, b, g));
+    }
+
+    [TestCaseSource(nameof(Cases))]
+    public void Backward_weight_adds_to_what_is_there(Conv2dGeometry g, DType act)
+    {
+        var random = new Random(4);
+        double[] dY = Numbers.Uniform(random, g.Output.Count, act), x = Numbers.Uniform(random, g.Input.Count, act);
+        double[] start = Numbers.Uniform(random, g.Weight.Count, low: -10, high: 10);
+        var tensorDY = Op.Input("dY", g.Output, act, dY);
+        var tensorX = Op.Input("x", g.Input, act, x);
+        var dWeight = Op.Sum("dWeight", g.Weight, start);
+        Op.UseWorkspace(g, act);
+
+        Op.Run(device => device.Conv2dBackwardWeight(dWeight, tensorDY, tensorX, g));
+
+        double[] expected = Reference.Plus(start, Reference.Conv2dBackwardWeight(dY, x, g));
+        double[] magnitude = Reference.Plus(Numbers.Abs(start), Reference.Conv2dBackwardWeight(Numbers.Abs(dY), Numbers.Abs(x), g));
+        Op.Expect(dWeight, expected, Tolerance.Sum(DType.F32, (long)g.N * g.P * g.Q + 1, magnitude, expected));
+    }
+
+    /// <summary>Small integers leave nothing to rounding: each product and each sum is exact in F32, in BF16 inputs and in any order.</summary>
+    [TestCaseSource(nameof(Cases))]
+    public void All_passes_are_exact_on_small_integers(Conv2dGeometry g, DType act)
+    {
+        var random = new Random(5);
+        double[] x = Numbers.Integers(random, g.Input.Count, -3, 3), weight = Numbers.Integers(random, g.Weight.Count, -3, 3);
+        double[] dY = Numbers.Integers(random, g.Output.Count, -3, 3), start = Numbers.Integers(random, g.Weight.Count, -9, 9);
+        var tensorX = Op.Input("x", g.Input, act, x);
+        var tensorWeight = Op.Input("weight", g.Weight, DType.F32, weight);
+        var tensorDY = Op.Input("dY", g.Output, act, dY);
+        var y = Op.Output("y", g.Output, act);
+        var dX = Op.Output("dX", g.Input, act);
+        var dWeight = Op.Sum("dWeight", g.Weight, start);
+        Op.UseWorkspace(g, act);
+
+        Op.Run(device =>
+        {
+            device.Conv2dForward(y, tensorX, tensorWeight, g);
+            device.Conv2dBackwardData(dX, tensorDY, tensorWeight, g);
+            device.Conv2dBackwardWeight(dWeight, tensorDY, tensorX, g);
+        });
+
+        Op.ExpectExactly(y, Numbers.Round(Reference.Conv2dForward(x, weight, g), act));
+        Op.ExpectExactly(dX, Numbers.Round(Reference.Conv2dBackwardData(dY, weight, g), act));
+        Op.ExpectExactly(dWeight, Reference.Plus(start, Reference.Conv2dBackwardWeight(dY, x, g)));
+    }
+
+    /// <summary>The convolution is linear in x and in the weights, so a step of one is as exact as a small one.</summary>
+    [Test]
+    public void Gradients_agree_with_finite_differences_of_the_backend_itself()
+    {
+        var g = new Conv2dGeometry(2, 7, 9, 5, 6, 3, 4, 2, 1, 1, 2);
+        var random = new Random(6);
+        double[] x = Numbers.Uniform(random, g.Input.Count), weight = Numbers.Uniform(random, g.Weight.Count), dY = Numbers.Uniform(random, g.Output.Count);
+        double Loss(double[] atX, double[] atWeight)
+        {
+            using var op = new OpHarness(Backend);
+            var tensorX = op.Input("x", g.Input, DType.F32, atX);
+            var tensorWeight = op.Input("weight", g.Weight, DType.F32, atWeight);
+            var y = op.Output("y", g.Output, DType.F32);
+            op.UseWorkspace(g, DType.F32);
+            op.Run(device => device.Conv2dForward(y, tensorX, tensorWeight, g));
+            return Reference.Dot(dY, op.Read(y));
+        }
+        var tensorX = Op.Input("x", g.Input, DType.F32, x);
+        var tensorWeight = Op.Input("weight", g.Weight, DType.F32, weight);
+        var tensorDY = Op.Input("dY", g.Output, DType.F32, dY);
+        var dX = Op.Output("dX", g.Input, DType.F32);
+        var dWeight = Op.Sum("dWeight", g.Weight, Numbers.Constant(g.Weight.Count, 0));
+        Op.UseWorkspace(g, DType.F32);
+        Op.Run(device =>
+        {
+            device.Conv2dBackwardData(dX, tensorDY, tensorWeight, g);
+            device.Conv2dBackwardWeight(dWeight, tensorDY, tensorX, g);
+        });
+        double[] gradientX = Op.Read(dX), gradientWeight = Op.Read(dWeight);
+
+        FiniteDifference.CheckDirection("x", at => Loss(at, weight), x, gradientX, random, step: 1);
+        FiniteDifference.CheckDirection("weight", at => Loss(x, at), weight, gradientWeight, random, step: 1);
+    }
+
+    private void ExpectSums(Tensor result, long terms, double[] a, double[] b, Func<double[], double[], double[]> pass)
+    {
+        double[] expected = pass(a, b);
+        Op.Expect(result, expected, Tolerance.Sum(result.Type, terms, pass(Numbers.Abs(a), Numbers.Abs(b)), expected));
+    }
+
+    private static IEnumerable<Conv2dGeometry> RandomGeometries(int seed, int count)
+    {
+        var random = new Random(seed);
+        int[] channels = [1, 2, 3, 8, 16, 17, 24, 33];
+        while (count > 0)
+        {
+            int r = random.Next(1, 6), s = random.Next(1, 6);
+            var geometry = new Conv2dGeometry(
+                random.Next(1, 5), random.Next(1, 14), random.Next(1, 14), channels[random.Next(channels.Length)], channels[random.Next(channels.Length)],
+                r, s, random.Next(1, 4), random.Next(1, 4), random.Next(0, r + 1), random.Next(0, s + 1));
+            if (geometry.P < 1 || geometry.Q < 1)
+                continue;
+            count--;
+            yield return geometry;
+        }
+    }
+
+    private static string Describe(Conv2dGeometry g) =>
+        $"{g.Input} by {g.Weight} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}";
+}

@@ -1,0 +1,138 @@
+using Avedis.Engine;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
+{
+    [Test]
+    public void Zero([Values(1, 7, 64, 1003)] int count, [Values] DType type)
+    {
+        var x = Op.Output("x", new Shape(count), type);
+        Op.Run(device => device.Zero(x));
+        Op.ExpectExactly(x, new double[count]);
+    }
+
+    [Test]
+    public void Copy_of_the_same_type_keeps_every_bit([Values(1, 7, 64, 1003)] int count, [Values(DType.F32, DType.BF16)] DType type)
+    {
+        double[] values = Numbers.Uniform(new Random(1), count, type);
+        var x = Op.Input("x", new Shape(count), type, values);
+        var y = Op.Output("y", new Shape(count), type);
+        Op.Run(device => device.Copy(y, x));
+        Op.ExpectExactly(y, values);
+    }
+
+    [Test]
+    public void Copy_from_BF16_to_F32_is_exact([Values(1, 7, 64, 1003)] int count)
+    {
+        double[] values = Numbers.Uniform(new Random(2), count, DType.BF16, -1e20, 1e20);
+        var x = Op.Input("x", new Shape(count), DType.BF16, values);
+        var y = Op.Output("y", new Shape(count), DType.F32);
+        Op.Run(device => device.Copy(y, x));
+        Op.ExpectExactly(y, values);
+    }
+
+    [Test]
+    public void Copy_from_F32_to_BF16_rounds_to_nearest([Values(1, 7, 64, 1003)] int count)
+    {
+        double[] values = Numbers.Uniform(new Random(3), count, DType.F32, -1e3, 1e3);
+        var x = Op.Input("x", new Shape(count), DType.F32, values);
+        var y = Op.Output("y", new Shape(count), DType.BF16);
+        Op.Run(device => device.Copy(y, x));
+        Op.ExpectExactly(y, Numbers.Round(values, DType.BF16));
+    }
+
+    /// <summary>Bit patterns with their BF16 by the definition. Subnormals are left out: processors with BF16 instructions flush them.</summary>
+    [TestCase(0x3F800000u, 0x3F80u, Description = "1 is exact")]
+    [TestCase(0x3F808000u, 0x3F80u, Description = "a tie below an odd neighbour goes down to the even one")]
+    [TestCase(0x3F818000u, 0x3F82u, Description = "a tie above an odd neighbour goes up to the even one")]
+    [TestCase(0x3F808001u, 0x3F81u, Description = "just above a tie goes up")]
+    [TestCase(0x3F817FFFu, 0x3F81u, Description = "just below a tie goes down")]
+    [TestCase(0x3FFFFFFFu, 0x4000u, Description = "the carry runs into the exponent")]
+    [TestCase(0xBF808000u, 0xBF80u, Description = "negative tie down")]
+    [TestCase(0xBF818000u, 0xBF82u, Description = "negative tie up")]
+    [TestCase(0x7F7FFFFFu, 0x7F80u, Description = "the largest F32 is nearer to infinity")]
+    [TestCase(0x7F7F7FFFu, 0x7F7Fu, Description = "the largest that stays finite")]
+    [TestCase(0x7F800000u, 0x7F80u, Description = "infinity")]
+    [TestCase(0xFF800000u, 0xFF80u, Description = "minus infinity")]
+    [TestCase(0x00000000u, 0x0000u, Description = "zero")]
+    [TestCase(0x80000000u, 0x8000u, Description = "minus zero")]
+    public void Copy_to_BF16_of_a_bit_pattern(uint single, uint expected) => Assert.That(Convert(single), Is.All.EqualTo((ushort)expected));
+
+    [TestCase(0x7FC00000u, Description = "the usual quiet one")]
+    [TestCase(0x7F800001u, Description = "its only payload bit is cut off; must not become infinity")]
+    [TestCase(0x7FFFFFFFu, Description = "rounding must not carry into the sign and make it minus zero")]
+    [TestCase(0xFFFFFFFFu, Description = "the same, negative")]
+    public void Copy_to_BF16_keeps_not_a_number(uint single) =>
+        Assert.That(Convert(single).Select(bits => bits & 0x7FFF), Is.All.GreaterThan(0x7F80));
+
+    [Test]
+    public void Add([Values(1, 7, 64, 1003)] int count)
+    {
+        var random = new Random(4);
+        double[] start = Numbers.Uniform(random, count), values = Numbers.Uniform(random, count);
+        var x = Op.Input("x", new Shape(count), DType.F32, values);
+        var y = Op.Sum("y", new Shape(count), start);
+        Op.Run(device => device.Add(y, x));
+        // one sum, one rounding: nothing to tolerate
+        Op.ExpectExactly(y, Numbers.Round(Reference.Plus(start, values), DType.F32));
+    }
+
+    [Test]
+    public void Normalise_maps_pixels_to_minus_one_to_one([Values(1, 7, 256, 1003)] int count, [Values(DType.F32, DType.BF16)] DType act)
+    {
+        const float Scale = 2f / 255, Shift = -1;
+        double[] pixels = [.. Enumerable.Range(0, count).Select(i => (double)(255 - i % 256))];
+        var x = Op.Input("x", new Shape(count), DType.U8, pixels);
+        var y = Op.Output("y", new Shape(count), act);
+        Op.Run(device => device.Normalise(y, x, Scale, Shift));
+        double[] expected = Array.ConvertAll(pixels, pixel => Scale * pixel + Shift);
+        Op.Expect(y, expected, Tolerance.Sum(act, 1, Array.ConvertAll(pixels, pixel => Scale * pixel + 1), expected));
+    }
+
+    [TestCase(1, 1, 1)]
+    [TestCase(1, 512, 512)]
+    [TestCase(5, 3, 17)]
+    [TestCase(7, 33, 1)]
+    public void Concat_and_its_backward(int rows, int columnsA, int columnsB)
+    {
+        var random = new Random(5);
+        double[] a = Numbers.Uniform(random, rows * columnsA), b = Numbers.Uniform(random, rows * columnsB), dY = Numbers.Uniform(random, rows * (columnsA + columnsB));
+        var tensorA = Op.Input("a", new Shape(rows, columnsA), DType.F32, a);
+        var tensorB = Op.Input("b", new Shape(rows, columnsB), DType.F32, b);
+        var tensorDY = Op.Input("dY", new Shape(rows, columnsA + columnsB), DType.F32, dY);
+        var y = Op.Output("y", new Shape(rows, columnsA + columnsB), DType.F32);
+        var dA = Op.Output("dA", new Shape(rows, columnsA), DType.F32);
+        var dB = Op.Output("dB", new Shape(rows, columnsB), DType.F32);
+
+        Op.Run(device =>
+        {
+            device.ConcatForward(y, tensorA, tensorB);
+            device.ConcatBackward(dA, dB, tensorDY);
+        });
+
+        Op.ExpectExactly(y, Reference.ConcatForward(a, b, rows));
+        var expected = Reference.ConcatBackward(dY, rows, columnsA);
+        Op.ExpectExactly(dA, expected.DA);
+        Op.ExpectExactly(dB, expected.DB);
+    }
+
+    /// <summary>Nineteen copies, so that vector body and tail both convert it.</summary>
+    private ushort[] Convert(uint single)
+    {
+        const int Count = 19;
+        nint source = Backend.Allocate(Count * sizeof(float)), destination = Backend.Allocate(Count * sizeof(ushort));
+        var x = new Tensor("x", new Shape(Count), DType.F32, source);
+        var y = new Tensor("y", new Shape(Count), DType.BF16, destination);
+        var patterns = new uint[Count];
+        Array.Fill(patterns, single);
+        var result = new ushort[Count];
+        Backend.Upload<uint>(x, patterns);
+        Backend.Copy(y, x);
+        Backend.Download<ushort>(result, y);
+        Backend.Free(source);
+        Backend.Free(destination);
+        return result;
+    }
+}

@@ -1,0 +1,21 @@
+using Avedis.Engine;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+public sealed class GradientReversalTests(BackendCase backend) : OpTests(backend)
+{
+    [Test]
+    public void Backward_reverses_and_scales([Values(1, 7, 64, 1003)] int count, [Values(0f, 0.3f, 1f, 20f)] float lambda)
+    {
+        double[] dY = Numbers.Uniform(new Random(1), count);
+        var tensorDY = Op.Input("dY", new Shape(count), DType.F32, dY);
+        var tensorLambda = Op.Input("lambda", new Shape(1), DType.F32, [lambda]);
+        var dX = Op.Output("dX", new Shape(count), DType.F32);
+
+        Op.Run(device => device.GradientReversalBackward(dX, tensorDY, tensorLambda));
+
+        // one product, one rounding: nothing to tolerate
+        Op.ExpectExactly(dX, Numbers.Round(Array.ConvertAll(dY, gradient => -lambda * gradient), DType.F32));
+    }
+}

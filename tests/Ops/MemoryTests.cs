@@ -1,0 +1,63 @@
+using Avedis.Engine;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+public sealed class MemoryTests(BackendCase backend) : OpTests(backend)
+{
+    [Test]
+    public void Memory_is_zero_and_aligned_to_64_bytes([Values(1, 63, 64, 1000003)] int bytes)
+    {
+        nint address = Backend.Allocate(bytes);
+        var content = new byte[bytes];
+        Array.Fill(content, (byte)1);
+        Backend.Download<byte>(content, new Tensor("fresh", new Shape(bytes), DType.U8, address));
+        Backend.Free(address);
+
+        Assert.That((long)address % 64, Is.Zero);
+        Assert.That(content.AsSpan().IndexOfAnyExcept((byte)0), Is.EqualTo(-1));
+    }
+
+    [Test]
+    public void More_memory_than_there_is_names_the_size_and_a_way_out()
+    {
+        const long Bytes = 1L << 60;
+        var failure = Assert.Throws<OutOfDeviceMemoryException>(() => Backend.Allocate(Bytes));
+        Assert.That(failure.Bytes, Is.EqualTo(Bytes));
+        Assert.That(failure.Message, Does.Contain("smaller batch"));
+    }
+
+    [Test]
+    public void What_is_uploaded_comes_back()
+    {
+        RoundTrip(DType.F32, [1.5f, float.NaN, -0f, float.Epsilon, float.PositiveInfinity]);
+        RoundTrip<ushort>(DType.BF16, [0x3F80, 0x7FC0, 0x8000, 0x0001]);
+        RoundTrip<byte>(DType.U8, [0, 1, 127, 128, 255]);
+        RoundTrip(DType.I32, [int.MinValue, -1, 0, 1, int.MaxValue]);
+    }
+
+    [Test]
+    public void The_source_of_an_upload_may_be_reused_on_return()
+    {
+        const int Count = 100003;
+        var tensor = Op.Output("x", new Shape(Count), DType.I32);
+        var source = Enumerable.Range(0, Count).ToArray();
+        Backend.Upload<int>(tensor, source);
+        Array.Clear(source);
+        var back = new int[Count];
+        Backend.Download<int>(back, tensor);
+        Assert.That(back.AsSpan().SequenceEqual(Enumerable.Range(0, Count).ToArray()), Is.True);
+    }
+
+    [Test]
+    public void The_description_says_what_runs() => Assert.That(Backend.Description, Is.Not.Empty);
+
+    private void RoundTrip<T>(DType type, T[] values) where T : unmanaged
+    {
+        var tensor = Op.Output("x", new Shape(values.Length), type);
+        Backend.Upload<T>(tensor, values);
+        var back = new T[values.Length];
+        Backend.Download<T>(back, tensor);
+        Assert.That(back, Is.EqualTo(values), type.ToString());
+    }
+}

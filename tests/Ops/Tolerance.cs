@@ -1,0 +1,39 @@
+using Avedis.Engine;
+
+namespace Avedis.Tests.Ops;
+
+/// <summary>
+/// How far a result may lie from the double-precision reference. Bounds are per element: a multiple of the rounding unit, times the sum of the
+/// absolute terms that were added to make the element (its magnitude), so that cancellation is allowed for and a missing term is not.
+/// </summary>
+internal static class Tolerance
+{
+    /// <summary>Rounding unit of F32: 24 significant bits, round to nearest.</summary>
+    public const double F32 = 1.0 / (1 << 24);
+
+    /// <summary>Rounding unit of BF16: 8 significant bits, round to nearest.</summary>
+    public const double BF16 = 1.0 / (1 << 8);
+
+    /// <summary>Roundings of a sum behave like a random walk, whatever its order; four standard deviations, and four roundings around a sum of one term.</summary>
+    public const double Walk = 4;
+
+    /// <summary>exp and log of the common vector libraries are right to a few units; four, next to the argument's own error.</summary>
+    public const double Transcendental = 4;
+
+    /// <summary>Below this a probability may be flushed to zero: smallest normal F32.</summary>
+    public const double Underflow = 1.2e-38;
+
+    /// <summary>A four-point difference in double: truncation h^4 and rounding 2^-53 / h are both below 1e-9 at the step used.</summary>
+    public const double FiniteDifference = 1e-6;
+
+    /// <summary>A two-point difference of results that have F32 rounding in them: about 2^-24 * terms / step, with a margin of ten.</summary>
+    public const double DirectionalF32 = 2e-3;
+
+    /// <summary>For an element that is a sum of <paramref name="length"/> F32 terms whose absolute values add up to its magnitude.</summary>
+    public static double[] Sum(DType type, long length, double[] magnitude, double[] expected) =>
+        Rounded(type, Array.ConvertAll(magnitude, m => Walk * Math.Sqrt(length) * F32 * m), expected);
+
+    /// <summary>The error made in F32, and one rounding more where the result is BF16.</summary>
+    public static double[] Rounded(DType type, double[] error, double[] expected) =>
+        type == DType.F32 ? error : [.. error.Zip(expected, (e, value) => e + BF16 * (Math.Abs(value) + e))];
+}

@@ -1,0 +1,65 @@
+using Avedis.Trainer;
+using NUnit.Framework;
+
+namespace Avedis.Tests;
+
+public sealed class ConfigTests
+{
+    private string file = "";
+
+    [SetUp]
+    public void SetUp() => file = Path.GetTempFileName();
+
+    [TearDown]
+    public void TearDown() => File.Delete(file);
+
+    [Test]
+    public void Overrides_win_over_the_file_and_the_file_over_the_preset()
+    {
+        File.WriteAllText(file, """{ "preset": "paper", "training": { "epochs": 3, "batchSize": 8 } } // a comment""");
+        var config = Config.Load(null, file, ["training.epochs=5", "network.tasks=emotion"]);
+        Assert.Multiple(() =>
+        {
+            Assert.That(config.Features.FaceSize, Is.EqualTo(224));
+            Assert.That(config.Training.BatchSize, Is.EqualTo(8));
+            Assert.That(config.Training.Epochs, Is.EqualTo(5));
+            Assert.That(config.Network.Tasks, Is.EqualTo(Avedis.Trainer.Model.NetworkTasks.Emotion));
+        });
+    }
+
+    [Test]
+    public void A_resolved_config_is_a_config_file()
+    {
+        var config = Config.Load("paper", null, ["training.learningRate=0.002"]);
+        File.WriteAllText(file, config.ToJson());
+        Assert.That(Config.Load(null, file, []).ToJson(), Is.EqualTo(config.ToJson()));
+    }
+
+    [TestCase("""{ "training": { "epoch": 3 } }""", "unknown setting 'training.epoch'; did you mean 'epochs'?")]
+    [TestCase("""{ "trainig": { } }""", "unknown setting 'trainig'; did you mean 'training'?")]
+    [TestCase("""{ "training": { "epochs": "many" } }""", "training.epochs has a value of the wrong kind")]
+    [TestCase("""{ "training": { "batchSize": 0 } }""", "training.batchSize is 0, expected 1 to 4096")]
+    [TestCase("{ \"training\": {\n \"epochs\": 3,, } }", "line 2: not valid JSON")]
+    [TestCase("[]", "one JSON object")]
+    [TestCase("""{ "preset": "large" }""", "unknown preset 'large'; the presets are demo and paper")]
+    public void A_wrong_file_is_refused_in_one_line(string text, string expected)
+    {
+        File.WriteAllText(file, text);
+        var error = Assert.Throws<UserException>(() => Config.Load(null, file, []))!;
+        Assert.Multiple(() =>
+        {
+            Assert.That(error.Code, Is.EqualTo(ExitCode.Usage));
+            Assert.That(error.Message, Does.Contain(expected));
+            Assert.That(error.Message, Does.Not.Contain('\n'));
+        });
+    }
+
+    [TestCase("training.epochs", "expected section.key=value")]
+    [TestCase("training.epoch=3", "did you mean 'epochs'")]
+    public void A_wrong_override_is_refused_in_one_line(string set, string expected) =>
+        Assert.That(() => Config.Load(null, null, [set]), Throws.InstanceOf<UserException>().With.Message.Contains(expected));
+
+    [Test]
+    public void A_missing_file_is_named() =>
+        Assert.That(() => Config.Load(null, "no-such-file.json", []), Throws.InstanceOf<UserException>().With.Message.Contains("no-such-file.json"));
+}

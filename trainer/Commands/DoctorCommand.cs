@@ -1,0 +1,58 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using Avedis.Engine;
+using Avedis.Trainer.Media;
+
+namespace Avedis.Trainer.Commands;
+
+/// <summary>avedis doctor: what this machine offers, what was looked for where, and what to do about what is missing.</summary>
+public static class DoctorCommand
+{
+    private static readonly string[] Variables =
+        [FfmpegTool.Variable, "AVEDIS_NATIVE_DIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "NO_COLOR"];
+
+    public static Command Create()
+    {
+        var common = new CommonOptions();
+        var command = new Command("doctor", "Shows what avedis found on this machine, and what to do about what is missing.");
+        command.Options.Add(common.Ffmpeg);
+        command.SetAction(parsed =>
+        {
+            var output = parsed.InvocationConfiguration.Output;
+            output.WriteLine($"avedis      {typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3)} on {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
+            output.WriteLine($"cores       {Environment.ProcessorCount}, memory {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1073741824.0:N1} GiB");
+            bool ready = Try(output, "cpu", () =>
+            {
+                using var backend = BackendFactory.Create("cpu", 0);
+                return $"{backend.Description}; bf16 {(backend.HasFastBf16 ? "in hardware" : "stored as BF16, multiplied in FP32: this processor has no BF16 units")}";
+            });
+            ready &= Try(output, "ffmpeg", () =>
+            {
+                var tool = FfmpegTool.Find(parsed.GetValue(common.Ffmpeg));
+                return $"{tool.Ffmpeg}: {tool.Version()}";
+            });
+            // a missing GPU is no fault: the program says so and works without
+            Try(output, "cuda", () => BackendFactory.Create("cuda", 0).Description);
+            foreach (string variable in Variables)
+                if (Environment.GetEnvironmentVariable(variable) is { } value)
+                    output.WriteLine($"{variable}={value}");
+            output.WriteLine(ready ? "ready" : "not ready: see the lines marked MISSING");
+            return ready ? ExitCode.Ok : ExitCode.DeviceUnavailable;
+        });
+        return command;
+    }
+
+    private static bool Try(TextWriter output, string name, Func<string> find)
+    {
+        try
+        {
+            output.WriteLine($"{name,-12}{find()}");
+            return true;
+        }
+        catch (Exception error) when (error is DeviceUnavailableException or UserException)
+        {
+            output.WriteLine($"{name,-12}MISSING: {error.Message}");
+            return false;
+        }
+    }
+}

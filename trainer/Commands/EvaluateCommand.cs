@@ -1,0 +1,50 @@
+using System.CommandLine;
+using Avedis.Engine;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Evaluation;
+using Avedis.Trainer.Model;
+using Avedis.Trainer.Training;
+
+namespace Avedis.Trainer.Commands;
+
+/// <summary>avedis evaluate: scores a trained run on a split.</summary>
+public static class EvaluateCommand
+{
+    public static Command Create()
+    {
+        var common = new CommonOptions();
+        var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
+        var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
+        var checkpoint = new Option<string>("--checkpoint") { Description = "best, latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
+        var split = new Option<string>("--split") { Description = "train, validation or test.", DefaultValueFactory = _ => "test" };
+        split.AcceptOnlyFromAmong("train", "validation", "test");
+        var json = new Option<bool>("--json") { Description = "Prints the summary as JSON instead of the table." };
+        var command = new Command("evaluate", "Scores a run: macro-F, accuracy, confusion matrices, predictions, a report with pictures.");
+        command.Arguments.Add(data);
+        command.Options.Add(run);
+        command.Options.Add(checkpoint);
+        command.Options.Add(split);
+        command.Options.Add(json);
+        common.AddDevice(command);
+        command.SetAction(parsed =>
+        {
+            var output = parsed.InvocationConfiguration.Output;
+            var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(run));
+            string path = folder.Resolve(parsed.GetRequiredValue(checkpoint));
+            using var dataset = CommonOptions.OpenData(parsed.GetRequiredValue(data));
+            var part = Enum.Parse<Split>(parsed.GetRequiredValue(split), ignoreCase: true);
+            using var model = TrainedModel.Open(
+                path, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), config.Training.Threads, config.Training.BatchSize);
+            model.CheckFits(dataset);
+            using var loader = BatchLoader.ForEvaluation(dataset, part, config.Training.BatchSize);
+            if (loader.BatchesPerEpoch == 0)
+                throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no clips in split {part}: choose another with --split");
+            var result = Evaluator.Run(model.Runtime, loader);
+            var report = new EvaluationReport(folder, part, model, result);
+            report.Write();
+            output.WriteLine(parsed.GetValue(json) ? report.ToJson() : report.ToTable());
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+}

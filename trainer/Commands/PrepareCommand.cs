@@ -1,0 +1,80 @@
+using System.CommandLine;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Features;
+using Avedis.Trainer.Media;
+
+namespace Avedis.Trainer.Commands;
+
+/// <summary>avedis prepare: decodes the clips of a manifest once, into a folder that training reads.</summary>
+public static class PrepareCommand
+{
+    public static Command Create()
+    {
+        var common = new CommonOptions();
+        var manifest = new Argument<string>("manifest") { Description = "CSV table with the columns path, speaker, emotion, optionally split, and any others." };
+        var folder = new Option<string>("--out") { Description = "Folder to make or to go on with.", Required = true, HelpName = "folder" };
+        var root = new Option<string?>("--root") { Description = "Folder that the manifest's paths start from. [default: the manifest's]", HelpName = "folder" };
+        var jobs = new Option<int>("--jobs") { Description = "Clips decoded at once.", DefaultValueFactory = _ => Environment.ProcessorCount, HelpName = "n" };
+        var command = new Command("prepare",
+            """
+            Decodes every clip of a manifest into grey face pictures and log-mel sound, and writes them with labels and splits into a folder for
+            "avedis train". Clips that cannot be used are listed in rejected.csv with the reason and never stop it. Stopped halfway, the same
+            command goes on; clips whose file has changed since are decoded again.
+            """)
+        {
+            manifest, folder, root, jobs,
+        };
+        common.AddConfig(command);
+        command.Options.Add(common.Ffmpeg);
+        command.SetAction(parsed =>
+        {
+            var config = common.Load(parsed);
+            var job = new PrepareJob(parsed.GetRequiredValue(manifest), parsed.GetValue(root), parsed.GetRequiredValue(folder), config.Features, config.Data, parsed.GetValue(jobs));
+            return Prepare(job, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
+        });
+        return command;
+    }
+
+    private static int Prepare(PrepareJob job, FfmpegTool tool, TextWriter output, TextWriter error)
+    {
+        using var interrupt = new Interrupt();
+        if (new LogMel(job.Features).EmptyFilters is > 0 and var empty)
+            error.WriteLine($"avedis: warning: {empty} of {job.Features.MelBins} mel bins contain no frequency of the analysis and stay constant; use fewer, or a longer window");
+        var progress = new Progress(error, "prepare", "clips", terminal: ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected);
+        PrepareResult result;
+        try
+        {
+            result = new Preparer(job, tool).Run((done, total, before) => progress.Report(done, total, before), interrupt.Token);
+        }
+        catch (OperationCanceledException) when (interrupt.Requested)
+        {
+            progress.End();
+            error.WriteLine($"avedis: stopped; finished clips are kept in {job.Folder}, and the same command goes on from there");
+            return interrupt.ExitCode;
+        }
+        catch
+        {
+            progress.End();
+            throw;
+        }
+        progress.End();
+        foreach (string line in Summary(job, result))
+            output.WriteLine(line);
+        return ExitCode.Ok;
+    }
+
+    private static IEnumerable<string> Summary(PrepareJob job, PrepareResult result)
+    {
+        var index = result.Index;
+        string parts = string.Join(", ", index.Counts.Where(part => part.Value > 0).Select(part => $"{part.Key.ToString().ToLowerInvariant()} {part.Value:N0}"));
+        yield return $"{job.Folder}: {index.Clips.Count:N0} clips of {index.Speakers.Count:N0} speakers ({parts}){(result.Reused > 0 ? $", {result.Reused:N0} of them decoded before" : "")}";
+        yield return $"emotions: {string.Join(", ", index.Emotions.Select((name, number) => $"{name} {index.Clips.Count(clip => clip.Emotion == number):N0}"))}";
+        if (result.DroppedRows > 0)
+            yield return $"left out by label: {result.DroppedRows:N0} rows";
+        if (result.RareSpeakers.Count > 0)
+            yield return $"left out for too few clips: {result.RareSpeakers.Count:N0} speakers ({string.Join(", ", result.RareSpeakers.Take(5).Select(Manifest.Printable))}"
+                + $"{(result.RareSpeakers.Count > 5 ? ", ..." : "")})";
+        if (result.Rejections.Count > 0)
+            yield return $"rejected: {Preparer.Reasons(result.Rejections)}; see {Path.Combine(job.Folder, Preparer.RejectedFileName)}";
+    }
+}

@@ -1,0 +1,150 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Avedis.Engine;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Features;
+using Avedis.Trainer.Model;
+using Avedis.Trainer.Training;
+
+namespace Avedis.Trainer;
+
+/// <summary>
+/// All settings of a run. Precedence: preset, then the config file, then --set section.key=value. An unknown key is an error that names the nearest known
+/// one. The resolved settings go into the run folder as config.json, which is itself a valid config file.
+/// </summary>
+public sealed record Config
+{
+    public string Preset { get; init; } = "demo";
+
+    public FeatureOptions Features { get; init; } = FeatureOptions.Demo;
+
+    public DataOptions Data { get; init; } = new();
+
+    public NetworkOptions Network { get; init; } = NetworkOptions.Demo;
+
+    public TrainingOptions Training { get; init; } = TrainingOptions.Demo;
+
+    public static IReadOnlyList<string> Presets { get; } = ["demo", "paper"];
+
+    public static Config FromPreset(string preset) => preset switch
+    {
+        "demo" => new Config(),
+        "paper" => new Config
+        {
+            Preset = "paper",
+            Features = FeatureOptions.Paper,
+            Network = NetworkOptions.Paper,
+            Training = TrainingOptions.Paper,
+        },
+        _ => throw new UserException(ExitCode.Usage, $"unknown preset '{preset}'; the presets are {string.Join(" and ", Presets)}"),
+    };
+
+    /// <param name="preset">null: the one that the file names, else demo.</param>
+    /// <param name="file">JSON with any part of the settings; comments and trailing commas are allowed.</param>
+    /// <param name="sets">section.key=value</param>
+    /// <exception cref="UserException">Exit code 2 with the key, or the line of the file.</exception>
+    public static Config Load(string? preset, string? file, IEnumerable<string> sets)
+    {
+        var overrides = file is null ? [] : ReadFile(file);
+        preset ??= overrides["preset"]?.GetValue<string>() ?? "demo";
+        var settings = JsonSerializer.SerializeToNode(FromPreset(preset), Json.Indented)!.AsObject();
+        overrides.Remove("preset");
+        Merge(settings, overrides, "", file ?? "");
+        foreach (string set in sets)
+            Merge(settings, ParseSet(set), "", $"--set {set}");
+        try
+        {
+            var config = settings.Deserialize<Config>(Json.Indented)!;
+            config.Training.Validate();
+            return config;
+        }
+        catch (JsonException error)
+        {
+            throw new UserException(ExitCode.Usage, $"setting {error.Path?.TrimStart('$', '.')} has a value of the wrong kind ({Where(file, sets)})", error);
+        }
+    }
+
+    public string ToJson() => JsonSerializer.Serialize(this, Json.Indented);
+
+    private static string Where(string? file, IEnumerable<string> sets) =>
+        string.Join(", ", new[] { file }.OfType<string>().Concat(sets.Select(s => $"--set {s}")));
+
+    private static JsonObject ReadFile(string file)
+    {
+        try
+        {
+            var options = new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
+            return JsonNode.Parse(File.ReadAllText(file), null, options) as JsonObject
+                ?? throw new UserException(ExitCode.Usage, $"{file}: a config file is one JSON object");
+        }
+        catch (JsonException error)
+        {
+            throw new UserException(ExitCode.Usage, $"{file}, line {error.LineNumber + 1}: not valid JSON ({error.Message.Split(" LineNumber")[0]})", error);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new UserException(ExitCode.Usage, $"config file {file} cannot be read: {error.Message}", error);
+        }
+    }
+
+    // "training.epochs=5" becomes { "training": { "epochs": 5 } }; a value that is not JSON is a string
+    private static JsonObject ParseSet(string set)
+    {
+        int equals = set.IndexOf('=');
+        if (equals <= 0)
+            throw new UserException(ExitCode.Usage, $"--set {set}: expected section.key=value, for example --set training.epochs=5");
+        JsonNode? value;
+        try
+        {
+            value = JsonNode.Parse(set[(equals + 1)..]);
+        }
+        catch (JsonException)
+        {
+            value = JsonValue.Create(set[(equals + 1)..]);
+        }
+        var keys = set[..equals].Split('.');
+        foreach (string key in keys.Reverse())
+            value = new JsonObject { [key] = value };
+        return (JsonObject)value!;
+    }
+
+    // labels map names of the user's choice, so their keys are free
+    private static bool HasFreeKeys(string path) => path == "data.labels";
+
+    private static void Merge(JsonObject target, JsonObject source, string path, string origin)
+    {
+        foreach (var (key, value) in source)
+        {
+            string full = path.Length == 0 ? key : $"{path}.{key}";
+            if (!target.ContainsKey(key) && !HasFreeKeys(path))
+                throw new UserException(ExitCode.Usage, $"{origin}: unknown setting '{full}'{Nearest(key, target.Select(t => t.Key))}");
+            if (target[key] is JsonObject inner && value is JsonObject part && !HasFreeKeys(full))
+                Merge(inner, part, full, origin);
+            else
+                target[key] = value?.DeepClone();
+        }
+    }
+
+    private static string Nearest(string key, IEnumerable<string> known)
+    {
+        var names = known.ToList();
+        string? best = names.MinBy(n => EditDistance(key.ToLowerInvariant(), n.ToLowerInvariant()));
+        return best is not null && EditDistance(key.ToLowerInvariant(), best.ToLowerInvariant()) <= 3
+            ? $"; did you mean '{best}'?"
+            : $"; known here: {string.Join(", ", names)}";
+    }
+
+    /// <summary>Levenshtein distance.</summary>
+    internal static int EditDistance(string a, string b)
+    {
+        var row = Enumerable.Range(0, b.Length + 1).ToArray();
+        for (int i = 1; i <= a.Length; i++)
+        {
+            int diagonal = row[0];
+            row[0] = i;
+            for (int j = 1; j <= b.Length; j++)
+                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j] + 1, row[j - 1] + 1), diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
+        }
+        return row[b.Length];
+    }
+}

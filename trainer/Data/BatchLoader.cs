@@ -1,0 +1,244 @@
+using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.ExceptionServices;
+using Avedis.Engine;
+
+namespace Avedis.Trainer.Data;
+
+/// <summary>
+/// One batch in buffers that are made once and pinned, so that a device can copy from them. Rows from <see cref="Count"/> on pad the last batch of
+/// an evaluation: weight 0, labels -1, lengths 1, black and silent.
+/// </summary>
+public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, int melFrames)
+{
+    /// <summary>Clips that the buffers hold: B.</summary>
+    public int Capacity { get; } = clips;
+
+    /// <summary>Grey pictures, [B, FaceFrames, FaceSize, FaceSize].</summary>
+    public byte[] Faces { get; } = GC.AllocateArray<byte>(checked(clips * faceFrames * faceSize * faceSize), pinned: true);
+
+    /// <summary>Log-mel values, [B, MelBins, MelFrames].</summary>
+    public float[] Mels { get; } = GC.AllocateArray<float>(checked(clips * melBins * melFrames), pinned: true);
+
+    /// <summary>Pictures of each clip that are not padding.</summary>
+    public int[] FaceLengths { get; } = GC.AllocateArray<int>(clips, pinned: true);
+
+    /// <summary>Mel frames of each clip that are not padding.</summary>
+    public int[] MelLengths { get; } = GC.AllocateArray<int>(clips, pinned: true);
+
+    /// <summary>Emotion class of each clip; -1: none.</summary>
+    public int[] Emotions { get; } = GC.AllocateArray<int>(clips, pinned: true);
+
+    /// <summary>Speaker class of each clip; -1: not one of the training speakers.</summary>
+    public int[] Speakers { get; } = GC.AllocateArray<int>(clips, pinned: true);
+
+    /// <summary>1 for a clip, 0 for padding.</summary>
+    public float[] Weights { get; } = GC.AllocateArray<float>(clips, pinned: true);
+
+    /// <summary>Number of each clip in PreparedDataset.Clips of the split; -1 for padding.</summary>
+    public int[] ClipIndices { get; } = new int[clips];
+
+    /// <summary>Name of each clip; empty for padding.</summary>
+    public string[] Ids { get; } = new string[clips];
+
+    /// <summary>Real clips: the first Count rows.</summary>
+    public int Count { get; set; }
+
+    /// <summary>Pass over the clips that this batch belongs to, from 0.</summary>
+    public int Epoch { get; internal set; }
+
+    /// <summary>Number of this batch within its epoch, from 0.</summary>
+    public int Position { get; internal set; }
+}
+
+/// <summary>
+/// Fills batches ahead of use on a thread of its own, into a ring of buffers made at the start: nothing is allocated per batch.
+/// Which clips a training batch holds is a pure function of (seed, epoch, position), so training goes on anywhere exactly as if it had never stopped.
+/// TryNext and Return belong to one consuming thread at a time.
+/// </summary>
+public sealed class BatchLoader : IDisposable
+{
+    private const int RingSize = 3; // one in use, one ready, one being filled
+    private const ulong OrderStream = 0x4F52_4445UL << 32; // "ORDE"; the low half is the epoch
+
+    private readonly PreparedDataset dataset;
+    private readonly IReadOnlyList<ClipInfo> clips;
+    private readonly int batchSize;
+    private readonly ulong? seed; // null: in order, once
+    private readonly int[] order;
+    private readonly Queue<Batch> free = new(RingSize), ready = new(RingSize);
+    private readonly Thread? worker;
+    private int epoch, position;
+    private bool stopping, ended;
+    private ExceptionDispatchInfo? failure;
+    private long waitedTicks;
+
+    private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        (this.dataset, clips, this.batchSize, this.seed) = (dataset, dataset.Clips(split), batchSize, seed);
+        (this.epoch, this.position) = (epoch, position);
+        order = new int[clips.Count];
+        // training drops the rest of an epoch, but has one batch even if there are fewer clips than it takes
+        BatchesPerEpoch = seed is null ? (clips.Count + batchSize - 1) / batchSize : Math.Max(1, clips.Count / batchSize);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(position, BatchesPerEpoch);
+        ended = BatchesPerEpoch == 0;
+        if (ended)
+            return;
+        var features = dataset.Features;
+        for (int i = 0; i < RingSize; i++)
+            free.Enqueue(new Batch(batchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames));
+        worker = new Thread(Work) { IsBackground = true, Name = "batch loader" };
+        worker.Start();
+    }
+
+    /// <summary>Batches of one pass over the clips.</summary>
+    public int BatchesPerEpoch { get; }
+
+    /// <summary>Seconds that TryNext has spent waiting for a batch.</summary>
+    public double WaitSeconds => (double)waitedTicks / Stopwatch.Frequency;
+
+    /// <summary>
+    /// Endless batches of the training clips, epoch after epoch, each in an order of its own, from batch <paramref name="position"/> of
+    /// <paramref name="epoch"/> on.
+    /// </summary>
+    /// <exception cref="UserException">Exit code 3: there are no training clips.</exception>
+    public static BatchLoader ForTraining(PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0)
+    {
+        if (dataset.Clips(Split.Train).Count == 0)
+            throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no training clips; see data.validationFraction, data.testFraction and the split column");
+        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position);
+    }
+
+    /// <summary>Every clip of a split once, in the order of the manifest.</summary>
+    public static BatchLoader ForEvaluation(PreparedDataset dataset, Split split, int batchSize) => new(dataset, split, batchSize, null, 0, 0);
+
+    /// <summary>Fills <paramref name="order"/> with the order in which an epoch takes its clips.</summary>
+    public static void Order(ulong seed, int epoch, Span<int> order)
+    {
+        for (int i = 0; i < order.Length; i++)
+            order[i] = i;
+        new Philox(seed, OrderStream | (uint)epoch).Shuffle(order);
+    }
+
+    /// <summary>
+    /// Takes the next batch, waiting for it if need be; false after the last of an evaluation. What went wrong while filling it is thrown here.
+    /// </summary>
+    public bool TryNext([NotNullWhen(true)] out Batch? batch)
+    {
+        lock (free)
+        {
+            if (ready.Count == 0 && !ended && failure is null)
+            {
+                long start = Stopwatch.GetTimestamp();
+                while (ready.Count == 0 && !ended && failure is null)
+                    Monitor.Wait(free);
+                waitedTicks += Stopwatch.GetTimestamp() - start;
+            }
+            if (ready.TryDequeue(out batch))
+                return true;
+            failure?.Throw();
+            return false;
+        }
+    }
+
+    /// <summary>Gives a batch back to be filled again.</summary>
+    public void Return(Batch batch)
+    {
+        lock (free)
+        {
+            free.Enqueue(batch);
+            Monitor.PulseAll(free);
+        }
+    }
+
+    /// <summary>Stops the thread; batches not yet taken are lost.</summary>
+    public void Dispose()
+    {
+        lock (free)
+        {
+            stopping = true;
+            ended = true;
+            Monitor.PulseAll(free);
+        }
+        worker?.Join();
+    }
+
+    private void Work()
+    {
+        try
+        {
+            PutInOrder();
+            while (TakeFree() is { } batch)
+            {
+                if (position == BatchesPerEpoch)
+                {
+                    if (seed is null)
+                        break;
+                    (epoch, position) = (epoch + 1, 0);
+                    PutInOrder();
+                }
+                Fill(batch);
+                position++;
+                lock (free)
+                {
+                    ready.Enqueue(batch);
+                    Monitor.PulseAll(free);
+                }
+            }
+        }
+        catch (Exception exception)
+        {
+            failure = ExceptionDispatchInfo.Capture(exception);
+        }
+        lock (free)
+        {
+            ended = true;
+            Monitor.PulseAll(free);
+        }
+    }
+
+    private void PutInOrder()
+    {
+        if (seed is { } key)
+            Order(key, epoch, order);
+        else
+            for (int i = 0; i < order.Length; i++)
+                order[i] = i;
+    }
+
+    private Batch? TakeFree()
+    {
+        lock (free)
+        {
+            while (free.Count == 0 && !stopping)
+                Monitor.Wait(free);
+            return stopping ? null : free.Dequeue();
+        }
+    }
+
+    private void Fill(Batch batch)
+    {
+        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount;
+        (batch.Epoch, batch.Position) = (epoch, position);
+        batch.Count = seed is null ? Math.Min(batchSize, clips.Count - (position * batchSize)) : batchSize;
+        for (int row = 0; row < batch.Count; row++)
+        {
+            int index = order[((position * batchSize) + row) % order.Length];
+            var clip = clips[index];
+            dataset.Read(clip, batch.Faces.AsSpan(row * faceBytes, faceBytes), batch.Mels.AsSpan(row * melCount, melCount));
+            Label(batch, row, index, clip.Id, clip.Faces, clip.Mels, clip.Emotion, clip.Speaker, 1);
+        }
+        for (int row = batch.Count; row < batchSize; row++)
+            Label(batch, row, -1, "", 1, 1, -1, -1, 0);
+        batch.Faces.AsSpan(batch.Count * faceBytes).Clear();
+        batch.Mels.AsSpan(batch.Count * melCount).Clear();
+    }
+
+    private static void Label(Batch batch, int row, int index, string id, int faces, int mels, int emotion, int speaker, float weight)
+    {
+        (batch.ClipIndices[row], batch.Ids[row]) = (index, id);
+        (batch.FaceLengths[row], batch.MelLengths[row]) = (faces, mels);
+        (batch.Emotions[row], batch.Speakers[row], batch.Weights[row]) = (emotion, speaker, weight);
+    }
+}

@@ -1,0 +1,184 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using CsvHelper;
+
+namespace Avedis.Trainer.Data;
+
+/// <summary>The parts of a data set. Unheard clips come from people who are in no other part, and have no speaker class.</summary>
+public enum Split
+{
+    Train,
+    Validation,
+    Test,
+    Unheard,
+}
+
+/// <summary>
+/// One row of a manifest. <see cref="Id"/> is the path under the data root with forward slashes, <see cref="Emotion"/> the class that the
+/// label maps to, <see cref="Split"/> null where the manifest leaves the choice to us, <see cref="Factors"/> the further columns.
+/// </summary>
+public sealed record ManifestRow(int Line, string Id, string FullPath, string Speaker, string Emotion, Split? Split, IReadOnlyList<string> Factors);
+
+/// <summary>
+/// A CSV table (UTF-8, comma, header) with the columns path, speaker, emotion, optionally split, and any others, which are kept as factors.
+/// Paths are relative to the data root and must stay under it. Every fault of the table ends in one line with exit code 3 that names the line.
+/// </summary>
+public sealed class Manifest
+{
+    private static readonly string[] Needed = ["path", "speaker", "emotion"];
+
+    private readonly string file;
+    private readonly DataRoot root;
+    private readonly DataOptions options;
+    private readonly Dictionary<string, string> labels;
+
+    private Manifest(string file, DataRoot root, DataOptions options)
+    {
+        this.file = file;
+        this.root = root;
+        this.options = options;
+        labels = new Dictionary<string, string>(options.Labels, StringComparer.OrdinalIgnoreCase);
+    }
+
+    /// <summary>Names of the further columns, in the order of the table.</summary>
+    public IReadOnlyList<string> FactorNames { get; private set; } = [];
+
+    /// <summary>Rows in the order of the table, without those whose label maps to "drop".</summary>
+    public IReadOnlyList<ManifestRow> Rows { get; private set; } = [];
+
+    /// <summary>Rows whose label maps to "drop".</summary>
+    public int Dropped { get; private set; }
+
+    /// <summary>SHA-256 of the file's bytes, in hexadecimal.</summary>
+    public string Sha256 { get; private set; } = "";
+
+    /// <summary>Reads a manifest.</summary>
+    /// <param name="file">The table.</param>
+    /// <param name="rootFolder">Where its paths start; null for the folder of the table.</param>
+    /// <param name="options">The label map.</param>
+    public static Manifest Read(string file, string? rootFolder, DataOptions options)
+    {
+        byte[] bytes;
+        try
+        {
+            bytes = File.ReadAllBytes(file);
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+        {
+            throw new UserException(ExitCode.BadInput, $"cannot read the manifest {file}: {failure.Message}", failure);
+        }
+        rootFolder ??= Path.GetDirectoryName(Path.GetFullPath(file))!;
+        if (!Directory.Exists(rootFolder))
+            throw new UserException(ExitCode.BadInput, $"the data root {rootFolder} is no folder; name the folder that the manifest's paths start from with --root");
+        var manifest = new Manifest(file, new DataRoot(rootFolder), options) { Sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes)) };
+        manifest.Parse(manifest.Decode(bytes));
+        return manifest;
+    }
+
+    private string Decode(byte[] bytes)
+    {
+        var start = bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? bytes.AsSpan(Encoding.UTF8.Preamble.Length) : bytes;
+        try
+        {
+            return new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(start);
+        }
+        catch (DecoderFallbackException)
+        {
+            int at = 0;
+            while (Rune.DecodeFromUtf8(start[at..], out _, out int used) == System.Buffers.OperationStatus.Done)
+                at += used;
+            throw Fault(1 + start[..at].Count((byte)'\n'), "has bytes that are not UTF-8; save the file as UTF-8");
+        }
+    }
+
+    private void Parse(string text)
+    {
+        var rows = new List<ManifestRow>();
+        var seen = new Dictionary<string, int>(StringComparer.Ordinal);
+        using var csv = CsvReader.FromText(text, new CsvReaderOptions
+        {
+            TrackLineNumbers = true,
+            TrimWhitespace = true,
+            AllowLineBreaksInQuotes = false, // else one forgotten quotation mark swallows the rest of the table
+            MalformedData = CsvMalformedDataHandling.Throw,
+        });
+        try
+        {
+            csv.ReadHeader();
+            if (csv.Headers.Count == 0)
+                throw new UserException(ExitCode.BadInput, $"{file} is empty; it needs a header line with the columns {string.Join(", ", Needed)}");
+            var columns = ReadHeader(csv.Headers);
+            while (csv.Read())
+            {
+                int line = (int)csv.LineNumber;
+                if (csv.FieldCount != csv.Headers.Count)
+                    throw Fault(line, $"has {csv.FieldCount} fields where the header has {csv.Headers.Count}; a field with a comma in it goes in quotation marks");
+                if (ReadRow(csv, line, columns, seen) is { } row)
+                    rows.Add(row);
+                else
+                    Dropped++;
+            }
+        }
+        catch (CsvFormatException failure)
+        {
+            throw Fault((int)failure.LineNumber,
+                "has a quotation mark out of place; write the whole field in quotation marks, close them on the same line, and double each one inside");
+        }
+        if (rows.Count == 0)
+            throw new UserException(ExitCode.BadInput,
+                $"{file} has no clips{(Dropped > 0 ? $": the labels of all {Dropped} rows map to \"{DataOptions.Drop}\"" : " below its header line")}");
+        Rows = rows;
+    }
+
+    private Dictionary<string, int> ReadHeader(IReadOnlyList<string> header)
+    {
+        var columns = new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase);
+        for (int i = 0; i < header.Count; i++)
+            if (!columns.TryAdd(header[i], i))
+                throw Fault(1, $"names the column \"{Printable(header[i])}\" twice");
+        foreach (string name in Needed)
+            if (!columns.ContainsKey(name))
+                throw Fault(1, $"has no column \"{name}\"; its columns are {Printable(string.Join(", ", header))}");
+        FactorNames = [.. header.Where(name => !Needed.Append("split").Contains(name, StringComparer.OrdinalIgnoreCase))];
+        return columns;
+    }
+
+    private ManifestRow? ReadRow(CsvReader csv, int line, Dictionary<string, int> columns, Dictionary<string, int> seen)
+    {
+        string Field(string name) => csv.GetString(columns[name]);
+        foreach (string name in Needed)
+            if (Field(name).Length == 0)
+                throw Fault(line, $"has no {name}");
+        string fullPath = root.Resolve(Field("path")) ?? throw Fault(line,
+            $"names \"{Printable(Field("path"))}\", which leads out of the data root {root.Folder}; move the clip there, or name another folder with --root");
+        if (!seen.TryAdd(fullPath, line))
+            throw Fault(line, $"names the same clip as line {seen[fullPath]}: {Printable(Field("path"))}; remove one of the two");
+        string label = Field("emotion");
+        if (!labels.TryGetValue(label, out string? emotion))
+            throw Fault(line, $"has the unknown emotion \"{Printable(label)}\" (nearest known: \"{Nearest(label)}\"); correct it, or map it with "
+                + $"--set data.labels.{Printable(label)}=CLASS, CLASS being one of {string.Join(", ", options.Emotions)}, {DataOptions.Drop}");
+        if (emotion == DataOptions.Drop)
+            return null;
+        Split? split = columns.ContainsKey("split") ? ParseSplit(Field("split"), line) : null;
+        string id = Path.GetRelativePath(root.Folder, fullPath).Replace(Path.DirectorySeparatorChar, '/');
+        return new ManifestRow(line, id, fullPath, Field("speaker"), emotion, split, [.. FactorNames.Select(Field)]);
+    }
+
+    private Split ParseSplit(string text, int line) => text.ToLowerInvariant() switch
+    {
+        "train" or "training" => Split.Train,
+        "validation" or "valid" or "val" or "dev" => Split.Validation,
+        "test" => Split.Test,
+        "unheard" => Split.Unheard,
+        _ => throw Fault(line, $"has the split \"{Printable(text)}\"; it has to be train, validation, test or unheard (without a split column, splits are made)"),
+    };
+
+    private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal).MinBy(known => Config.EditDistance(known.ToLowerInvariant(), label.ToLowerInvariant()))!;
+
+    /// <summary>Text of a stranger's file as it may go to a terminal: no control characters, at most 120 characters.</summary>
+    internal static string Printable(string text)
+        => new([.. text.Take(120).Select(c => char.IsControl(c) || char.GetUnicodeCategory(c) == UnicodeCategory.Format ? '?' : c)]);
+
+    private UserException Fault(int line, string what) => new(ExitCode.BadInput, $"{file} line {line} {what}");
+}

@@ -1,0 +1,222 @@
+namespace Avedis.Trainer.Features;
+
+/// <summary>
+/// Log-mel energies by one of four published conventions, computed in double precision from samples in [-1, 1]:
+/// <code>
+///                 avedis              torchaudio          librosa             kaldi
+/// 1 amplitude     as it is            as it is            as it is            times 32768
+/// 2 frames        centred             centred             centred             inside the signal
+/// 3 edges         zeros               mirrored            zeros               -
+/// 4 per frame     -                   -                   -                   mean removed, then x[i] -= 0.97 x[i-1] (x[-1] = x[0])
+/// 5 window        Hann, periodic      Hann, periodic      Hann, periodic      Hann, symmetric, to the power 0.85
+/// 6 FFT length    next power of two   the window          the window          next power of two
+/// 7 spectrum      power               power               power               power, bin at half the sample rate left out
+/// 8 mel scale     2595 log10(1+f/700) 2595 log10(1+f/700) Slaney              1127 ln(1+f/700)
+/// 9 triangles in  Hz                  Hz                  Hz                  mel
+/// 10 range        0 .. rate/2         0 .. rate/2         0 .. rate/2         20 Hz .. rate/2
+/// 11 filter norm  none                none                2 / width in Hz     none
+/// 12 logarithm    ln max(x, 1e-6)     ln(x + 1e-6)        ln max(x, 1e-10)    ln max(x, 2^-23)
+/// </code>
+/// A centred frame t has its middle at sample t * hop, and there are 1 + samples / hop of them; inside the signal there are
+/// 1 + (samples - window) / hop, none if it is shorter than a window. Step 12 is torchaudio's "log_mels" form, and librosa's power_to_db
+/// without its clip-wide top_db (times 10 / ln 10). Holds scratch memory: one object per thread.
+/// </summary>
+public sealed class LogMel
+{
+    private readonly FeatureOptions options;
+    private readonly int window, hop, fftLength;
+    private readonly double[] taper, frame, power;
+    private readonly (int First, double[] Weights)[] filters;
+    private readonly double floor;
+    private readonly Fft fft;
+
+    public LogMel(FeatureOptions options)
+    {
+        this.options = options;
+        window = (int)Math.Round(options.SampleRate * options.WindowMs / 1000);
+        hop = (int)Math.Round(options.SampleRate * options.HopMs / 1000);
+        bool ownLength = options.MelPreset is MelPreset.Torchaudio or MelPreset.Librosa;
+        fftLength = ownLength ? window : (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)window);
+        taper = Taper(options.MelPreset, window);
+        filters = Filters();
+        floor = options.LogFloor ?? DefaultFloor(options.MelPreset);
+        frame = new double[window];
+        power = new double[(fftLength / 2) + 1];
+        fft = new Fft(fftLength);
+    }
+
+    /// <summary>Mel bins whose triangle contains no bin of the FFT: they hold the floor for ever. More than 0 deserves a warning.</summary>
+    public int EmptyFilters => filters.Count(filter => filter.Weights.Length == 0);
+
+    /// <summary>Everything that decides the numbers, in words that go into the hash of prepared data; raise the version with the arithmetic.</summary>
+    public string Definition => string.Create(System.Globalization.CultureInfo.InvariantCulture,
+        $"logmel 1: {options.MelPreset} window {window} hop {hop} fft {fftLength} mels {options.MelBins} rate {options.SampleRate} floor {floor:R}");
+
+    /// <summary>
+    /// Fills <paramref name="output"/>, laid out [MelBins, MelFrames], and returns how many of its frames come from the signal; the others hold
+    /// the value of silence, or 0 after normalisation. Samples beyond what the frames need are not read.
+    /// </summary>
+    public int Compute(ReadOnlySpan<float> samples, Span<float> output)
+    {
+        int frames = options.MelFrames;
+        if (output.Length != options.MelCount)
+            throw new ArgumentException($"output holds {output.Length} values, [{options.MelBins}, {frames}] are needed");
+        int valid = Math.Min(frames, FrameCount(samples.Length));
+        for (int t = 0; t < valid; t++)
+        {
+            TakeFrame(samples, t);
+            fft.PowerSpectrum(frame, power);
+            for (int bin = 0; bin < filters.Length; bin++)
+            {
+                var (first, weights) = filters[bin];
+                double energy = 0;
+                for (int k = 0; k < weights.Length; k++)
+                    energy += weights[k] * power[first + k];
+                output[(bin * frames) + t] = (float)Log(energy);
+            }
+        }
+        for (int bin = 0; bin < filters.Length; bin++)
+            output.Slice((bin * frames) + valid, frames - valid).Fill((float)Log(0));
+        if (options.Normalisation == MelNormalisation.Clip)
+            Normalise(output, filters.Length, frames, valid);
+        return valid;
+    }
+
+    private double Log(double energy) => Math.Log(options.MelPreset == MelPreset.Torchaudio ? energy + floor : Math.Max(energy, floor));
+
+    private int FrameCount(int samples)
+    {
+        if (options.MelPreset == MelPreset.Kaldi)
+            return samples < window ? 0 : 1 + ((samples - window) / hop);
+        return samples == 0 ? 0 : 1 + ((samples + (2 * (fftLength / 2)) - fftLength) / hop);
+    }
+
+    /// <summary>Steps 1 to 5: frame t of the signal, tapered.</summary>
+    private void TakeFrame(ReadOnlySpan<float> samples, int t)
+    {
+        if (options.MelPreset == MelPreset.Kaldi)
+        {
+            TakeKaldiFrame(samples.Slice(t * hop, window));
+            return;
+        }
+        // the taper sits in the middle of the FFT frame, whose own middle is at t * hop; the power does not see where the frame starts
+        int start = (t * hop) - (fftLength / 2) + ((fftLength - window) / 2);
+        bool mirror = options.MelPreset == MelPreset.Torchaudio;
+        for (int i = 0; i < window; i++)
+        {
+            int at = start + i;
+            bool inside = (uint)at < (uint)samples.Length;
+            double value = inside ? samples[at] : mirror ? samples[Mirror(at, samples.Length)] : 0;
+            frame[i] = value * taper[i];
+        }
+    }
+
+    private void TakeKaldiFrame(ReadOnlySpan<float> samples)
+    {
+        double mean = 0;
+        for (int i = 0; i < window; i++)
+            mean += frame[i] = samples[i] * 32768.0;
+        mean /= window;
+        double previous = frame[0] - mean;
+        for (int i = 0; i < window; i++)
+        {
+            double value = frame[i] - mean;
+            frame[i] = (value - (0.97 * previous)) * taper[i];
+            previous = value;
+        }
+    }
+
+    /// <summary>Reflects an index at the first and the last sample, neither of which is repeated, as often as it takes.</summary>
+    private static int Mirror(int at, int length)
+    {
+        if (length == 1)
+            return 0;
+        int period = 2 * (length - 1);
+        int folded = ((at % period) + period) % period;
+        return folded < length ? folded : period - folded;
+    }
+
+    /// <summary>Mean 0 and variance 1 per bin over the valid frames, the variance raised by 1e-5 as instance normalisation does.</summary>
+    private static void Normalise(Span<float> values, int bins, int frames, int valid)
+    {
+        for (int bin = 0; bin < bins; bin++)
+        {
+            var row = values.Slice(bin * frames, frames);
+            double mean = 0, squares = 0;
+            foreach (float value in row[..valid])
+                mean += value;
+            mean /= Math.Max(valid, 1);
+            foreach (float value in row[..valid])
+                squares += (value - mean) * (value - mean);
+            double scale = 1 / Math.Sqrt((squares / Math.Max(valid, 1)) + 1e-5);
+            for (int t = 0; t < valid; t++)
+                row[t] = (float)((row[t] - mean) * scale);
+            row[valid..].Clear();
+        }
+    }
+
+    private static double[] Taper(MelPreset preset, int length)
+    {
+        int period = preset == MelPreset.Kaldi ? length - 1 : length;
+        double exponent = preset == MelPreset.Kaldi ? 0.85 : 1;
+        var taper = new double[length];
+        for (int i = 0; i < length; i++)
+            taper[i] = Math.Pow(0.5 - (0.5 * Math.Cos(2 * Math.PI * i / period)), exponent);
+        return taper;
+    }
+
+    /// <summary>Triangles over the FFT bins, steps 7 to 11; only the bins with a weight above 0 are kept.</summary>
+    private (int First, double[] Weights)[] Filters()
+    {
+        var preset = options.MelPreset;
+        double nyquist = options.SampleRate / 2.0;
+        double low = Mel(preset == MelPreset.Kaldi ? 20 : 0), high = Mel(nyquist);
+        var corners = new double[options.MelBins + 2]; // in the unit in which triangles are straight
+        for (int i = 0; i < corners.Length; i++)
+        {
+            double mel = low + ((high - low) * i / (corners.Length - 1));
+            corners[i] = preset == MelPreset.Kaldi ? mel : Hertz(mel);
+        }
+        int bins = preset == MelPreset.Kaldi ? fftLength / 2 : (fftLength / 2) + 1;
+        var result = new (int First, double[] Weights)[options.MelBins];
+        for (int m = 0; m < result.Length; m++)
+        {
+            double norm = preset == MelPreset.Librosa ? 2 / (corners[m + 2] - corners[m]) : 1;
+            var weights = new List<double>();
+            int first = 0;
+            for (int k = 0; k < bins; k++)
+            {
+                double frequency = (double)k * options.SampleRate / fftLength;
+                double x = preset == MelPreset.Kaldi ? Mel(frequency) : frequency;
+                double rise = (x - corners[m]) / (corners[m + 1] - corners[m]), fall = (corners[m + 2] - x) / (corners[m + 2] - corners[m + 1]);
+                double weight = Math.Min(rise, fall);
+                if (weight <= 0)
+                    continue;
+                if (weights.Count == 0)
+                    first = k;
+                weights.Add(weight * norm);
+            }
+            result[m] = (first, [.. weights]);
+        }
+        return result;
+    }
+
+    // Slaney's scale: 3 mel per 200 Hz up to 1 kHz (15 mel), then a factor of 6.4 every 27 mel
+    private double Mel(double hertz) => options.MelPreset switch
+    {
+        MelPreset.Librosa => hertz < 1000 ? hertz * 3 / 200 : 15 + (Math.Log(hertz / 1000) * 27 / Math.Log(6.4)),
+        MelPreset.Kaldi => 1127 * Math.Log(1 + (hertz / 700)),
+        _ => 2595 * Math.Log10(1 + (hertz / 700)),
+    };
+
+    private double Hertz(double mel) => options.MelPreset == MelPreset.Librosa
+        ? mel < 15 ? mel * 200 / 3 : 1000 * Math.Exp((mel - 15) * Math.Log(6.4) / 27)
+        : 700 * (Math.Pow(10, mel / 2595) - 1);
+
+    private static double DefaultFloor(MelPreset preset) => preset switch
+    {
+        MelPreset.Kaldi => 1.0 / (1 << 23),
+        MelPreset.Librosa => 1e-10,
+        _ => 1e-6,
+    };
+}

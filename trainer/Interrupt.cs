@@ -1,0 +1,50 @@
+using System.Runtime.InteropServices;
+
+namespace Avedis.Trainer;
+
+/// <summary>
+/// Turns the first Ctrl-C or SIGTERM into a request to stop at the next safe point; a second one ends the process at once. Long commands hold one for as
+/// long as they run and end with <see cref="ExitCode"/>.
+/// </summary>
+public sealed class Interrupt : IDisposable
+{
+    private readonly CancellationTokenSource source = new();
+    private readonly PosixSignalRegistration[] registrations;
+
+    public Interrupt()
+    {
+        registrations =
+        [
+            PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Request(context, Trainer.ExitCode.Interrupted)),
+            PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Request(context, Trainer.ExitCode.Terminated)),
+        ];
+    }
+
+    /// <summary>Cancelled by the first signal.</summary>
+    public CancellationToken Token => source.Token;
+
+    public bool Requested => source.IsCancellationRequested;
+
+    /// <summary>130 after Ctrl-C, 143 after SIGTERM, 0 without a signal.</summary>
+    public int ExitCode { get; private set; }
+
+    /// <summary>Asks for a stop as a signal would.</summary>
+    public void Request(int exitCode)
+    {
+        ExitCode = exitCode;
+        source.Cancel();
+    }
+
+    public void Dispose()
+    {
+        foreach (var registration in registrations)
+            registration.Dispose();
+        source.Dispose();
+    }
+
+    private void Request(PosixSignalContext context, int exitCode)
+    {
+        context.Cancel = !Requested;
+        Request(exitCode);
+    }
+}

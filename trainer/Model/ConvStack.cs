@@ -1,0 +1,117 @@
+using Avedis.Engine;
+
+namespace Avedis.Trainer.Model;
+
+/// <summary>A sliding window: rows x columns, its strides and its zero padding.</summary>
+public readonly record struct Window(int R, int S, int StrideH, int StrideW, int PadH = 0, int PadW = 0);
+
+/// <summary>
+/// One row of a stack's table: convolution, batch norm, ReLU, and max pooling where given. A convolution window of 0 rows or columns stands for
+/// all that is left.
+/// </summary>
+public readonly record struct ConvRow(Window Conv, Window? Pool = null);
+
+/// <summary>
+/// The convolutional stack of one stream. The tables are those of the public audio-visual synchronisation networks that the paper adopts
+/// (Nagrani et al. 2020), with 2-D convolutions per face frame.
+/// </summary>
+public sealed class ConvStack
+{
+    /// <summary>Face stream, per frame of S x S: conv6 covers what pool5 leaves (6x6 at 224, 1x1 at 64).</summary>
+    public static IReadOnlyList<ConvRow> FaceRows { get; } =
+    [
+        new(new(7, 7, 2, 2), new(3, 3, 2, 2)),
+        new(new(5, 5, 2, 2, 1, 1), new(3, 3, 2, 2, 1, 1)),
+        new(new(3, 3, 1, 1, 1, 1)),
+        new(new(3, 3, 1, 1, 1, 1)),
+        new(new(3, 3, 1, 1, 1, 1), new(3, 3, 2, 2)),
+        new(new(0, 0, 1, 1)),
+    ];
+
+    /// <summary>Voice stream over mel (rows) x time (columns): conv6 covers all rows that are left and keeps the time axis.</summary>
+    public static IReadOnlyList<ConvRow> VoiceRows { get; } =
+    [
+        new(new(5, 7, 1, 1, 2, 2), new(1, 3, 1, 2)),
+        new(new(5, 5, 2, 1, 1, 1), new(3, 3, 2, 1)),
+        new(new(3, 3, 1, 1, 1, 1)),
+        new(new(3, 3, 1, 1, 1, 1)),
+        new(new(3, 3, 1, 1, 1, 1), new(3, 3, 2, 2)),
+        new(new(0, 1, 1, 1)),
+    ];
+
+    private readonly List<(Conv2d Conv, BatchNorm Norm)> blocks = [];
+
+    /// <param name="name">Prefix of all names: name.conv1, name.bn1, ...</param>
+    /// <param name="n">Images per batch; each has one channel.</param>
+    /// <exception cref="UserException">The input is too small for the table.</exception>
+    public ConvStack(
+        Device device, ParameterGroup group, string name, IReadOnlyList<ConvRow> rows, IReadOnlyList<int> channels,
+        int n, int height, int width, DType act)
+    {
+        if (channels.Count != rows.Count)
+            throw new UserException(ExitCode.Usage, $"network.{name}Channels needs {rows.Count} numbers, got {channels.Count}");
+        InputShape = new Shape(n, height, width, 1);
+        var shape = InputShape;
+        for (int i = 0; i < rows.Count; i++)
+        {
+            var geometry = Geometry(rows[i].Conv, shape, channels[i]);
+            if (geometry.P <= 0 || geometry.Q <= 0)
+                throw TooSmall(name, $"conv{i + 1}", height, width);
+            var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act, inputGradient: i > 0);
+            Pool2dGeometry? pool = rows[i].Pool is { } w ? Geometry(w, geometry.Output) : null;
+            if (pool is { } p && (p.P <= 0 || p.Q <= 0))
+                throw TooSmall(name, $"pool{i + 1}", height, width);
+            var norm = new BatchNorm(device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool);
+            blocks.Add((conv, norm));
+            shape = norm.Output.Shape;
+        }
+    }
+
+    public Shape InputShape { get; }
+
+    /// <summary>[N, P, Q, C] of the last block.</summary>
+    public Tensor Output => blocks[^1].Norm.Output;
+
+    public IEnumerable<BatchNorm> Norms => blocks.Select(b => b.Norm);
+
+    /// <summary>Valid output columns for so many valid input columns: the extents of the table, at least one.</summary>
+    public static int ValidSteps(IReadOnlyList<ConvRow> rows, int columns)
+    {
+        foreach (var row in rows)
+        {
+            columns = Conv2dGeometry.Extent(columns, row.Conv.S, row.Conv.StrideW, row.Conv.PadW);
+            if (row.Pool is { } pool)
+                columns = Conv2dGeometry.Extent(columns, pool.S, pool.StrideW, pool.PadW);
+            if (columns <= 0)
+                return 1;
+        }
+        return columns;
+    }
+
+    public Tensor Forward(Tensor x, Phase phase)
+    {
+        foreach (var (conv, norm) in blocks)
+            x = norm.Forward(conv.Forward(x, phase), phase);
+        return x;
+    }
+
+    public void Backward(Tensor dY)
+    {
+        for (int i = blocks.Count - 1; i >= 0; i--)
+        {
+            var dX = blocks[i].Conv.Backward(blocks[i].Norm.Backward(dY)!);
+            if (i > 0)
+                dY = dX!;
+        }
+    }
+
+    private static Conv2dGeometry Geometry(Window w, Shape x, int channels) =>
+        new(x[0], x[1], x[2], x[3], channels, w.R == 0 ? x[1] : w.R, w.S == 0 ? x[2] : w.S, w.StrideH, w.StrideW, w.PadH, w.PadW);
+
+    private static Pool2dGeometry Geometry(Window w, Shape x) =>
+        new(x[0], x[1], x[2], x[3], w.R, w.S, w.StrideH, w.StrideW, w.PadH, w.PadW);
+
+    private static UserException TooSmall(string name, string layer, int height, int width) =>
+        new(ExitCode.Usage, $"{name} input of {height} x {width} is too small: nothing is left at {name}.{layer}; " +
+            "the face stream takes 63 pixels or more (features.faceSize), the voice stream 40 mels and 32 time steps or more");
+}

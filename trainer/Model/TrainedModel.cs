@@ -1,0 +1,62 @@
+using Avedis.Engine;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Features;
+using Avedis.Trainer.Training;
+
+namespace Avedis.Trainer.Model;
+
+/// <summary>A checkpoint opened for use: the network with its weights, how its inputs were made, and what its outputs are called.</summary>
+public sealed class TrainedModel : IDisposable
+{
+    private TrainedModel(string checkpoint, Config config, TrainingState state, Runtime runtime)
+    {
+        (Checkpoint, Config, State, Runtime) = (checkpoint, config, state, runtime);
+    }
+
+    public string Checkpoint { get; }
+
+    public Config Config { get; }
+
+    public TrainingState State { get; }
+
+    public Runtime Runtime { get; }
+
+    /// <param name="precision">null for the one that it was trained in.</param>
+    /// <exception cref="UserException">Exit code 4: cut short, changed, or of another configuration.</exception>
+    public static TrainedModel Open(string checkpoint, string device, string? precision, int threads, int batch)
+    {
+        var config = Config.Load(null, Path.Combine(checkpoint, "config.json"), precision is null ? [] : [$"training.precision={precision}"]);
+        var state = TrainingState.Load(checkpoint);
+        var backend = BackendFactory.Create(device, threads);
+        var act = precision is null ? (state.Precision == "bf16" ? DType.BF16 : DType.F32) : Precisions.Resolve(config.Training.Precision, backend);
+        FeatureOptions f = config.Features;
+        var shape = new NetworkShape(
+            batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Emotions.Count, state.Speakers.Count, act);
+        var runtime = new Runtime(backend, config.Network, shape, training: null, []);
+        try
+        {
+            ModelFile.Load(Path.Combine(checkpoint, "model.safetensors"), runtime);
+        }
+        catch
+        {
+            runtime.Dispose();
+            throw;
+        }
+        return new TrainedModel(checkpoint, config, state, runtime);
+    }
+
+    /// <summary>Refuses data whose inputs or labels are not what the network was trained on.</summary>
+    /// <exception cref="UserException">Exit code 3.</exception>
+    public void CheckFits(PreparedDataset dataset)
+    {
+        string? what =
+            dataset.Features != Config.Features ? "was prepared with other feature settings"
+            : !dataset.Emotions.SequenceEqual(State.Emotions) ? "has other emotion classes"
+            : !dataset.Speakers.SequenceEqual(State.Speakers) ? "has other speakers"
+            : null;
+        if (what is not null)
+            throw new UserException(ExitCode.BadInput, $"{dataset.Folder} {what} than {Checkpoint} was trained on: prepare it with the run's config.json, or choose the data of the run");
+    }
+
+    public void Dispose() => Runtime.Dispose();
+}

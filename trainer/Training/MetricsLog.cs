@@ -1,0 +1,73 @@
+using System.Text;
+using System.Text.Json;
+using Avedis.Engine;
+
+namespace Avedis.Trainer.Training;
+
+/// <summary>One line of metrics.jsonl. Which fields are set depends on <see cref="Split"/>.</summary>
+public sealed record MetricsRecord
+{
+    public int Schema { get; init; } = 1;
+
+    /// <summary>Seconds since 1970.</summary>
+    public double Time { get; init; }
+
+    public long Step { get; init; }
+
+    public int Epoch { get; init; }
+
+    /// <summary>"train" for the mean over some batches, "validation" after an epoch.</summary>
+    public string Split { get; init; } = "train";
+
+    public double? EmotionLoss { get; init; }
+
+    public double? SpeakerLoss { get; init; }
+
+    public double? LearningRate { get; init; }
+
+    public double? ClipsPerSecond { get; init; }
+
+    /// <summary>Share of the time in which training waited for data.</summary>
+    public double? WaitShare { get; init; }
+
+    public double? EmotionMacroF1 { get; init; }
+
+    public double? EmotionAccuracy { get; init; }
+
+    public double? SpeakerAccuracy { get; init; }
+
+    public long? PeakRssBytes { get; init; }
+}
+
+/// <summary>Appends records to metrics.jsonl, one write per line.</summary>
+public sealed class MetricsLog : IDisposable
+{
+    private static readonly JsonSerializerOptions Options = new(Json.Line)
+    {
+        DefaultIgnoreCondition = System.Text.Json.Serialization.JsonIgnoreCondition.WhenWritingNull,
+    };
+
+    private readonly FileStream file;
+
+    /// <param name="keepBytes">What a resumed run keeps of the file; the rest belongs to steps that will be done again.</param>
+    public MetricsLog(string path, long keepBytes)
+    {
+        file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
+        file.SetLength(Math.Min(keepBytes, file.Length));
+        file.Seek(0, SeekOrigin.End);
+    }
+
+    public long Bytes => file.Length;
+
+    public void Write(MetricsRecord record)
+    {
+        double now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
+        file.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(record with { Time = now }, Options) + "\n"));
+    }
+
+    /// <summary>All records of a file, for reports.</summary>
+    public static IReadOnlyList<MetricsRecord> Read(string path) =>
+        [.. File.ReadLines(path).Where(l => l.Length > 0).Select(l => JsonSerializer.Deserialize<MetricsRecord>(l, Options)!)];
+
+    public void Dispose() => file.Dispose();
+}

@@ -1,0 +1,47 @@
+using Avedis.Engine;
+
+namespace Avedis.Trainer.Training;
+
+/// <summary>
+/// A run is a folder: config.json (resolved settings), metrics.jsonl, checkpoints/ (step-N, best, LATEST), and what evaluation adds.
+/// </summary>
+public sealed class RunFolder(string path)
+{
+    public string Path { get; } = path;
+
+    public string ConfigPath => System.IO.Path.Combine(Path, "config.json");
+
+    public string MetricsPath => System.IO.Path.Combine(Path, "metrics.jsonl");
+
+    public string CheckpointsPath => System.IO.Path.Combine(Path, "checkpoints");
+
+    public string BestPath => System.IO.Path.Combine(CheckpointsPath, "best");
+
+    public bool HasCheckpoint => Checkpoint.Latest(CheckpointsPath) is not null;
+
+    /// <summary>
+    /// The checkpoint that a user means: "best", "latest", or a folder.
+    /// </summary>
+    /// <exception cref="UserException">Exit code 4: there is none, or it does not verify.</exception>
+    public string Resolve(string which)
+    {
+        string? folder = which switch
+        {
+            "latest" => Checkpoint.Latest(CheckpointsPath),
+            "best" => BestPath,
+            _ => which,
+        };
+        if (folder is null || !Directory.Exists(folder))
+            throw new UserException(ExitCode.BadCheckpoint,
+                $"no checkpoint '{which}' in {CheckpointsPath}: train first (avedis train), or name a checkpoint folder");
+        try
+        {
+            Checkpoint.Verify(folder);
+        }
+        catch (InvalidDataException error)
+        {
+            throw new UserException(ExitCode.BadCheckpoint, $"{error.Message}; use another checkpoint of {CheckpointsPath}", error);
+        }
+        return folder;
+    }
+}

@@ -1,0 +1,70 @@
+using System.Text.Json;
+using Avedis.Engine;
+
+namespace Avedis.Trainer.Training;
+
+/// <summary>
+/// Everything besides weights and moments that a resumed run needs to go on as if it had never stopped, and that a user of the model needs to read its
+/// outputs; state.json of a checkpoint.
+/// </summary>
+public sealed record TrainingState
+{
+    /// <summary>Epochs finished.</summary>
+    public int Epoch { get; init; }
+
+    /// <summary>Batches of the current epoch already trained on.</summary>
+    public int Position { get; init; }
+
+    /// <summary>Batches in all.</summary>
+    public long Step { get; init; }
+
+    public double BestScore { get; init; } = double.NegativeInfinity;
+
+    public int BestEpoch { get; init; } = -1;
+
+    /// <summary>Length of metrics.jsonl at the time; a resumed run cuts what was written later.</summary>
+    public long MetricsBytes { get; init; }
+
+    /// <summary>Sums of this epoch's losses so far, for its mean.</summary>
+    public double EmotionLossSum { get; init; }
+
+    public double SpeakerLossSum { get; init; }
+
+    /// <summary>Names of the emotion outputs, in order.</summary>
+    public IReadOnlyList<string> Emotions { get; init; } = [];
+
+    /// <summary>Names of the speaker outputs, in order.</summary>
+    public IReadOnlyList<string> Speakers { get; init; } = [];
+
+    /// <summary>Identity of the prepared data.</summary>
+    public string DataHash { get; init; } = "";
+
+    /// <summary>Number format that was trained with, "fp32" or "bf16".</summary>
+    public string Precision { get; init; } = "";
+
+    /// <summary>Device that trained, for people.</summary>
+    public string Device { get; init; } = "";
+
+    /// <summary>Clips per second of the training steps of the last epoch, validation not counted.</summary>
+    public double TrainClipsPerSecond { get; init; }
+
+    /// <summary>Largest resident set of the process so far.</summary>
+    public long PeakRssBytes { get; init; }
+
+    public void Save(string folder) =>
+        File.WriteAllText(Path.Combine(folder, "state.json"), JsonSerializer.Serialize(this, Json.Indented));
+
+    /// <exception cref="UserException">Exit code 4.</exception>
+    public static TrainingState Load(string folder)
+    {
+        string path = Path.Combine(folder, "state.json");
+        try
+        {
+            return JsonSerializer.Deserialize<TrainingState>(File.ReadAllText(path), Json.Indented)!;
+        }
+        catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException)
+        {
+            throw new UserException(ExitCode.BadCheckpoint, $"{path} cannot be read: {error.Message}; use another checkpoint", error);
+        }
+    }
+}
