@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Engine;
 using Avedis.Trainer;
 
 namespace Avedis.Bench;
@@ -26,6 +27,7 @@ public static class Commands
     {
         var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, single operations, host work.");
         root.Subcommands.Add(Step());
+        root.Subcommands.Add(Serve());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {
@@ -40,6 +42,11 @@ public static class Commands
         {
             error.WriteLine($"bench: {failure.Message}");
             return failure.Code;
+        }
+        catch (DeviceUnavailableException failure)
+        {
+            error.WriteLine($"bench: {failure.Message}");
+            return ExitCode.DeviceUnavailable;
         }
     }
 
@@ -80,6 +87,19 @@ public static class Commands
                 ResultTable.Write(folder, results);
             return ExitCode.Ok;
         });
+        return command;
+    }
+
+    private static Command Serve()
+    {
+        var precision = Choice("--precision", "Number format of activations.", "fp32", "fp32", "bf16");
+        var command = new Command("serve", "Avedis as one engine of step: warms up, reports, then times as many steps as each line of input says.")
+        {
+            Device, Preset, precision, Batch, Threads,
+        };
+        command.SetAction(parsed => AvedisEngine.Serve(
+            parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision), parsed.GetRequiredValue(Batch),
+            parsed.GetRequiredValue(Threads), Console.In, parsed.InvocationConfiguration.Output));
         return command;
     }
 
