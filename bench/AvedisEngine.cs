@@ -22,15 +22,14 @@ public sealed class AvedisEngine : IDisposable
     private readonly Batch[] batches;
     private int done;
 
-    /// <exception cref="DeviceUnavailableException"/>
-    public AvedisEngine(string device, string preset, Precision precision, int clips, int threads)
+    /// <summary>The engine takes over the backend and disposes it.</summary>
+    public AvedisEngine(IBackend backend, string preset, Precision precision, int clips)
     {
         var config = Config.FromPreset(preset);
         var features = config.Features;
         int speakers = preset == "paper" ? 1251 : 24;
         var size = new GoldenBatchSize(clips, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, speakers, Emotions);
         training = TrainingOptions.Paper with { Strategy = "baseline" };
-        var backend = BackendFactory.Create(device, threads);
         var shape = new NetworkShape(
             clips, size.Frames, size.Pixels, size.Mels, size.MelSteps, Emotions, speakers, Precisions.Resolve(precision, backend));
         runtime = new Runtime(backend, config.Network, shape, training, []);
@@ -77,9 +76,11 @@ public sealed class AvedisEngine : IDisposable
     }
 
     /// <summary>Speaks the protocol of <see cref="EngineProcess"/> until the input ends.</summary>
+    /// <exception cref="DeviceUnavailableException"/>
     public static void Serve(string device, string preset, string precision, int clips, int threads, TextReader input, TextWriter output)
     {
-        using var engine = new AvedisEngine(device, preset, Enum.Parse<Precision>(precision, ignoreCase: true), clips, threads);
+        using var engine = new AvedisEngine(
+            BackendFactory.Create(device, threads), preset, Enum.Parse<Precision>(precision, ignoreCase: true), clips);
         double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => engine.Step().Loss)];
         output.WriteLine(JsonSerializer.Serialize(
             new EngineReport("avedis", Machine.Revision, preset, precision, "nhwc", clips, threads, losses, ProcessMemory.PeakRssBytes), BenchJson.Options));

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Avedis.Engine;
 using Avedis.Trainer;
+using BenchmarkDotNet.Running;
 
 namespace Avedis.Bench;
 
@@ -27,6 +28,8 @@ public static class Commands
     {
         var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, single operations, host work.");
         root.Subcommands.Add(Step());
+        root.Subcommands.Add(Ops());
+        root.Subcommands.Add(Host());
         root.Subcommands.Add(Serve());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
@@ -86,6 +89,40 @@ public static class Commands
             if (parsed.GetValue(result) is { } folder)
                 ResultTable.Write(folder, results);
             return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Ops()
+    {
+        var precision = Choice("--precision", "Number format of activations.", "fp32", "fp32", "bf16");
+        var steps = new Option<int>("--steps") { Description = "Steps to take the median of.", DefaultValueFactory = _ => 5 };
+        var result = new Option<string?>("--out") { Description = "Folder for ops-PRESET-PRECISION.json and .md." };
+        var command = new Command("ops", "Times every operation of the training step where it stands in the step.")
+        {
+            Device, Preset, precision, Batch, Threads, steps, result,
+        };
+        command.SetAction(parsed =>
+        {
+            var results = OpBenchmark.Run(
+                parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision),
+                parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads), parsed.GetRequiredValue(steps));
+            parsed.InvocationConfiguration.Output.Write(OpBenchmark.Markdown(results));
+            if (parsed.GetValue(result) is { } folder)
+                OpBenchmark.Write(folder, results);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Host()
+    {
+        var rest = new Argument<string[]>("arguments") { Description = "Passed to BenchmarkDotNet, after --; for example: host -- --job short." };
+        var command = new Command("host", "Times work of the host with BenchmarkDotNet: log-mel features, reading clips.") { rest };
+        command.SetAction(parsed =>
+        {
+            var summary = BenchmarkRunner.Run<HostBenchmarks>(args: parsed.GetValue(rest));
+            return summary.HasCriticalValidationErrors ? ExitCode.InternalError : ExitCode.Ok;
         });
         return command;
     }
