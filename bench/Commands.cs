@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Bindings.Cpu;
 using Avedis.Engine;
 using Avedis.Trainer;
 using BenchmarkDotNet.Running;
@@ -46,10 +47,15 @@ public static class Commands
             error.WriteLine($"bench: {failure.Message}");
             return failure.Code;
         }
-        catch (DeviceUnavailableException failure)
+        catch (Exception failure) when (failure is DeviceUnavailableException or CpuLibraryException)
         {
             error.WriteLine($"bench: {failure.Message}");
             return ExitCode.DeviceUnavailable;
+        }
+        catch (OutOfDeviceMemoryException failure)
+        {
+            error.WriteLine($"bench: {failure.Message}");
+            return ExitCode.OutOfMemory;
         }
     }
 
@@ -66,7 +72,7 @@ public static class Commands
             Description = "Discard rounds in which others used more than this share of the processors.",
             DefaultValueFactory = _ => 0.1,
         };
-        var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 600 };
+        var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 300 };
         var result = new Option<string?>("--out") { Description = "Folder for step.json and step.md, for example bench/results/my-machine." };
         var command = new Command("step", "Times the whole training step of Avedis and of PyTorch, taking turns, from the same weights and clips.")
         {
@@ -78,16 +84,20 @@ public static class Commands
             string[] layouts = All(parsed.GetRequiredValue(layout), "channels-last", "nchw");
             var options = new StepOptions(
                 parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads),
-                All(parsed.GetRequiredValue(precision), "fp32", "bf16"),
                 parsed.GetRequiredValue(peers) == "none" ? [] : layouts,
                 parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"],
                 parsed.GetRequiredValue(rounds), parsed.GetRequiredValue(turn), parsed.GetRequiredValue(foreign),
                 TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)));
-            var results = new StepBenchmark(options, output).Run();
-            output.WriteLine();
-            output.Write(ResultTable.Markdown(results));
-            if (parsed.GetValue(result) is { } folder)
-                ResultTable.Write(folder, results);
+            var benchmark = new StepBenchmark(options, output);
+            foreach (string format in All(parsed.GetRequiredValue(precision), "fp32", "bf16"))
+            {
+                var results = benchmark.Run(format);
+                output.WriteLine();
+                output.WriteLine(ResultTable.Markdown(results));
+                // what is measured is kept, even if the next precision fails
+                if (parsed.GetValue(result) is { } folder)
+                    ResultTable.Write(folder, results);
+            }
             return ExitCode.Ok;
         });
         return command;
