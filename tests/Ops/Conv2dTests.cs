@@ -31,6 +31,9 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 20, 12, 24, 64, 5, 5, 2, 1, 1, 1),
         new(1, 9, 7, 64, 96, 3, 3, 1, 1, 1, 1),
         new(2, 4, 13, 64, 128, 4, 1, 1, 1, 0, 0),
+        // one input channel and 24 output channels or a multiple, wider than any tile of output pixels and not a multiple of it
+        new(1, 9, 70, 1, 48, 5, 7, 1, 1, 2, 2),
+        new(3, 8, 149, 1, 24, 3, 5, 1, 2, 3, 0),
     ];
 
     private static IEnumerable<TestCaseData> Cases() =>
