@@ -9,6 +9,8 @@ namespace Avedis.Bench;
 /// <summary>The command line of the benchmarks: step, ops, host, and serve, which step starts.</summary>
 public static class Commands
 {
+    private static readonly char[] Blank = [' ', '\t', '\r', '\n'];
+
     private static readonly Option<string> Device = new("--device")
     {
         Description = "cpu or cuda.",
@@ -35,7 +37,7 @@ public static class Commands
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {
-            error.WriteLine($"bench: {parsed.Errors[0].Message} (try: {parsed.CommandResult.Command.Name} --help)");
+            error.WriteLine($"bench: {string.Join(' ', parsed.Errors[0].Message.Split(Blank, StringSplitOptions.RemoveEmptyEntries))} (try: {parsed.CommandResult.Command.Name} --help)");
             return ExitCode.Usage;
         }
         try

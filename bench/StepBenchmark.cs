@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Avedis.Engine;
 using Avedis.Trainer;
 
 namespace Avedis.Bench;
@@ -28,9 +29,14 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
     private const int AttemptsPerRound = 10;
 
     /// <summary>Measures one precision: Avedis first, then the peers in their layouts.</summary>
-    /// <exception cref="UserException">Avedis cannot run, the losses disagree, or the machine is too busy to measure anything.</exception>
-    public ResultFile Run(string precision) =>
-        new(options.Device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(precision)]);
+    /// <exception cref="UserException">Avedis fails, the losses disagree, or the machine is too busy to measure anything.</exception>
+    /// <exception cref="DeviceUnavailableException"/>
+    public ResultFile Run(string precision)
+    {
+        // asked here as well as in the engine's process: the reason comes in the right words and with its exit code
+        BackendFactory.Create(options.Device, options.Threads).Dispose();
+        return new(options.Device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(precision)]);
+    }
 
     private List<ResultRow> Measure(string precision)
     {
@@ -68,7 +74,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         }
         catch (EngineAbsentException absent)
         {
-            throw new UserException(ExitCode.DeviceUnavailable, absent.Message, absent);
+            throw new UserException(ExitCode.InternalError, absent.Message, absent);
         }
     }
 
