@@ -1,5 +1,8 @@
 using System.CommandLine;
+using Avedis.Bindings.Cpu;
+using Avedis.Engine;
 using Avedis.Trainer;
+using BenchmarkDotNet.Running;
 
 namespace Avedis.Bench;
 
@@ -26,6 +29,9 @@ public static class Commands
     {
         var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, single operations, host work.");
         root.Subcommands.Add(Step());
+        root.Subcommands.Add(Ops());
+        root.Subcommands.Add(Host());
+        root.Subcommands.Add(Serve());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {
@@ -40,6 +46,16 @@ public static class Commands
         {
             error.WriteLine($"bench: {failure.Message}");
             return failure.Code;
+        }
+        catch (Exception failure) when (failure is DeviceUnavailableException or CpuLibraryException)
+        {
+            error.WriteLine($"bench: {failure.Message}");
+            return ExitCode.DeviceUnavailable;
+        }
+        catch (OutOfDeviceMemoryException failure)
+        {
+            error.WriteLine($"bench: {failure.Message}");
+            return ExitCode.OutOfMemory;
         }
     }
 
@@ -56,7 +72,7 @@ public static class Commands
             Description = "Discard rounds in which others used more than this share of the processors.",
             DefaultValueFactory = _ => 0.1,
         };
-        var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 600 };
+        var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 300 };
         var result = new Option<string?>("--out") { Description = "Folder for step.json and step.md, for example bench/results/my-machine." };
         var command = new Command("step", "Times the whole training step of Avedis and of PyTorch, taking turns, from the same weights and clips.")
         {
@@ -68,18 +84,69 @@ public static class Commands
             string[] layouts = All(parsed.GetRequiredValue(layout), "channels-last", "nchw");
             var options = new StepOptions(
                 parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads),
-                All(parsed.GetRequiredValue(precision), "fp32", "bf16"),
                 parsed.GetRequiredValue(peers) == "none" ? [] : layouts,
                 parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"],
                 parsed.GetRequiredValue(rounds), parsed.GetRequiredValue(turn), parsed.GetRequiredValue(foreign),
                 TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)));
-            var results = new StepBenchmark(options, output).Run();
-            output.WriteLine();
-            output.Write(ResultTable.Markdown(results));
-            if (parsed.GetValue(result) is { } folder)
-                ResultTable.Write(folder, results);
+            var benchmark = new StepBenchmark(options, output);
+            foreach (string format in All(parsed.GetRequiredValue(precision), "fp32", "bf16"))
+            {
+                var results = benchmark.Run(format);
+                output.WriteLine();
+                output.WriteLine(ResultTable.Markdown(results));
+                // what is measured is kept, even if the next precision fails
+                if (parsed.GetValue(result) is { } folder)
+                    ResultTable.Write(folder, results);
+            }
             return ExitCode.Ok;
         });
+        return command;
+    }
+
+    private static Command Ops()
+    {
+        var precision = Choice("--precision", "Number format of activations.", "fp32", "fp32", "bf16");
+        var steps = new Option<int>("--steps") { Description = "Steps to take the median of.", DefaultValueFactory = _ => 5 };
+        var result = new Option<string?>("--out") { Description = "Folder for ops-PRESET-PRECISION.json and .md." };
+        var command = new Command("ops", "Times every operation of the training step where it stands in the step.")
+        {
+            Device, Preset, precision, Batch, Threads, steps, result,
+        };
+        command.SetAction(parsed =>
+        {
+            var results = OpBenchmark.Run(
+                parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision),
+                parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads), parsed.GetRequiredValue(steps));
+            parsed.InvocationConfiguration.Output.Write(OpBenchmark.Markdown(results));
+            if (parsed.GetValue(result) is { } folder)
+                OpBenchmark.Write(folder, results);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Host()
+    {
+        var rest = new Argument<string[]>("arguments") { Description = "Passed to BenchmarkDotNet, after --; for example: host -- --job short." };
+        var command = new Command("host", "Times work of the host with BenchmarkDotNet: log-mel features, reading clips.") { rest };
+        command.SetAction(parsed =>
+        {
+            var summary = BenchmarkRunner.Run<HostBenchmarks>(args: parsed.GetValue(rest));
+            return summary.HasCriticalValidationErrors ? ExitCode.InternalError : ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Serve()
+    {
+        var precision = Choice("--precision", "Number format of activations.", "fp32", "fp32", "bf16");
+        var command = new Command("serve", "Avedis as one engine of step: warms up, reports, then times as many steps as each line of input says.")
+        {
+            Device, Preset, precision, Batch, Threads,
+        };
+        command.SetAction(parsed => AvedisEngine.Serve(
+            parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision), parsed.GetRequiredValue(Batch),
+            parsed.GetRequiredValue(Threads), Console.In, parsed.InvocationConfiguration.Output));
         return command;
     }
 

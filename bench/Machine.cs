@@ -19,9 +19,16 @@ public static class Machine
         return $"{model}, {Environment.ProcessorCount} cores, {vectors}, {kib / 1048576:F0} GiB, {RuntimeInformation.OSDescription.Trim()}";
     }
 
-    /// <summary>Version and, in a build from a repository, its commit.</summary>
-    public static string Revision { get; } =
-        typeof(Machine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+    /// <summary>Version and, in a build from a repository, the start of its commit: 0.1.0+0123456789.</summary>
+    public static string Revision
+    {
+        get
+        {
+            string version = typeof(Machine).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+            int commit = version.IndexOf('+', StringComparison.Ordinal) + 1;
+            return commit > 0 && version.Length > commit + 10 ? version[..(commit + 10)] : version;
+        }
+    }
 
     private static string? Field(string[] lines, string key) =>
         lines.FirstOrDefault(line => line.StartsWith(key, StringComparison.Ordinal))?.Split(':', 2)[1].Trim();

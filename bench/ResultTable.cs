@@ -79,9 +79,9 @@ public static class ResultTable
         }
         foreach (var row in results.Rows.Where(row => row.Note is not null))
             text.AppendLine().AppendLine($"{row.Preset} {row.Precision}, {row.Engine} {row.Layout}: {row.Note}.");
-        int discarded = results.Rows.Sum(row => row.RoundsDiscarded);
-        text.AppendLine().AppendLine(
-            $"Rounds in which other programs used more than {results.ForeignLimit:P0} of the processors were discarded: {discarded} engine rounds.");
+        var rounds = results.Rows.GroupBy(row => row.Setting).Select(setting => (setting.Max(r => r.RoundsKept), setting.Max(r => r.RoundsDiscarded))).ToList();
+        text.AppendLine().AppendLine(Text(
+            $"Rounds in which other programs used more than {results.ForeignLimit:P0} of the processors do not count: {rounds.Sum(r => r.Item2)} of {rounds.Sum(r => r.Item1 + r.Item2)}."));
         return text.ToString();
     }
 

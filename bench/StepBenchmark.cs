@@ -5,7 +5,6 @@ using Avedis.Trainer;
 namespace Avedis.Bench;
 
 /// <summary>What to measure.</summary>
-/// <param name="Precisions">fp32, bf16</param>
 /// <param name="Layouts">Layouts that PyTorch runs in; empty for no peer.</param>
 /// <param name="Python">Interpreters to look for PyTorch in, first match wins.</param>
 /// <param name="Rounds">Rounds to keep; in a round every engine has one turn.</param>
@@ -13,7 +12,7 @@ namespace Avedis.Bench;
 /// <param name="ForeignLimit">A round is discarded when others used more than this share of the processors during one of its turns.</param>
 /// <param name="Patience">How long an engine may take to warm up.</param>
 public sealed record StepOptions(
-    string Device, string Preset, int Batch, int Threads, string[] Precisions, string[] Layouts, string[] Python,
+    string Device, string Preset, int Batch, int Threads, string[] Layouts, string[] Python,
     int Rounds, double TurnSeconds, double ForeignLimit, TimeSpan Patience);
 
 /// <summary>
@@ -28,14 +27,10 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
     // of ten rounds at most nine may be disturbed
     private const int AttemptsPerRound = 10;
 
+    /// <summary>Measures one precision: Avedis first, then the peers in their layouts.</summary>
     /// <exception cref="UserException">Avedis cannot run, the losses disagree, or the machine is too busy to measure anything.</exception>
-    public ResultFile Run()
-    {
-        var rows = new List<ResultRow>();
-        foreach (string precision in options.Precisions)
-            rows.AddRange(Measure(precision));
-        return new ResultFile(options.Device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. rows]);
-    }
+    public ResultFile Run(string precision) =>
+        new(options.Device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(precision)]);
 
     private List<ResultRow> Measure(string precision)
     {

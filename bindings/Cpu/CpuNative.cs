@@ -51,9 +51,6 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_set_threads")]
     public static partial int SetThreads(int threads);
 
-    [LibraryImport(Library, EntryPoint = "avedis_cores")]
-    public static partial int Cores();
-
     [LibraryImport(Library, EntryPoint = "avedis_onednn_version")]
     private static partial nint OneDnnVersionText();
 

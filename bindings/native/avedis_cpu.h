@@ -35,9 +35,6 @@ AVEDIS_API const char* avedis_last_error();
 // with.
 AVEDIS_API int32_t avedis_set_threads(int32_t threads);
 
-// Cores that this process may run on.
-AVEDIS_API int32_t avedis_cores();
-
 // Version of the oneDNN that was loaded, and the instruction set that it uses here.
 AVEDIS_API const char* avedis_onednn_version();
 AVEDIS_API const char* avedis_instruction_set();

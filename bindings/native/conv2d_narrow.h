@@ -11,7 +11,7 @@
 
 namespace avedis {
 
-constexpr int kTapsAtOnce = 4, kVectors = 3, kChannels = kVectors * kLanes, kTile = 128;
+constexpr int kTapsAtOnce = 4, kVectors = 3, kChannels = kVectors * kLanes, kTile = 64;
 
 inline bool narrow_fits(const avedis_conv2d_geometry& g) {
     return g.c == 1 && g.k % kChannels == 0;
@@ -52,6 +52,15 @@ AVEDIS_CLONES static void narrow_tile(float* sums, const float* dy, const float*
     }
 }
 
+// tile [k / 24, kTile, 24] = dy [pixels, k], read in the order of memory.
+template <class T>
+AVEDIS_CLONES static void narrow_pack(float* tile, const T* dy, int64_t k, int64_t pixels) {
+    for (int64_t i = 0; i < pixels; i++)
+        for (int64_t j = 0; j < k; j += kChannels)
+            for (int64_t v = 0; v < kChannels; v += kLanes)
+                store(tile + j * kTile + i * kChannels + v, load(dy + i * k + j + v, kLanes), kLanes);
+}
+
 // Rows of x [r, w + 2 pad] that output row i of an image reads, zeros outside.
 template <class T>
 static void narrow_patch(float* patch, const T* image, const avedis_conv2d_geometry& g, int64_t i) {
@@ -75,7 +84,7 @@ static void narrow_backward_weight(float* dweight, const T* dy, const T* x, cons
         float* sums = workspace + block * taps * g.k;
         std::fill(sums, sums + taps * g.k, 0.0f);
         float* patch = scratch<float, 0>(g.r * pitch);
-        float* tile = scratch<float, 1>(kTile * kChannels);
+        float* tile = scratch<float, 1>(kTile * g.k);
         int32_t* offsets = scratch<int32_t, 0>(taps);
         // taps beyond the window repeat its first and are dropped
         for (int64_t tap = 0; tap < taps; tap++)
@@ -84,12 +93,10 @@ static void narrow_backward_weight(float* dweight, const T* dy, const T* x, cons
             narrow_patch(patch, x + row / p * g.h * g.w, g, row % p);
             for (int64_t first = 0; first < q; first += kTile) {
                 int64_t pixels = std::min<int64_t>(kTile, q - first);
-                for (int64_t k = 0; k < g.k; k += kChannels) {
-                    for (int64_t i = 0; i < pixels; i++)
-                        for (int v = 0; v < kChannels; v++)
-                            tile[i * kChannels + v] = to_float(dy[(row * q + first + i) * g.k + k + v]);
-                    narrow_tile(sums + k, tile, patch + first * g.stride_w, offsets, taps, g.k, pixels, g.stride_w);
-                }
+                narrow_pack(tile, dy + (row * q + first) * g.k, g.k, pixels);
+                for (int64_t k = 0; k < g.k; k += kChannels)
+                    narrow_tile(sums + k, tile + k * kTile, patch + first * g.stride_w, offsets, taps, g.k, pixels,
+                                g.stride_w);
             }
         }
     }

@@ -5,22 +5,22 @@
 namespace avedis {
 
 template <class T>
-AVEDIS_CLONES static void forward_row(T* y, uint8_t* argmax, const T* x, const avedis_pool2d_geometry& g, int64_t row) {
+AVEDIS_CLONES static void forward_row(T* y, uint8_t* argmax, const T* x, avedis_pool2d_geometry g, int64_t row) {
     pool_row<false>(y, argmax, x, {}, g, row);
 }
 
 template <class T>
-AVEDIS_CLONES static void backward_row(T* dx, const T* dy, const uint8_t* argmax, const avedis_pool2d_geometry& g,
+AVEDIS_CLONES static void backward_row(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2d_geometry g,
                                        int64_t row) {
-    int32_t h = static_cast<int32_t>(row % g.h);
-    span rows = covering(h, g.stride_h, g.pad_h, g.r, pool_p(g));
+    int32_t p = pool_p(g), q = pool_q(g), h = static_cast<int32_t>(row % g.h);
+    int64_t first = row / g.h * p * q * g.c;
     for (int32_t w = 0; w < g.w; w++) {
-        span columns = covering(w, g.stride_w, g.pad_w, g.s, pool_q(g));
-        for (int32_t k = 0; k < g.c; k += kLanes) {
-            int lanes = std::min(kLanes, g.c - k);
-            store(dx + (row * g.w + w) * g.c + k, unpool(dy, argmax, g, row / g.h, h, w, rows, columns, k, lanes),
-                  lanes);
-        }
+        cover at(g, p, q, h, w);
+        T* pixel = dx + (row * g.w + w) * g.c;
+        int32_t k = 0;
+        for (; k + kLanes <= g.c; k += kLanes)
+            store(pixel + k, unpool(dy + first, argmax + first, g, q, at, k, all_lanes()), all_lanes());
+        if (k < g.c) store(pixel + k, unpool(dy + first, argmax + first, g, q, at, k, g.c - k), g.c - k);
     }
 }
 

@@ -43,53 +43,89 @@ AVEDIS_INLINE span covering(int32_t input, int32_t stride, int32_t pad, int32_t 
     return {past < 0 ? 0 : past / stride + 1, std::min(outputs, (input + pad) / stride + 1)};
 }
 
+// What a window of output pixel (i, j) reads: positions inside the image, and the index of its corner pixel.
+struct window {
+    AVEDIS_INLINE window(const avedis_pool2d_geometry& g, int32_t i, int32_t j)
+        : rows(inside(i, g.stride_h, g.pad_h, g.r, g.h)),
+          columns(inside(j, g.stride_w, g.pad_w, g.s, g.w)),
+          corner(static_cast<int64_t>(i * g.stride_h - g.pad_h) * g.w + j * g.stride_w - g.pad_w) {}
+
+    span rows, columns;
+    int64_t corner;
+};
+
+// Channels [k, k + lanes) of one output pixel. The largest z is found first and ReLU comes last: where nothing is above
+// the floor all elements are equal, and the first wins.
+template <bool Affine, class T, class Lanes>
+AVEDIS_INLINE void pool_pixel(T* y, uint8_t* argmax, const T* image, const affine& f, const avedis_pool2d_geometry& g,
+                              const window& win, int32_t k, Lanes lanes) {
+    vfloat a = {}, b = {};
+    if (Affine) a = load(f.a + k, lanes), b = load(f.b + k, lanes);
+    vint first = vint{} + (win.rows.begin * g.s + win.columns.begin), winner = first;
+    vfloat best = vfloat{} - INFINITY;
+    for (int32_t r = win.rows.begin; r < win.rows.end; r++) {
+        const T* x = image + (win.corner + static_cast<int64_t>(r) * g.w) * g.c + k;
+        for (int32_t s = win.columns.begin; s < win.columns.end; s++) {
+            vfloat z = load(x + static_cast<int64_t>(s) * g.c, lanes);
+            if (Affine) z = z * a + b;
+            vint wins = z > best;
+            if (!Affine) wins |= z != z;
+            best = wins ? z : best;
+            winner = wins ? vint{} + (r * g.s + s) : winner;
+        }
+    }
+    if (Affine) {
+        // statistics make a whole channel NaN, if anything; then nothing has won
+        vfloat floor = vfloat{} + f.floor;
+        winner = best > floor ? winner : first;
+        best = a != a ? a : best > floor ? best : floor;
+    }
+    store(y, best, lanes);
+    if (argmax) store(argmax, winner, lanes);
+}
+
 // Output row `row` of n * p. argmax may be null.
 template <bool Affine, class T>
-AVEDIS_INLINE void pool_row(T* y, uint8_t* argmax, const T* x, affine f, const avedis_pool2d_geometry& g, int64_t row) {
+AVEDIS_INLINE void pool_row(T* y, uint8_t* argmax, const T* x, affine f, avedis_pool2d_geometry g, int64_t row) {
     int32_t p = pool_p(g), q = pool_q(g), c = g.c;
-    int32_t i = static_cast<int32_t>(row % p);
     const T* image = x + row / p * g.h * g.w * c;
-    span rows = inside(i, g.stride_h, g.pad_h, g.r, g.h);
     for (int32_t j = 0; j < q; j++) {
-        span columns = inside(j, g.stride_w, g.pad_w, g.s, g.w);
-        int64_t corner = static_cast<int64_t>(i * g.stride_h - g.pad_h) * g.w + j * g.stride_w - g.pad_w;
+        window win(g, static_cast<int32_t>(row % p), j);
         int64_t out = (row * q + j) * c;
-        for (int32_t k = 0; k < c; k += kLanes) {
-            int lanes = std::min(kLanes, c - k);
-            vfloat a = {}, b = {}, floor = vfloat{} + f.floor;
-            if (Affine) a = load(f.a + k, lanes), b = load(f.b + k, lanes);
-            vfloat best = vfloat{} - INFINITY;
-            vint winner = vint{} + (rows.begin * g.s + columns.begin);
-            for (int32_t r = rows.begin; r < rows.end; r++)
-                for (int32_t s = columns.begin; s < columns.end; s++) {
-                    vfloat z = load(image + (corner + static_cast<int64_t>(r) * g.w + s) * c + k, lanes);
-                    if (Affine) {
-                        z = z * a + b;
-                        z = z < floor ? floor : z;
-                    }
-                    vint wins = (z > best) | (z != z);
-                    best = wins ? z : best;
-                    winner = wins ? vint{} + (r * g.s + s) : winner;
-                }
-            store(y + out + k, best, lanes);
-            if (argmax) store(argmax + out + k, winner, lanes);
-        }
+        int32_t k = 0;
+        for (; k + kLanes <= c; k += kLanes)
+            pool_pixel<Affine>(y + out + k, argmax ? argmax + out + k : nullptr, image, f, g, win, k, all_lanes());
+        if (k < c) pool_pixel<Affine>(y + out + k, argmax ? argmax + out + k : nullptr, image, f, g, win, k, c - k);
     }
 }
 
-// dz of the eight channels from k at input pixel (h, w) of image n: the sum of dy over the windows that the pixel won.
-template <class T>
-AVEDIS_INLINE vfloat unpool(const T* dy, const uint8_t* argmax, const avedis_pool2d_geometry& g, int64_t n, int32_t h,
-                            int32_t w, span rows, span columns, int32_t k, int lanes) {
-    int64_t p = pool_p(g), q = pool_q(g);
+// The windows that hold input pixel (h, w): outputs [rows) x [columns), and what a winner is called in the first of
+// them.
+struct cover {
+    AVEDIS_INLINE cover(const avedis_pool2d_geometry& g, int32_t p, int32_t q, int32_t h, int32_t w)
+        : rows(covering(h, g.stride_h, g.pad_h, g.r, p)),
+          columns(covering(w, g.stride_w, g.pad_w, g.s, q)),
+          name((h + g.pad_h - rows.begin * g.stride_h) * g.s + w + g.pad_w - columns.begin * g.stride_w) {}
+
+    span rows, columns;
+    int32_t name;
+};
+
+// dz of channels [k, k + lanes) of one input pixel: the sum of dy over the windows that it won. dy and argmax are those
+// of its image.
+template <class T, class Lanes>
+AVEDIS_INLINE vfloat unpool(const T* dy, const uint8_t* argmax, const avedis_pool2d_geometry& g, int32_t q,
+                            const cover& at, int32_t k, Lanes lanes) {
     vfloat sum = {};
-    for (int32_t i = rows.begin; i < rows.end; i++)
-        for (int32_t j = columns.begin; j < columns.end; j++) {
-            int64_t out = ((n * p + i) * q + j) * g.c + k;
-            int32_t here = (h + g.pad_h - i * g.stride_h) * g.s + w + g.pad_w - j * g.stride_w;
-            vfloat gradient = load(dy + out, lanes);
-            sum += load(argmax + out, lanes) == here ? gradient : vfloat{};
+    int32_t row_name = at.name;
+    for (int32_t i = at.rows.begin; i < at.rows.end; i++, row_name -= g.stride_h * g.s) {
+        int32_t name = row_name;
+        for (int32_t j = at.columns.begin; j < at.columns.end; j++, name -= g.stride_w) {
+            int64_t out = (static_cast<int64_t>(i) * q + j) * g.c + k;
+            vint won = load(argmax + out, lanes) == name;
+            sum += (vfloat)((vint)load(dy + out, lanes) & won);
         }
+    }
     return sum;
 }
 

@@ -1,6 +1,5 @@
 // Errors, threads, and what is running.
 #include <omp.h>
-#include <sched.h>
 
 #include <string>
 
@@ -29,11 +28,6 @@ int32_t avedis_set_threads(int32_t threads) {
     if (threads < 1) return failed(AVEDIS_FAILED, "at least one thread is needed");
     if (threads != current) omp_set_num_threads(current = threads);
     return AVEDIS_OK;
-}
-
-int32_t avedis_cores() {
-    cpu_set_t cores;
-    return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : omp_get_num_procs();
 }
 
 const char* avedis_onednn_version() {

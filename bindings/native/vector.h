@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 // Compiles a function once per instruction set; the loader picks. The body of an OpenMP region is not cloned, so a
@@ -49,7 +50,9 @@ typedef float vfloat __attribute__((vector_size(4 * kLanes)));
 typedef int32_t vint __attribute__((vector_size(4 * kLanes)));
 typedef uint32_t vuint __attribute__((vector_size(4 * kLanes)));
 typedef uint16_t vshort __attribute__((vector_size(2 * kLanes)));
-typedef uint8_t vbyte __attribute__((vector_size(kLanes)));
+typedef uint64_t vlong __attribute__((vector_size(4 * kLanes)));
+typedef uint8_t vbyte __attribute__((vector_size(2 * kLanes)));
+using all_lanes = std::integral_constant<int, kLanes>;
 
 template <class V, class T>
 AVEDIS_INLINE V read(const T* p, int lanes) {
@@ -73,12 +76,18 @@ AVEDIS_INLINE vfloat load(const float* p, int lanes) {
     return read<vfloat>(p, lanes);
 }
 
+// The conversions are spelled as shuffles where __builtin_convertvector becomes one scalar move per channel.
 AVEDIS_INLINE vfloat load(const bf16* p, int lanes) {
-    return (vfloat)(__builtin_convertvector(read<vshort>(p, lanes), vuint) << 16);
+    vshort upper = read<vshort>(p, lanes), zero = {};
+    return (vfloat)__builtin_shufflevector(upper, zero, 8, 0, 8, 1, 8, 2, 8, 3, 8, 4, 8, 5, 8, 6, 8, 7);
 }
 
 AVEDIS_INLINE vint load(const uint8_t* p, int lanes) {
-    return __builtin_convertvector(read<vbyte>(p, lanes), vint);
+    uint64_t bytes = 0;
+    std::memcpy(&bytes, p, lanes);
+    vuint words = (vuint)(vlong{} + bytes);
+    words = __builtin_shufflevector(words, words, 0, 0, 0, 0, 1, 1, 1, 1);
+    return (vint)(words >> (vuint){0, 8, 16, 24, 0, 8, 16, 24} & 255);
 }
 
 AVEDIS_INLINE void store(float* p, vfloat v, int lanes) {
@@ -93,7 +102,11 @@ AVEDIS_INLINE void store(bf16* p, vfloat v, int lanes) {
 }
 
 AVEDIS_INLINE void store(uint8_t* p, vint v, int lanes) {
-    write(p, __builtin_convertvector(v, vbyte), lanes);
+    vbyte halves[2];
+    std::memcpy(halves, &v, sizeof(v));
+    vbyte bytes =
+        __builtin_shufflevector(halves[0], halves[1], 0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    std::memcpy(p, &bytes, lanes);
 }
 
 // Scratch of the calling thread that outlives the call: after the first step nothing is allocated. The slot keeps

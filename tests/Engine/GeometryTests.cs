@@ -33,7 +33,7 @@ public sealed class GeometryTests
         Assert.That(geometry.Output, Is.EqualTo(new Shape(2, 4, 12, 33)));
     }
 
-    /// <summary>Rows and columns through the face stream: conv1, pool1, conv2, pool2, conv3 to conv5, pool5, conv6 of what is left.</summary>
+    /// <summary>Rows, and as many columns, of the face stream: conv1, pool1, conv2, pool2, conv3 to conv5, pool5, conv6.</summary>
     [TestCase(224, new[] { 109, 54, 26, 13, 13, 6, 1 })]
     [TestCase(64, new[] { 29, 14, 6, 3, 3, 1, 1 })]
     public void Extents_of_the_face_stream(int pixels, int[] expected)
@@ -47,8 +47,10 @@ public sealed class GeometryTests
     [Test]
     public void Extents_of_the_voice_stream()
     {
-        Assert.That(Walk(40, (5, 1, 2), (1, 1, 0), (5, 2, 1), (3, 2, 0), (3, 1, 1), (3, 2, 0), (4, 1, 0)), Is.EqualTo(new[] { 40, 40, 19, 9, 9, 4, 1 }));
-        Assert.That(Walk(1200, (7, 1, 2), (3, 2, 0), (5, 1, 1), (3, 1, 0), (3, 1, 1), (3, 2, 0), (1, 1, 0)), Is.EqualTo(new[] { 1198, 598, 596, 594, 594, 296, 296 }));
+        var mels = Walk(40, (5, 1, 2), (1, 1, 0), (5, 2, 1), (3, 2, 0), (3, 1, 1), (3, 2, 0), (4, 1, 0));
+        var steps = Walk(1200, (7, 1, 2), (3, 2, 0), (5, 1, 1), (3, 1, 0), (3, 1, 1), (3, 2, 0), (1, 1, 0));
+        Assert.That(mels, Is.EqualTo(new[] { 40, 40, 19, 9, 9, 4, 1 }));
+        Assert.That(steps, Is.EqualTo(new[] { 1198, 598, 596, 594, 594, 296, 296 }));
     }
 
     private static List<int> Walk(int size, params (int Window, int Stride, int Pad)[] layers)

@@ -3,31 +3,34 @@ using NUnit.Framework;
 
 namespace Avedis.Tests.Ops;
 
-/// <summary>A backend that the operation tests may open. Absence says in one line why this machine lacks it, null where it is there.</summary>
+/// <summary>A backend that the operation tests may open. Absence says in one line why this machine lacks it, null if it does not.</summary>
 public sealed record BackendCase(string Name, Func<IBackend> Open, Func<string?> Absence)
 {
     public override string ToString() => Name;
 }
 
 /// <summary>
-/// The source of backends for every operation test: all that the engine has, or the one that the environment variable AVEDIS_TEST_BACKEND names.
-/// A backend that this machine lacks is reported as skipped with its reason; if it was asked for by name it is a failure.
+/// The source of backends for every operation test: all that the engine has, or the one that the environment variable
+/// AVEDIS_TEST_BACKEND names. A backend that this machine lacks is skipped with its reason; if it was asked for by name, it fails.
 /// </summary>
 public static class Backends
 {
+    private const string Variable = "AVEDIS_TEST_BACKEND";
+
     private static readonly BackendCase[] known =
     [
         new("cpu", () => new CpuBackend(), () => null),
     ];
 
-    public static string? Forced { get; } = Environment.GetEnvironmentVariable("AVEDIS_TEST_BACKEND") is { Length: > 0 } name ? name : null;
+    public static string? Forced { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } name ? name : null;
 
     public static IEnumerable<BackendCase> All()
     {
         if (Forced is null)
             return known;
-        string absence = $"AVEDIS_TEST_BACKEND={Forced} names no backend; known: {string.Join(", ", known.Select(backend => backend.Name))}";
-        return [known.FirstOrDefault(backend => backend.Name == Forced) ?? new(Forced, () => throw new InvalidOperationException(absence), () => absence)];
+        string unknown = $"{Variable}={Forced} names no backend; known: {string.Join(", ", known.Select(backend => backend.Name))}";
+        var forced = known.FirstOrDefault(backend => backend.Name == Forced);
+        return [forced ?? new(Forced, () => throw new NotSupportedException(unknown), () => unknown)];
     }
 }
 

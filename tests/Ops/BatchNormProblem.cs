@@ -3,8 +3,8 @@ using Avedis.Engine;
 namespace Avedis.Tests.Ops;
 
 /// <summary>
-/// An input of batch normalisation with its statistics, and the reference's answer to it: normalise, ReLU if asked, pool if asked. Each Magnitude is the
-/// sum of the absolute terms of the value it belongs to.
+/// An input of batch normalisation with its statistics, and the reference's answer to it: normalise, ReLU if asked, pool if asked.
+/// Each magnitude is the sum of the absolute terms of the value it belongs to.
 /// </summary>
 internal sealed record BatchNormProblem(
     BatchNormSettings Settings, double[] X, double[] Gamma, double[] Beta, double[] Mean, double[] Variance)
@@ -15,9 +15,11 @@ internal sealed record BatchNormProblem(
 
     /// <summary>
     /// Random values around a different mean in each channel, scales of both signs. Draws again until no normalised value lies within
-    /// <paramref name="kinkMargin"/> of zero, where ReLU has its kink.
+    /// <paramref name="kinkMargin"/> of zero, where ReLU has its kink. With a <paramref name="gap"/> the values of a channel differ by at
+    /// least that much.
     /// </summary>
-    public static BatchNormProblem Pose(Random random, Shape shape, BatchNormSettings settings, DType act, double kinkMargin, double gap = 0)
+    public static BatchNormProblem Pose(
+        Random random, Shape shape, BatchNormSettings settings, DType act, double kinkMargin = 0, double gap = 0)
     {
         int channels = shape[3];
         while (true)
@@ -35,7 +37,8 @@ internal sealed record BatchNormProblem(
     }
 
     /// <summary>The same with the statistics as the forward pass would have stored them: rounded to F32.</summary>
-    public BatchNormProblem WithStatisticsAsStored() => this with { Mean = Numbers.Round(Mean, DType.F32), InverseStd = Numbers.Round(InverseStd, DType.F32) };
+    public BatchNormProblem WithStatisticsAsStored() =>
+        this with { Mean = Numbers.Round(Mean, DType.F32), InverseStd = Numbers.Round(InverseStd, DType.F32) };
 
     public double[] Normalised() => Reference.BatchNormForward(X, Gamma, Beta, Mean, InverseStd);
 
@@ -56,8 +59,11 @@ internal sealed record BatchNormProblem(
     {
         double[] inverseStd = InverseStd, meanMagnitude = MeanMagnitude;
         int channels = Gamma.Length;
-        return [.. X.Select((value, i) => Math.Abs(Beta[i % channels])
-            + (Math.Abs(value) + Math.Abs(Mean[i % channels]) + meanMagnitude[i % channels]) * Math.Abs(Gamma[i % channels]) * inverseStd[i % channels])];
+        return [.. X.Select((value, i) =>
+        {
+            int c = i % channels;
+            return Math.Abs(Beta[c]) + (Math.Abs(value) + Math.Abs(Mean[c]) + meanMagnitude[c]) * Math.Abs(Gamma[c]) * inverseStd[c];
+        })];
     }
 
     public (double[] DX, double[] DGamma, double[] DBeta) BackwardMagnitude(double[] dY, int[]? argmax)

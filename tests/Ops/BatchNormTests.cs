@@ -23,10 +23,10 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         (new(2, 4, 5, 33), new(2, 4, 5, 33, 3, 3, 1, 1, 2, 2)),
         (new(1, 8, 9, 5), new(1, 8, 9, 5, 2, 2, 3, 4, 0, 0)),
         // the network's: face pool1 and pool2, voice pool1, pool2, pool5
-        (new(2, 29, 29, 24), new(2, 29, 29, 24, 3, 3, 2, 2, 0, 0)),
-        (new(2, 26, 26, 33), new(2, 26, 26, 33, 3, 3, 2, 2, 1, 1)),
-        (new(2, 40, 58, 24), new(2, 40, 58, 24, 1, 3, 1, 2, 0, 0)),
-        (new(2, 19, 26, 24), new(2, 19, 26, 24, 3, 3, 2, 1, 0, 0)),
+        (new(1, 29, 29, 24), new(1, 29, 29, 24, 3, 3, 2, 2, 0, 0)),
+        (new(2, 14, 14, 33), new(2, 14, 14, 33, 3, 3, 2, 2, 1, 1)),
+        (new(2, 12, 30, 24), new(2, 12, 30, 24, 1, 3, 1, 2, 0, 0)),
+        (new(2, 19, 12, 24), new(2, 19, 12, 24, 3, 3, 2, 1, 0, 0)),
         (new(2, 9, 24, 33), new(2, 9, 24, 33, 3, 3, 2, 2, 0, 0)),
     ];
 
@@ -47,10 +47,11 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Cases))]
     public void Training_forward(Shape shape, BatchNormSettings settings, DType act)
     {
-        var p = BatchNormProblem.Pose(new Random(1), shape, settings, act, kinkMargin: 0);
+        var p = BatchNormProblem.Pose(new Random(1), shape, settings, act);
         int channels = shape[3];
         long count = shape.Count / channels;
-        double[] runningMean = Numbers.Uniform(new Random(2), channels), runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
+        double[] runningMean = Numbers.Uniform(new Random(2), channels);
+        double[] runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
         var outputShape = settings.Pool?.Output ?? shape;
         var x = Op.Input("x", shape, act, p.X);
         var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
@@ -62,12 +63,14 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         var tensorRunningMean = Op.Sum("runningMean", new Shape(channels), runningMean);
         var tensorRunningVariance = Op.Sum("runningVariance", new Shape(channels), runningVariance);
 
-        Op.Run(device => device.BatchNormForward(y, argmax, mean, inverseStd, tensorRunningMean, tensorRunningVariance, x, gamma, beta, settings));
+        Op.Run(device => device.BatchNormForward(
+            y, argmax, mean, inverseStd, tensorRunningMean, tensorRunningVariance, x, gamma, beta, settings));
 
         Op.Expect(mean, p.Mean, Tolerance.Sum(DType.F32, count, p.MeanMagnitude, p.Mean));
         Op.Expect(inverseStd, p.InverseStd, Tolerance.Sum(DType.F32, count, p.InverseStd, p.InverseStd));
         double[] newMean = Blend(runningMean, p.Mean);
-        Op.Expect(tensorRunningMean, newMean, Tolerance.Sum(DType.F32, count, Reference.Plus(Numbers.Abs(runningMean), p.MeanMagnitude), newMean));
+        double[] newMeanMagnitude = Reference.Plus(Numbers.Abs(runningMean), p.MeanMagnitude);
+        Op.Expect(tensorRunningMean, newMean, Tolerance.Sum(DType.F32, count, newMeanMagnitude, newMean));
         double[] newVariance = Blend(runningVariance, Array.ConvertAll(p.Variance, variance => variance * count / (count - 1)));
         Op.Expect(tensorRunningVariance, newVariance, Tolerance.Sum(DType.F32, count, newVariance, newVariance));
         ExpectActivation(y, argmax, p, settings);
@@ -77,8 +80,9 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     public void Inference_uses_the_running_statistics(Shape shape, BatchNormSettings settings, DType act)
     {
         int channels = shape[3];
-        double[] runningMean = Numbers.Uniform(new Random(2), channels), runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
-        var p = BatchNormProblem.Pose(new Random(4), shape, settings, act, kinkMargin: 0) with { Mean = runningMean, Variance = runningVariance };
+        double[] runningMean = Numbers.Uniform(new Random(2), channels);
+        double[] runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
+        var p = BatchNormProblem.Pose(new Random(4), shape, settings, act) with { Mean = runningMean, Variance = runningVariance };
         var outputShape = settings.Pool?.Output ?? shape;
         var x = Op.Input("x", shape, act, p.X);
         var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
@@ -96,18 +100,19 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     public void Backward_overwrites_dX_and_adds_to_dGamma_and_dBeta(Shape shape, BatchNormSettings settings, DType act)
     {
         // the mask of ReLU is recomputed in F32: no value may lie so near to zero that rounding decides
-        var p = BatchNormProblem.Pose(new Random(5), shape, settings, act, kinkMargin: 1e-5).WithStatisticsAsStored();
+        var p = BatchNormProblem.Pose(new Random(5), shape, settings, act, Tolerance.Kink).WithStatisticsAsStored();
         int channels = shape[3];
         var forward = p.Forward();
         var outputShape = settings.Pool?.Output ?? shape;
         double[] dY = Numbers.Uniform(new Random(6), outputShape.Count, act);
-        double[] startGamma = Numbers.Uniform(new Random(7), channels, low: -5, high: 5), startBeta = Numbers.Uniform(new Random(8), channels, low: -5, high: 5);
+        double[] startGamma = Numbers.Uniform(new Random(7), channels, low: -5, high: 5);
+        double[] startBeta = Numbers.Uniform(new Random(8), channels, low: -5, high: 5);
         var x = Op.Input("x", shape, act, p.X);
         var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
         var beta = Op.Input("beta", new Shape(channels), DType.F32, p.Beta);
         var mean = Op.Input("mean", new Shape(channels), DType.F32, p.Mean);
         var inverseStd = Op.Input("inverseStd", new Shape(channels), DType.F32, p.InverseStd);
-        var argmax = forward.Argmax is null ? null : Op.Input("argmax", outputShape, DType.U8, Array.ConvertAll(forward.Argmax, position => (double)position));
+        var argmax = forward.Argmax is null ? null : Op.Input("argmax", outputShape, DType.U8, Numbers.Of(forward.Argmax));
         var tensorDY = Op.Input("dY", outputShape, act, dY);
         var dX = Op.Output("dX", shape, act);
         var dGamma = Op.Sum("dGamma", new Shape(channels), startGamma);
@@ -119,16 +124,21 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         var magnitude = p.BackwardMagnitude(dY, forward.Argmax);
         long count = shape.Count / channels;
         Op.Expect(dX, expected.DX, Tolerance.Sum(act, count, magnitude.DX, expected.DX));
-        double[] sumGamma = Reference.Plus(startGamma, expected.DGamma), sumBeta = Reference.Plus(startBeta, expected.DBeta);
-        Op.Expect(dGamma, sumGamma, Tolerance.Sum(DType.F32, count + 1, Reference.Plus(Numbers.Abs(startGamma), magnitude.DGamma), sumGamma));
-        Op.Expect(dBeta, sumBeta, Tolerance.Sum(DType.F32, count + 1, Reference.Plus(Numbers.Abs(startBeta), magnitude.DBeta), sumBeta));
+        ExpectAdded(dGamma, startGamma, expected.DGamma, magnitude.DGamma);
+        ExpectAdded(dBeta, startBeta, expected.DBeta, magnitude.DBeta);
+
+        void ExpectAdded(Tensor tensor, double[] start, double[] sum, double[] sumMagnitude)
+        {
+            double[] total = Reference.Plus(start, sum);
+            Op.Expect(tensor, total, Tolerance.Sum(DType.F32, count + 1, Reference.Plus(Numbers.Abs(start), sumMagnitude), total));
+        }
     }
 
     /// <summary>In F32, where the separate operations round nothing in between that the fused one keeps.</summary>
     [TestCaseSource(nameof(FusedCases))]
     public void Fused_equals_the_separate_operations(Shape shape, BatchNormSettings settings)
     {
-        var p = BatchNormProblem.Pose(new Random(9), shape, settings, DType.F32, kinkMargin: 1e-5);
+        var p = BatchNormProblem.Pose(new Random(9), shape, settings, DType.F32, Tolerance.Kink);
         var outputShape = settings.Pool?.Output ?? shape;
         double[] dYValues = Numbers.Uniform(new Random(10), outputShape.Count);
         Tensor Channels(string name) => Op.Output(name, new Shape(shape[3]), DType.F32);
@@ -138,10 +148,13 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         var gamma = Op.Input("gamma", new Shape(shape[3]), DType.F32, p.Gamma);
         var beta = Op.Input("beta", new Shape(shape[3]), DType.F32, p.Beta);
         var dY = Op.Input("dY", outputShape, DType.F32, dYValues);
-        var (mean, inverseStd, runningMean, runningVariance) = (Channels("mean"), Channels("inverseStd"), Channels("runningMean"), Channels("runningVariance"));
-        var (fusedY, fusedDX, fusedDGamma, fusedDBeta) = (Pooled("fused y"), Image("fused dX"), Channels("fused dGamma"), Channels("fused dBeta"));
+        var (mean, inverseStd) = (Channels("mean"), Channels("inverseStd"));
+        var (runningMean, runningVariance) = (Channels("runningMean"), Channels("runningVariance"));
+        var (fusedY, fusedDX) = (Pooled("fused y"), Image("fused dX"));
+        var (fusedDGamma, fusedDBeta) = (Channels("fused dGamma"), Channels("fused dBeta"));
         var fusedArgmax = settings.Pool is null ? null : Op.Output("fused argmax", outputShape, DType.U8);
-        var (normalised, rectified, y, dRectified, dNormalised) = (Image("normalised"), Image("rectified"), Pooled("y"), Image("dRectified"), Image("dNormalised"));
+        var (normalised, rectified, y) = (Image("normalised"), Image("rectified"), Pooled("y"));
+        var (dRectified, dNormalised) = (Image("dRectified"), Image("dNormalised"));
         var (dX, dGamma, dBeta) = (Image("dX"), Channels("dGamma"), Channels("dBeta"));
         var argmax = settings.Pool is null ? null : Op.Output("argmax", outputShape, DType.U8);
         var alone = settings with { Relu = false, Pool = null };
@@ -202,7 +215,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
             y, argmax, statistics[0], statistics[1], statistics[2], statistics[3], tensorX, tensorGamma, tensorBeta, settings));
 
         // gamma is positive: the order of the normalised values is the order of x
-        Op.ExpectExactly(argmax, Array.ConvertAll(Reference.MaxPoolForward(x, pool).Argmax, position => (double)position));
+        Op.ExpectExactly(argmax, Numbers.Of(Reference.MaxPoolForward(x, pool).Argmax));
     }
 
     /// <summary>E[x^2] - E[x]^2 in F32 would lose the variance here: the squares agree in all but two of their 24 bits.</summary>
@@ -215,7 +228,9 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         double[] expected = Reference.InverseStd(variance, Epsilon);
         var (mean, inverseStd) = StatisticsOf(shape, x);
         Op.Expect(mean, expectedMean, Tolerance.Sum(DType.F32, shape.Count / 24, expectedMean, expectedMean));
-        Op.Expect(inverseStd, expected, Tolerance.Sum(DType.F32, shape.Count / 24, Array.ConvertAll(expected, value => 10 * value), expected));
+        // a rounding of x moves the deviation as much more as the mean is larger than it; the difference of squares, by the square of that
+        double[] magnitude = [.. expected.Zip(expectedMean, (value, m) => value * m * value)];
+        Op.Expect(inverseStd, expected, Tolerance.Sum(DType.F32, 1, magnitude, expected));
     }
 
     [Test]
@@ -232,7 +247,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     {
         var shape = new Shape(3, 4, 5, 6);
         var settings = new BatchNormSettings(Epsilon, Momentum, false, null);
-        var p = BatchNormProblem.Pose(new Random(15), shape, settings, DType.F32, kinkMargin: 0);
+        var p = BatchNormProblem.Pose(new Random(15), shape, settings, DType.F32);
         double[] dY = Numbers.Uniform(new Random(16), shape.Count);
         var (_, dX, dGamma, dBeta) = Pass(p.X, p.Gamma, p.Beta);
         var random = new Random(17);
@@ -249,7 +264,8 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
             var beta = op.Input("beta", new Shape(6), DType.F32, atBeta);
             var tensorDY = op.Input("dY", shape, DType.F32, dY);
             var (y, dX) = (op.Output("y", shape, DType.F32), op.Output("dX", shape, DType.F32));
-            var (mean, inverseStd, runningMean, runningVariance) = (Sum("mean"), Sum("inverseStd"), Sum("runningMean"), Sum("runningVariance"));
+            var (mean, inverseStd) = (Sum("mean"), Sum("inverseStd"));
+            var (runningMean, runningVariance) = (Sum("runningMean"), Sum("runningVariance"));
             var (dGamma, dBeta) = (Sum("dGamma"), Sum("dBeta"));
             op.Run(device =>
             {
@@ -261,8 +277,8 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     }
 
     /// <summary>
-    /// y within its bound, and every argmax a real element of its window that is as large as the largest, as far as F32 can tell. Behind ReLU a window
-    /// of zeros has no winner that matters: no gradient passes.
+    /// y within its bound, and every argmax a real element of its window that is as large as the largest, as far as F32 can tell.
+    /// Behind ReLU a window of zeros has no winner that matters: no gradient passes.
     /// </summary>
     private void ExpectActivation(Tensor y, Tensor? argmax, BatchNormProblem p, BatchNormSettings settings)
     {
@@ -276,8 +292,8 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         for (int i = 0; i < winners.Length; i++)
         {
             int? input = winners[i] < pool.R * pool.S ? Reference.PoolInput(pool, i, (int)winners[i]) : null;
-            Assert.That(input, Is.Not.Null, $"argmax {winners[i]} of output {i} is in the padding");
-            Assert.That(expected[i] - activation[input!.Value], Is.LessThanOrEqualTo(2 * outputError[i]), $"argmax {winners[i]} of output {i} did not win");
+            if (input is null || expected[i] - activation[input.Value] > 2 * outputError[i])
+                Assert.Fail($"argmax {winners[i]} of output {i} {(input is null ? "is in the padding" : "did not win")}");
         }
     }
 
@@ -291,13 +307,17 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         var (mean, inverseStd) = (Op.Output("mean", channels, DType.F32), Op.Output("inverseStd", channels, DType.F32));
         var runningMean = Op.Sum("runningMean", channels, new double[shape[3]]);
         var runningVariance = Op.Sum("runningVariance", channels, new double[shape[3]]);
-        Op.Run(device => device.BatchNormForward(
-            y, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, new BatchNormSettings(Epsilon, Momentum, false, null)));
+        var settings = new BatchNormSettings(Epsilon, Momentum, false, null);
+        Op.Run(device => device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, settings));
         return (mean, inverseStd);
     }
 
-    private static double[] Blend(double[] running, double[] batch) => [.. running.Zip(batch, (old, now) => (1 - Momentum) * old + Momentum * now)];
+    private static double[] Blend(double[] running, double[] batch) =>
+        [.. running.Zip(batch, (old, now) => (1 - Momentum) * old + Momentum * now)];
 
-    private static string Describe(Shape input, BatchNormSettings settings) =>
-        $"{input}{(settings.Relu ? " relu" : "")}{(settings.Pool is { } g ? $" pool {g.R}x{g.S} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}" : "")}";
+    private static string Describe(Shape input, BatchNormSettings settings)
+    {
+        string pool = settings.Pool is { } g ? $" pool {g.R}x{g.S} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}" : "";
+        return $"{input}{(settings.Relu ? " relu" : "")}{pool}";
+    }
 }

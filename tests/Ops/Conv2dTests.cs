@@ -16,7 +16,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 7, 11, 17, 33, 3, 3, 1, 1, 1, 1),
         new(2, 5, 7, 24, 24, 1, 1, 1, 1, 0, 0),
         new(5, 5, 5, 33, 24, 2, 3, 1, 1, 0, 1),
-        // the window is the input; the stride leaves a remainder or skips inputs; padding wider than the window needs; wider than the window
+        // the window is the input; the stride leaves a remainder or skips inputs; padding wider than needed; wider than the window
         new(3, 4, 6, 24, 33, 4, 6, 1, 1, 0, 0),
         new(2, 12, 14, 3, 5, 3, 3, 2, 2, 0, 0),
         new(1, 13, 10, 3, 24, 2, 2, 5, 3, 0, 0),
@@ -28,8 +28,8 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(2, 6, 6, 64, 64, 3, 3, 1, 1, 1, 1),
         new(3, 6, 6, 33, 40, 6, 6, 1, 1, 0, 0),
         new(2, 40, 60, 1, 24, 5, 7, 1, 1, 2, 2),
-        new(1, 40, 28, 24, 64, 5, 5, 2, 1, 1, 1),
-        new(2, 9, 11, 64, 96, 3, 3, 1, 1, 1, 1),
+        new(1, 20, 12, 24, 64, 5, 5, 2, 1, 1, 1),
+        new(1, 9, 7, 64, 96, 3, 3, 1, 1, 1, 1),
         new(2, 4, 13, 64, 128, 4, 1, 1, 1, 0, 0),
     ];
 
@@ -86,7 +86,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         Op.Expect(dWeight, expected, Tolerance.Sum(DType.F32, (long)g.N * g.P * g.Q + 1, magnitude, expected));
     }
 
-    /// <summary>Small integers leave nothing to rounding: each product and each sum is exact in F32, in BF16 inputs and in any order.</summary>
+    /// <summary>Small integers leave nothing to rounding: exact in BF16, and so are their sums of products in F32, in any order.</summary>
     [TestCaseSource(nameof(Cases))]
     public void All_passes_are_exact_on_small_integers(Conv2dGeometry g, DType act)
     {
@@ -119,7 +119,8 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     {
         var g = new Conv2dGeometry(2, 7, 9, 5, 6, 3, 4, 2, 1, 1, 2);
         var random = new Random(6);
-        double[] x = Numbers.Uniform(random, g.Input.Count), weight = Numbers.Uniform(random, g.Weight.Count), dY = Numbers.Uniform(random, g.Output.Count);
+        double[] x = Numbers.Uniform(random, g.Input.Count), weight = Numbers.Uniform(random, g.Weight.Count);
+        double[] dY = Numbers.Uniform(random, g.Output.Count);
         double Loss(double[] atX, double[] atWeight)
         {
             using var op = new OpHarness(Backend);
@@ -161,7 +162,8 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         {
             int r = random.Next(1, 6), s = random.Next(1, 6);
             var geometry = new Conv2dGeometry(
-                random.Next(1, 5), random.Next(1, 14), random.Next(1, 14), channels[random.Next(channels.Length)], channels[random.Next(channels.Length)],
+                random.Next(1, 5), random.Next(1, 14), random.Next(1, 14),
+                channels[random.Next(channels.Length)], channels[random.Next(channels.Length)],
                 r, s, random.Next(1, 4), random.Next(1, 4), random.Next(0, r + 1), random.Next(0, s + 1));
             if (geometry.P < 1 || geometry.Q < 1)
                 continue;

@@ -43,7 +43,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
         Op.ExpectExactly(y, Numbers.Round(values, DType.BF16));
     }
 
-    /// <summary>Bit patterns with their BF16 by the definition. Subnormals are left out: processors with BF16 instructions flush them.</summary>
+    /// <summary>Bit patterns with their BF16 by the definition; no subnormals, which processors with BF16 instructions flush.</summary>
     [TestCase(0x3F800000u, 0x3F80u, Description = "1 is exact")]
     [TestCase(0x3F808000u, 0x3F80u, Description = "a tie below an odd neighbour goes down to the even one")]
     [TestCase(0x3F818000u, 0x3F82u, Description = "a tie above an odd neighbour goes up to the even one")]
@@ -98,7 +98,8 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     public void Concat_and_its_backward(int rows, int columnsA, int columnsB)
     {
         var random = new Random(5);
-        double[] a = Numbers.Uniform(random, rows * columnsA), b = Numbers.Uniform(random, rows * columnsB), dY = Numbers.Uniform(random, rows * (columnsA + columnsB));
+        double[] a = Numbers.Uniform(random, rows * columnsA), b = Numbers.Uniform(random, rows * columnsB);
+        double[] dY = Numbers.Uniform(random, rows * (columnsA + columnsB));
         var tensorA = Op.Input("a", new Shape(rows, columnsA), DType.F32, a);
         var tensorB = Op.Input("b", new Shape(rows, columnsB), DType.F32, b);
         var tensorDY = Op.Input("dY", new Shape(rows, columnsA + columnsB), DType.F32, dY);

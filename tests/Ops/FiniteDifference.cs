@@ -6,10 +6,12 @@ namespace Avedis.Tests.Ops;
 /// <summary>Derivatives by evaluating a function nearby.</summary>
 internal static class FiniteDifference
 {
-    /// <summary>Kinks (ReLU, a change of winner) must be farther than 2 steps times the local slope from every point that is tested.</summary>
+    /// <summary>Kinks (ReLU, a change of winner) must be farther from every point than two steps times the local slope.</summary>
     public const double Step = 5e-4;
 
-    /// <summary>Compares an analytic gradient with four-point central differences of the loss, element by element; relative to its largest element.</summary>
+    /// <summary>
+    /// Compares an analytic gradient with four-point central differences of the loss, element by element; relative to its largest element.
+    /// </summary>
     public static void Check(string name, Func<double> loss, double[] variable, double[] gradient)
     {
         double largest = gradient.Max(Math.Abs);
@@ -33,7 +35,8 @@ internal static class FiniteDifference
     /// <summary>
     /// Two-point derivative of an F32 computation along a direction against the gradient it claims; relative to the lengths of both.
     /// </summary>
-    public static void CheckDirection(string name, Func<double[], double> loss, double[] variable, double[] gradient, Random random, double step)
+    public static void CheckDirection(
+        string name, Func<double[], double> loss, double[] variable, double[] gradient, Random random, double step)
     {
         double[] direction = Numbers.Uniform(random, variable.Length);
         double[] Shifted(double steps) => [.. variable.Zip(direction, (v, d) => Numbers.Round(v + steps * d, DType.F32))];

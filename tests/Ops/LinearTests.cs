@@ -3,7 +3,9 @@ using NUnit.Framework;
 
 namespace Avedis.Tests.Ops;
 
-/// <summary>Weights and bias are exact in BF16 where the activations are BF16: the contract leaves open whether they are rounded on the way in.</summary>
+/// <summary>
+/// Weights and bias are exact in BF16 where the activations are BF16: the contract leaves open whether they are rounded on the way in.
+/// </summary>
 public sealed class LinearTests(BackendCase backend) : OpTests(backend)
 {
     private static IEnumerable<TestCaseData> Cases() =>
@@ -15,7 +17,8 @@ public sealed class LinearTests(BackendCase backend) : OpTests(backend)
     public void Forward(int rows, int inputs, int outputs, DType act)
     {
         var random = new Random(1);
-        double[] x = Numbers.Uniform(random, rows * inputs, act), weight = Numbers.Uniform(random, outputs * inputs, act), bias = Numbers.Uniform(random, outputs, act);
+        double[] x = Numbers.Uniform(random, rows * inputs, act), weight = Numbers.Uniform(random, outputs * inputs, act);
+        double[] bias = Numbers.Uniform(random, outputs, act);
         var tensorX = Op.Input("x", new Shape(rows, inputs), act, x);
         var tensorWeight = Op.Input("weight", new Shape(outputs, inputs), DType.F32, weight);
         var tensorBias = Op.Input("bias", new Shape(outputs), DType.F32, bias);
@@ -32,8 +35,10 @@ public sealed class LinearTests(BackendCase backend) : OpTests(backend)
     public void Backward_overwrites_dX_and_adds_to_dWeight_and_dBias(int rows, int inputs, int outputs, DType act)
     {
         var random = new Random(2);
-        double[] x = Numbers.Uniform(random, rows * inputs, act), weight = Numbers.Uniform(random, outputs * inputs, act), dY = Numbers.Uniform(random, rows * outputs, act);
-        double[] startWeight = Numbers.Uniform(random, outputs * inputs, low: -5, high: 5), startBias = Numbers.Uniform(random, outputs, low: -5, high: 5);
+        double[] x = Numbers.Uniform(random, rows * inputs, act), weight = Numbers.Uniform(random, outputs * inputs, act);
+        double[] dY = Numbers.Uniform(random, rows * outputs, act);
+        double[] startWeight = Numbers.Uniform(random, outputs * inputs, low: -5, high: 5);
+        double[] startBias = Numbers.Uniform(random, outputs, low: -5, high: 5);
         var tensorX = Op.Input("x", new Shape(rows, inputs), act, x);
         var tensorWeight = Op.Input("weight", new Shape(outputs, inputs), DType.F32, weight);
         var tensorDY = Op.Input("dY", new Shape(rows, outputs), act, dY);
@@ -66,8 +71,8 @@ public sealed class LinearTests(BackendCase backend) : OpTests(backend)
     {
         const int Rows = 5, Inputs = 19, Outputs = 7;
         var random = new Random(3);
-        double[] x = Numbers.Uniform(random, Rows * Inputs), weight = Numbers.Uniform(random, Outputs * Inputs), bias = Numbers.Uniform(random, Outputs);
-        double[] dY = Numbers.Uniform(random, Rows * Outputs);
+        double[] x = Numbers.Uniform(random, Rows * Inputs), weight = Numbers.Uniform(random, Outputs * Inputs);
+        double[] bias = Numbers.Uniform(random, Outputs), dY = Numbers.Uniform(random, Rows * Outputs);
         double Loss(double[] atX, double[] atWeight, double[] atBias)
         {
             using var op = new OpHarness(Backend);

@@ -18,10 +18,10 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
         new(1, 4, 5, 5, 3, 3, 1, 1, 2, 2),
         new(2, 2, 2, 17, 3, 3, 2, 2, 1, 1),
         // the network's: face pool1, pool2, pool5; voice pool1, pool2, pool5
-        new(2, 29, 29, 24, 3, 3, 2, 2, 0, 0),
-        new(2, 26, 26, 33, 3, 3, 2, 2, 1, 1),
+        new(1, 29, 29, 24, 3, 3, 2, 2, 0, 0),
+        new(1, 26, 26, 33, 3, 3, 2, 2, 1, 1),
         new(2, 3, 3, 64, 3, 3, 2, 2, 0, 0),
-        new(2, 40, 58, 24, 1, 3, 1, 2, 0, 0),
+        new(2, 12, 58, 24, 1, 3, 1, 2, 0, 0),
         new(2, 19, 26, 24, 3, 3, 2, 1, 0, 0),
         new(2, 9, 24, 33, 3, 3, 2, 2, 0, 0),
     ];
@@ -29,14 +29,16 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
     private static IEnumerable<TestCaseData> Cases() =>
         from g in geometries.Concat(RandomGeometries(seed: 1, count: 25))
         from act in Activations
-        select new TestCaseData(g, act).SetArgDisplayNames($"{g.Input} window {g.R}x{g.S} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}", act.ToString());
+        let name = $"{g.Input} window {g.R}x{g.S} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}"
+        select new TestCaseData(g, act).SetArgDisplayNames(name, act.ToString());
 
     [TestCaseSource(nameof(Cases))]
     public void Forward(Pool2dGeometry g, DType act) => ExpectForward(g, act, Numbers.Uniform(new Random(2), g.Input.Count, act));
 
     /// <summary>Three different values in all: nearly every window has a tie, which its first element must win.</summary>
     [TestCaseSource(nameof(Cases))]
-    public void The_first_of_equals_wins(Pool2dGeometry g, DType act) => ExpectForward(g, act, Numbers.Integers(new Random(3), g.Input.Count, -1, 1));
+    public void The_first_of_equals_wins(Pool2dGeometry g, DType act) =>
+        ExpectForward(g, act, Numbers.Integers(new Random(3), g.Input.Count, -1, 1));
 
     /// <summary>Zero padding that took part would beat every one of these.</summary>
     [TestCaseSource(nameof(Cases))]
@@ -55,7 +57,7 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
         int[] argmax = Reference.MaxPoolForward(Numbers.Uniform(random, g.Input.Count), g).Argmax;
         double[] dY = Numbers.Uniform(random, g.Output.Count, act);
         var tensorDY = Op.Input("dY", g.Output, act, dY);
-        var tensorArgmax = Op.Input("argmax", g.Output, DType.U8, Array.ConvertAll(argmax, position => (double)position));
+        var tensorArgmax = Op.Input("argmax", g.Output, DType.U8, Numbers.Of(argmax));
         var dX = Op.Output("dX", g.Input, act);
 
         Op.Run(device => device.MaxPoolBackward(dX, tensorDY, tensorArgmax, g));
@@ -76,7 +78,8 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
 
         double[] winners = Op.Read(argmax);
         for (int i = 0; i < winners.Length; i++)
-            Assert.That(winners[i] < g.R * g.S && Reference.PoolInput(g, i, (int)winners[i]) is not null, Is.True, $"argmax {winners[i]} of output {i} is in the padding");
+            if (winners[i] >= g.R * g.S || Reference.PoolInput(g, i, (int)winners[i]) is null)
+                Assert.Fail($"argmax {winners[i]} of output {i} is in the padding");
     }
 
     private void ExpectForward(Pool2dGeometry g, DType act, double[] x)
@@ -89,7 +92,7 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
 
         var expected = Reference.MaxPoolForward(x, g);
         Op.ExpectExactly(y, expected.Y);
-        Op.ExpectExactly(argmax, Array.ConvertAll(expected.Argmax, position => (double)position));
+        Op.ExpectExactly(argmax, Numbers.Of(expected.Argmax));
     }
 
     private static IEnumerable<Pool2dGeometry> RandomGeometries(int seed, int count)

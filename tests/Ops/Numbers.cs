@@ -11,10 +11,10 @@ internal static class Numbers
     public static double[] Uniform(Random random, long count, DType type = DType.F32, double low = -1, double high = 1) =>
         Fill(count, () => Round(low + (high - low) * random.NextDouble(), type));
 
-    /// <summary>Integers in [low, high]: products and short sums of them are exact in every type, so that results can be compared bit by bit.</summary>
+    /// <summary>Integers in [low, high]; sums of products of small ones are exact and can be compared bit by bit.</summary>
     public static double[] Integers(Random random, long count, int low, int high) => Fill(count, () => random.Next(low, high + 1));
 
-    /// <summary>Values that differ from each other by at least <paramref name="gap"/>, in random order: no two tie, no small step changes their order.</summary>
+    /// <summary>Values at least <paramref name="gap"/> apart, in random order: no two tie, no small step changes their order.</summary>
     public static double[] Distinct(Random random, long count, double gap)
     {
         var values = Enumerable.Range(0, checked((int)count)).Select(i => (i - count / 2 + 0.25) * gap).ToArray();
@@ -23,6 +23,8 @@ internal static class Numbers
     }
 
     public static double[] Constant(long count, double value) => Fill(count, () => value);
+
+    public static double[] Of(int[] values) => Array.ConvertAll(values, value => (double)value);
 
     public static double[] Abs(double[] values) => Array.ConvertAll(values, Math.Abs);
 
@@ -56,9 +58,10 @@ internal static class Numbers
     public static double[] Decode(byte[] bytes, DType type) => type switch
     {
         DType.F32 => Array.ConvertAll(MemoryMarshal.Cast<byte, float>(bytes).ToArray(), value => (double)value),
-        DType.BF16 => Array.ConvertAll(MemoryMarshal.Cast<byte, ushort>(bytes).ToArray(), bits => (double)BitConverter.UInt32BitsToSingle((uint)bits << 16)),
+        DType.BF16 => Array.ConvertAll(
+            MemoryMarshal.Cast<byte, ushort>(bytes).ToArray(), bits => (double)BitConverter.UInt32BitsToSingle((uint)bits << 16)),
         DType.U8 => Array.ConvertAll(bytes, value => (double)value),
-        _ => Array.ConvertAll(MemoryMarshal.Cast<byte, int>(bytes).ToArray(), value => (double)value),
+        _ => Of(MemoryMarshal.Cast<byte, int>(bytes).ToArray()),
     };
 
     private static byte[] Bytes<T>(T[] values) where T : unmanaged => MemoryMarshal.AsBytes<T>(values).ToArray();

@@ -12,21 +12,28 @@ internal static partial class Reference
         return (mean, variance);
     }
 
-    public static double[] InverseStd(double[] variance, double epsilon) => Array.ConvertAll(variance, value => 1 / Math.Sqrt(value + epsilon));
+    public static double[] InverseStd(double[] variance, double epsilon) =>
+        Array.ConvertAll(variance, value => 1 / Math.Sqrt(value + epsilon));
 
     /// <summary>y = gamma * (x - mean) * inverseStd + beta, per channel.</summary>
     public static double[] BatchNormForward(double[] x, double[] gamma, double[] beta, double[] mean, double[] inverseStd)
     {
-        int channels = gamma.Length;
-        return [.. x.Select((value, i) => gamma[i % channels] * (value - mean[i % channels]) * inverseStd[i % channels] + beta[i % channels])];
+        var y = new double[x.Length];
+        for (int i = 0; i < x.Length; i++)
+        {
+            int c = i % gamma.Length;
+            y[i] = gamma[c] * (x[i] - mean[c]) * inverseStd[c] + beta[c];
+        }
+        return y;
     }
 
     /// <summary>Gradients through the statistics of the batch as well (Ioffe and Szegedy 2015, section 3).</summary>
-    public static (double[] DX, double[] DGamma, double[] DBeta) BatchNormBackward(double[] dY, double[] x, double[] gamma, double[] mean, double[] inverseStd)
+    public static (double[] DX, double[] DGamma, double[] DBeta) BatchNormBackward(
+        double[] dY, double[] x, double[] gamma, double[] mean, double[] inverseStd)
     {
         int channels = gamma.Length;
         double count = x.Length / channels;
-        double[] normalised = [.. x.Select((value, i) => (value - mean[i % channels]) * inverseStd[i % channels])];
+        double[] normalised = BatchNormForward(x, Numbers.Constant(channels, 1), new double[channels], mean, inverseStd);
         var dGamma = new double[channels];
         var dBeta = new double[channels];
         for (int i = 0; i < x.Length; i++)
@@ -34,8 +41,12 @@ internal static partial class Reference
             dGamma[i % channels] += dY[i] * normalised[i];
             dBeta[i % channels] += dY[i];
         }
-        double[] dX = [.. dY.Select((gradient, i) => gamma[i % channels] * inverseStd[i % channels]
-            * (gradient - dBeta[i % channels] / count - normalised[i] * dGamma[i % channels] / count))];
+        var dX = new double[x.Length];
+        for (int i = 0; i < x.Length; i++)
+        {
+            int c = i % channels;
+            dX[i] = gamma[c] * inverseStd[c] * (dY[i] - dBeta[c] / count - normalised[i] * dGamma[c] / count);
+        }
         return (dX, dGamma, dBeta);
     }
 

@@ -1,8 +1,8 @@
 namespace Avedis.Tests.Ops;
 
 /// <summary>
-/// Every operation again, in double precision and as plainly as possible: the definition, no speed. <see cref="ReferenceTests"/> proves the backward
-/// methods by finite differences of the forward ones, and the forward ones by worked examples.
+/// Every operation again, in double precision and as plainly as possible: the definition, no speed. <see cref="ReferenceTests"/> proves
+/// the backward methods by finite differences of the forward ones, and the forward ones by worked examples.
 /// </summary>
 internal static partial class Reference
 {
@@ -58,7 +58,8 @@ internal static partial class Reference
         return y;
     }
 
-    public static (double[] DX, double[] DWeight, double[] DBias) LinearBackward(double[] dY, double[] x, double[] weight, int rows, int inputs)
+    public static (double[] DX, double[] DWeight, double[] DBias) LinearBackward(
+        double[] dY, double[] x, double[] weight, int rows, int inputs)
     {
         int outputs = weight.Length / inputs;
         var dX = new double[rows * inputs];
@@ -123,7 +124,8 @@ internal static partial class Reference
     }
 
     /// <summary>One step in place; schedule = rate, 1 - beta1^t, 1 - beta2^t. The gradients are left alone.</summary>
-    public static void Adam(double[] parameters, double[] gradients, double[] m, double[] v, double[] schedule, double beta1, double beta2, double epsilon)
+    public static void Adam(
+        double[] parameters, double[] gradients, double[] m, double[] v, double[] schedule, double beta1, double beta2, double epsilon)
     {
         for (int i = 0; i < parameters.Length; i++)
         {
@@ -134,5 +136,9 @@ internal static partial class Reference
         }
     }
 
-    private static ArraySegment<double> Row(double[] matrix, int rows, int row) => new(matrix, row * (matrix.Length / rows), matrix.Length / rows);
+    private static ArraySegment<double> Row(double[] matrix, int rows, int row)
+    {
+        int columns = matrix.Length / rows;
+        return new(matrix, row * columns, columns);
+    }
 }

@@ -33,11 +33,12 @@ public sealed class ReluTests(BackendCase backend) : OpTests(backend)
     }
 
     /// <summary>Positive, negative, zero and infinite.</summary>
-    private static double[] Mixed(Random random, int count, DType act) => [.. Numbers.Uniform(random, count, act).Select((value, i) => (i % 11) switch
-    {
-        3 => 0,
-        5 => double.PositiveInfinity,
-        8 => double.NegativeInfinity,
-        _ => value,
-    })];
+    private static double[] Mixed(Random random, int count, DType act) =>
+        [.. Numbers.Uniform(random, count, act).Select((value, i) => (i % 11) switch
+        {
+            3 => 0,
+            5 => double.PositiveInfinity,
+            8 => double.NegativeInfinity,
+            _ => value,
+        })];
 }

@@ -10,7 +10,8 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
         [Values(1, 3, 17)] int rows, [Values(1, 2, 6, 24, 33, 1251)] int classes, [Values(1f, 0.3f, -2f)] float scale)
     {
         var random = new Random(1);
-        Expect(Numbers.Uniform(random, rows * classes, low: -5, high: 5), Labels(random, rows, classes), LossCases.Weights(random, rows), scale);
+        double[] logits = Numbers.Uniform(random, rows * classes, low: -5, high: 5);
+        Expect(logits, Labels(random, rows, classes), LossCases.Weights(random, rows), scale);
     }
 
     [Test]
@@ -61,7 +62,8 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
         var bound = LossCases.Bounds(logits, targets, weights, scale);
         op.Expect(probabilities, expected.Probabilities, bound.Probabilities);
         op.Expect(dLogits, expected.DLogits, bound.DLogits);
-        op.Expect(loss, expected.Loss, [.. weights.Select((weight, n) => weight == 0 ? 0 : weight * bound.LogProbabilities[n * classes + labels[n]])]);
+        double[] lossBound = [.. weights.Select((weight, n) => weight == 0 ? 0 : weight * bound.LogProbabilities[n * classes + labels[n]])];
+        op.Expect(loss, expected.Loss, lossBound);
     }
 
     private (double[] Loss, double[] DLogits) Run(double[] logits, int[] labels, double[] weights, float scale)
@@ -71,12 +73,13 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
         return (op.Read(loss), op.Read(dLogits));
     }
 
-    private static (Tensor Loss, Tensor Probabilities, Tensor DLogits) Execute(OpHarness op, double[] logits, int[] labels, double[] weights, float scale)
+    private static (Tensor Loss, Tensor Probabilities, Tensor DLogits) Execute(
+        OpHarness op, double[] logits, int[] labels, double[] weights, float scale)
     {
         var rows = new Shape(labels.Length);
         var matrix = new Shape(labels.Length, logits.Length / labels.Length);
         var tensorLogits = op.Input("logits", matrix, DType.F32, logits);
-        var tensorLabels = op.Input("labels", rows, DType.I32, Array.ConvertAll(labels, label => (double)label));
+        var tensorLabels = op.Input("labels", rows, DType.I32, Numbers.Of(labels));
         var tensorWeights = op.Input("weights", rows, DType.F32, weights);
         var loss = op.Output("loss", rows, DType.F32);
         var probabilities = op.Output("probabilities", matrix, DType.F32);

@@ -3,8 +3,8 @@ using Avedis.Engine;
 namespace Avedis.Tests.Ops;
 
 /// <summary>
-/// How far a result may lie from the double-precision reference. Bounds are per element: a multiple of the rounding unit, times the sum of the
-/// absolute terms that were added to make the element (its magnitude), so that cancellation is allowed for and a missing term is not.
+/// How far a result may lie from the double-precision reference. Bounds are per element: a multiple of the rounding unit, times the sum of
+/// the absolute terms that were added to make the element (its magnitude), so that cancellation is allowed for and a missing term is not.
 /// </summary>
 internal static class Tolerance
 {
@@ -14,7 +14,7 @@ internal static class Tolerance
     /// <summary>Rounding unit of BF16: 8 significant bits, round to nearest.</summary>
     public const double BF16 = 1.0 / (1 << 8);
 
-    /// <summary>Roundings of a sum behave like a random walk, whatever its order; four standard deviations, and four roundings around a sum of one term.</summary>
+    /// <summary>The roundings of a sum walk at random, whatever its order: four standard deviations, or four roundings.</summary>
     public const double Walk = 4;
 
     /// <summary>exp and log of the common vector libraries are right to a few units; four, next to the argument's own error.</summary>
@@ -26,10 +26,18 @@ internal static class Tolerance
     /// <summary>A four-point difference in double: truncation h^4 and rounding 2^-53 / h are both below 1e-9 at the step used.</summary>
     public const double FiniteDifference = 1e-6;
 
-    /// <summary>A two-point difference of results that have F32 rounding in them: about 2^-24 * terms / step, with a margin of ten.</summary>
+    /// <summary>A two-point difference of F32 results: truncation step^2 = 1e-4, rounding 2^-24 * terms / step, a margin of ten.</summary>
     public const double DirectionalF32 = 2e-3;
 
-    /// <summary>For an element that is a sum of <paramref name="length"/> F32 terms whose absolute values add up to its magnitude.</summary>
+    /// <summary>
+    /// How near to the kink of ReLU a normalised value may lie: some hundred roundings, so that F32 and double agree on which side it is.
+    /// </summary>
+    public const double Kink = 1e-5;
+
+    /// <summary>Worked examples in double precision: a few roundings of 2^-53.</summary>
+    public const double Double = 1e-15;
+
+    /// <summary>For a sum of <paramref name="length"/> F32 terms per element, whose absolute values add up to its magnitude.</summary>
     public static double[] Sum(DType type, long length, double[] magnitude, double[] expected) =>
         Rounded(type, Array.ConvertAll(magnitude, m => Walk * Math.Sqrt(length) * F32 * m), expected);
 

@@ -64,7 +64,7 @@ public class SynthClipTests
         {
             var samples = new Clip(Scene(emotion, clip, clip), Seconds, 1, clip).Speak();
             Assert.That(samples, Has.Length.EqualTo(32000));
-            Assert.That(samples.Max(Math.Abs), Is.InRange(32767 / 20, (int)Math.Ceiling(32767 * 0.708)), "a level between -26 and -3 dBFS");
+            Assert.That(samples.Max(Math.Abs), Is.InRange(32767 / 40, (int)Math.Ceiling(32767 * 0.708)), "a level between -32 and -3 dBFS");
         }
     }
 

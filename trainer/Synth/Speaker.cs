@@ -117,8 +117,8 @@ public sealed record Speaker
     /// <summary>Share of aspiration noise in the voice.</summary>
     public required double Breath { get; init; }
 
-    /// <summary>Fall of the source spectrum beyond the usual, dB per octave.</summary>
-    public required double Tilt { get; init; }
+    /// <summary>Level above 1.5 kHz against the usual, dB.</summary>
+    public required double Bright { get; init; }
 
     public required double VibratoRate { get; init; }
 
@@ -150,7 +150,7 @@ public sealed record Speaker
         }
         var (skin, cheek, jaw, eye, distance, brow, height) = (Spread(), Spread(), Spread(), Spread(), Spread(), Spread(), Spread());
         var (nose, width, mouth, lips, ears, hair) = (Spread(), Spread(), Spread(), Spread(), Spread(), Deal(HairColors));
-        var (pitch, tract, accent2, accent3, breath, tilt, rate) = (Spread(), Spread(), Spread(), Spread(), Spread(), Spread(), Spread());
+        var (pitch, tract, accent2, accent3, breath, bright, rate) = (Spread(), Spread(), Spread(), Spread(), Spread(), Spread(), Spread());
         var (vibrato, depth, eyeColor, glasses) = (Spread(), Spread(), Deal(EyeColors), Deal([0, 1, 0, 2, 0]));
         var (male, female, beard, freckles, rings) = (Deal(MaleStyles), Deal(FemaleStyles), Deal(Beards), Deal([true, false, false]), Deal([true, false]));
         var cast = new Speaker[count];
@@ -185,8 +185,8 @@ public sealed record Speaker
                 Formants = woman ? double.Lerp(1.08, 1.24, tract[i]) : double.Lerp(0.9, 1.06, tract[i]),
                 Accent2 = double.Lerp(0.9, 1.1, accent2[i]),
                 Accent3 = double.Lerp(0.92, 1.1, accent3[i]),
-                Breath = double.Lerp(0.01, 0.12, breath[i]),
-                Tilt = double.Lerp(-1.5, 3, tilt[i]),
+                Breath = double.Lerp(0.002, 0.02, breath[i]),
+                Bright = double.Lerp(-4, 4, bright[i]),
                 VibratoRate = double.Lerp(4.5, 6.5, vibrato[i]),
                 VibratoDepth = double.Lerp(0.05, 0.35, depth[i]),
                 Rate = double.Lerp(4.2, 5.4, rate[i]),

@@ -10,7 +10,8 @@ public static class Voice
 {
     public const int SampleRate = 16000;
     private const int ControlStep = 80;           // samples between changes of the filters: 5 ms
-    private const double NeutralLevel = -22;      // dBFS, root mean square over the voiced part
+    private const double LowShare = 0.445;         // 1 - exp(-2 pi 1500 / 16000): a pole at 1.5 kHz
+    private const double NeutralLevel = -26;      // dBFS, root mean square over the voiced part
     private const double Ceiling = 0.7079;        // -3 dBFS
 
     private static readonly double[] Bandwidths = [70, 90, 130, 200, 280]; // Hz
@@ -46,9 +47,9 @@ public static class Voice
         Span<double> formants = [500, 1500, 2500, 3500, 4500], goals = [500, 1500, 2500, 3500, 4500];
         var hiss = default(Resonator);
         double scale = speaker.Formants * prosody.Lips, breath = speaker.Breath + prosody.Breath;
-        double tilt = Math.Clamp(0.25 + (0.1 * (speaker.Tilt + prosody.Tilt)), -0.3, 0.85);
-        double openPart = Math.Clamp(0.62 + (0.03 * prosody.Tilt), 0.45, 0.75), rise = 0.65 * openPart, fall = 0.35 * openPart;
-        double phase = 0, period = 1, flow = 0, tilted = 0, loudness = 0, friction = 0, pitch = scene.Pitch, tremor = 0;
+        double bright = Decibel(8 + speaker.Bright + prosody.Bright), hissing = Decibel(0.5 * prosody.Bright);
+        double openPart = Math.Clamp(0.62 - (0.012 * prosody.Bright), 0.45, 0.75), rise = 0.65 * openPart, fall = 0.35 * openPart;
+        double phase = 0, period = 1, flow = 0, low = 0, loudness = 0, friction = 0, pitch = scene.Pitch, tremor = 0;
         for (int n = 0; n < count; n++)
         {
             if (n % ControlStep == 0)
@@ -73,7 +74,7 @@ public static class Voice
                 for (int i = 0; i < 5; i++)
                 {
                     formants[i] += 0.28 * (goals[i] - formants[i]);
-                    double wider = i == 0 ? 1 + (1.5 * prosody.Nasal) + (4 * breath) : 1 + (2 * breath);
+                    double wider = i == 0 ? 1 + (1.5 * prosody.Nasal) + (12 * breath) : 1 + (6 * breath);
                     tract[i].Tune(formants[i] * scale, Bandwidths[i] * wider);
                 }
             }
@@ -86,11 +87,12 @@ public static class Voice
             double glottis = phase < rise ? 0.5 * (1 - Math.Cos(Math.PI * phase / rise)) : phase < openPart ? Math.Cos(0.5 * Math.PI * (phase - rise) / fall) : 0;
             double noise = random.NextGaussian(), source = (glottis - flow) * 4; // the lips radiate the change of the flow
             flow = glottis;
-            tilted += (1 - tilt) * (source + (breath * noise * (0.3 + glottis)) - tilted);
-            double value = tilted * loudness;
+            source += breath * noise * (0.3 + glottis);
+            low += LowShare * (source - low);
+            double value = (low + (bright * (source - low))) * loudness;
             for (int i = 0; i < 5; i++)
                 value = tract[i].Next(value);
-            signal[n] = value + (friction * hiss.Next(noise));
+            signal[n] = value + (friction * hiss.Next(noise) * hissing);
         }
         return signal;
     }
@@ -103,13 +105,13 @@ public static class Voice
         {
             case Onset.Sibilant:
                 hiss.Tune(Math.Min(5600 * scale, 7200), 1200);
-                return (0, 0.10 * Math.Sin(Math.PI * Math.Min(1, into)));
+                return (0, 0.045 * Math.Sin(Math.PI * Math.Min(1, into)));
             case Onset.Hush:
                 hiss.Tune(2900 * scale, 900);
-                return (0, 0.14 * Math.Sin(Math.PI * Math.Min(1, into)));
+                return (0, 0.07 * Math.Sin(Math.PI * Math.Min(1, into)));
             case Onset.Stop:
                 hiss.Tune(1800 * scale, 1500);
-                return (0, into > 0.6 ? 0.25 : 0);
+                return (0, into > 0.6 ? 0.12 : 0);
             case Onset.Nasal:
                 (goals[0], goals[1]) = (250, 1200);
                 return (0.35, 0);

@@ -12,12 +12,12 @@ public sealed partial class CpuBackend : IBackend
     private nint workspace;
     private long workspaceBytes;
 
-    /// <param name="threads">Threads to compute with; 0 means every core that the process may use.</param>
+    /// <param name="threads">Threads to compute with; 0 means every core that the process may use, by affinity and container.</param>
     /// <exception cref="CpuLibraryException">libavedis_cpu.so or oneDNN is missing.</exception>
     public CpuBackend(int threads = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
-        this.threads = threads > 0 ? threads : CpuNative.Cores();
+        this.threads = threads > 0 ? threads : Environment.ProcessorCount;
         string count = this.threads == 1 ? "1 thread" : $"{this.threads} threads";
         Description = $"{ProcessorName()}, {count}, {CpuNative.InstructionSet}, oneDNN {CpuNative.OneDnnVersion}";
     }

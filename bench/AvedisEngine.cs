@@ -1,0 +1,95 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using Avedis.Engine;
+using Avedis.Trainer;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
+using Avedis.Trainer.Training;
+
+namespace Avedis.Bench;
+
+/// <summary>
+/// Avedis as an engine under test: the other side of <see cref="EngineProcess"/>, and the counterpart of bench/peers/pytorch/step.py. Multitask training
+/// without auxiliary heads, from golden weights, on golden batches 0, 1, 0, ...
+/// </summary>
+public sealed class AvedisEngine : IDisposable
+{
+    private const int Emotions = 5, FingerprintSteps = 3;
+
+    private readonly Runtime runtime;
+    private readonly TrainingOptions training;
+    private readonly Batch[] batches;
+    private int done;
+
+    /// <summary>The engine takes over the backend and disposes it.</summary>
+    public AvedisEngine(IBackend backend, string preset, Precision precision, int clips)
+    {
+        var config = Config.FromPreset(preset);
+        var features = config.Features;
+        int speakers = preset == "paper" ? 1251 : 24;
+        var size = new GoldenBatchSize(clips, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, speakers, Emotions);
+        training = TrainingOptions.Paper with { Strategy = "baseline" };
+        var shape = new NetworkShape(
+            clips, size.Frames, size.Pixels, size.Mels, size.MelSteps, Emotions, speakers, Precisions.Resolve(precision, backend));
+        runtime = new Runtime(backend, config.Network, shape, training, []);
+        runtime.Network.Initialise(seed: 0); // running statistics; the parameters are overwritten
+        foreach (var (parameter, values) in GoldenWeights(runtime.Network))
+            runtime.Write(parameter.Value, values);
+        batches = [.. Enumerable.Range(0, 2).Select(number => GoldenBatch(number, size))];
+    }
+
+    /// <summary>Every parameter of a network with its golden values, in the engine's layout.</summary>
+    public static IEnumerable<(Parameter Parameter, float[] Values)> GoldenWeights(TwoStreamNetwork network)
+    {
+        var parameters = network.Groups.SelectMany(group => group.Parameters).ToDictionary(p => p.Name);
+        foreach (var (name, parameter) in parameters)
+        {
+            // a bias is as wide as its layer's weight
+            var weight = parameters[Path.ChangeExtension(name, "weight")].Shape;
+            float[] values = GoldenFormula.Parameter(name, parameter.Shape.Count, (int)(weight.Count / weight[0]));
+            yield return (parameter, PyTorchLayout.FromFile(parameter.Shape, values));
+        }
+    }
+
+    /// <summary>Golden batch with all clips at full length.</summary>
+    public static Batch GoldenBatch(int number, in GoldenBatchSize size)
+    {
+        var batch = new Batch(size.Clips, size.Frames, size.Pixels, size.Mels, size.MelSteps) { Count = size.Clips };
+        GoldenFormula.Faces(number, size).CopyTo(batch.Faces, 0);
+        GoldenFormula.Mels(number, size).CopyTo(batch.Mels, 0);
+        GoldenFormula.EmotionLabels(number, size).CopyTo(batch.Emotions, 0);
+        GoldenFormula.SpeakerLabels(number, size).CopyTo(batch.Speakers, 0);
+        Array.Fill(batch.FaceLengths, size.Frames);
+        Array.Fill(batch.MelLengths, size.MelSteps);
+        Array.Fill(batch.Weights, 1f);
+        return batch;
+    }
+
+    /// <summary>One training step: its total loss and seconds.</summary>
+    public (double Loss, double Seconds) Step()
+    {
+        var watch = Stopwatch.StartNew();
+        runtime.Advance(training.LearningRate);
+        var losses = runtime.TrainStep(batches[done++ % batches.Length]);
+        return (training.EmotionWeight * losses.Emotion + training.SpeakerWeight * losses.Speaker, watch.Elapsed.TotalSeconds);
+    }
+
+    /// <summary>Speaks the protocol of <see cref="EngineProcess"/> until the input ends.</summary>
+    /// <exception cref="DeviceUnavailableException"/>
+    public static void Serve(string device, string preset, string precision, int clips, int threads, TextReader input, TextWriter output)
+    {
+        using var engine = new AvedisEngine(
+            BackendFactory.Create(device, threads), preset, Enum.Parse<Precision>(precision, ignoreCase: true), clips);
+        double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => engine.Step().Loss)];
+        output.WriteLine(JsonSerializer.Serialize(
+            new EngineReport("avedis", Machine.Revision, preset, precision, "nhwc", clips, threads, losses, ProcessMemory.PeakRssBytes), BenchJson.Options));
+        while (input.ReadLine() is { } line)
+        {
+            double[] seconds = [.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => engine.Step().Seconds)];
+            output.WriteLine(JsonSerializer.Serialize(new Timing(seconds, ProcessMemory.PeakRssBytes), BenchJson.Options));
+        }
+    }
+
+    public void Dispose() => runtime.Dispose();
+}

@@ -1,0 +1,249 @@
+using System.Diagnostics;
+using Avedis.Engine;
+
+namespace Avedis.Bench;
+
+/// <summary>One call of an operation within a step: what, where in the network, how long, how much.</summary>
+/// <param name="Op">The operation's noun and pass: conv2d forward, batch_norm backward, ...</param>
+/// <param name="Tensor">The tensor that it wrote first.</param>
+/// <param name="Flops">Multiplications and additions; 0 where memory traffic is what counts.</param>
+/// <param name="Bytes">Of all tensors that it takes, each counted once.</param>
+public readonly record struct OpCall(string Op, Tensor Tensor, double Seconds, double Flops, long Bytes);
+
+/// <summary>
+/// Another backend with a stop watch: passes every operation on, waits for it, and notes how long it took. So operations are timed at the network's shapes, in
+/// the network's order, with the caches in the state that a step leaves them in.
+/// </summary>
+public sealed class TimingBackend(IBackend inner) : IBackend
+{
+    /// <summary>Every operation since the last time that it was cleared.</summary>
+    public List<OpCall> Calls { get; } = [];
+
+    public string Description => inner.Description;
+
+    public bool HasFastBf16 => inner.HasFastBf16;
+
+    public nint Allocate(long bytes) => inner.Allocate(bytes);
+
+    public void Free(nint address) => inner.Free(address);
+
+    public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => inner.Conv2dWorkspace(geometry, act);
+
+    public void SetWorkspace(nint address, long bytes) => inner.SetWorkspace(address, bytes);
+
+    public void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
+        where T : unmanaged
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Upload(destination, source);
+        Note("upload", start, 0, destination);
+    }
+
+    public void Download<T>(Span<T> destination, Tensor source)
+        where T : unmanaged
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Download(destination, source);
+        Note("download", start, 0, source);
+    }
+
+    public void Synchronize() => inner.Synchronize();
+
+    public void Zero(Tensor x)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Zero(x);
+        Note("zero", start, 0, x);
+    }
+
+    public void Copy(Tensor y, Tensor x)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Copy(y, x);
+        Note("copy", start, 0, y, x);
+    }
+
+    public void Add(Tensor y, Tensor x)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Add(y, x);
+        Note("add", start, 0, y, x);
+    }
+
+    public void Normalise(Tensor y, Tensor x, float scale, float shift)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Normalise(y, x, scale, shift);
+        Note("normalise", start, 0, y, x);
+    }
+
+    public void ReluForward(Tensor y, Tensor x)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.ReluForward(y, x);
+        Note("relu forward", start, 0, y, x);
+    }
+
+    public void ReluBackward(Tensor dX, Tensor dY, Tensor y)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.ReluBackward(dX, dY, y);
+        Note("relu backward", start, 0, dX, dY, y);
+    }
+
+    public void GradientReversalBackward(Tensor dX, Tensor dY, Tensor lambda)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.GradientReversalBackward(dX, dY, lambda);
+        Note("gradient_reversal backward", start, 0, dX, dY);
+    }
+
+    public void ConcatForward(Tensor y, Tensor a, Tensor b)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.ConcatForward(y, a, b);
+        Note("concat forward", start, 0, y, a, b);
+    }
+
+    public void ConcatBackward(Tensor dA, Tensor dB, Tensor dY)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.ConcatBackward(dA, dB, dY);
+        Note("concat backward", start, 0, dA, dB, dY);
+    }
+
+    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Conv2dForward(y, x, weight, geometry);
+        Note("conv2d forward", start, Flops(geometry), y, x, weight);
+    }
+
+    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Conv2dBackwardData(dX, dY, weight, geometry);
+        Note("conv2d backward data", start, Flops(geometry), dX, dY, weight);
+    }
+
+    public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Conv2dBackwardWeight(dWeight, dY, x, geometry);
+        Note("conv2d backward weight", start, Flops(geometry), dWeight, dY, x);
+    }
+
+    public void BatchNormForward(
+        Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
+        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.BatchNormForward(y, argmax, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, settings);
+        Note("batch_norm forward", start, 0, y, argmax, x);
+    }
+
+    public void BatchNormInference(
+        Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance, in BatchNormSettings settings)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.BatchNormInference(y, x, gamma, beta, runningMean, runningVariance, settings);
+        Note("batch_norm inference", start, 0, y, x);
+    }
+
+    public void BatchNormBackward(
+        Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
+        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.BatchNormBackward(dX, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, settings);
+        Note("batch_norm backward", start, 0, dX, dY, argmax, x);
+    }
+
+    public void MaxPoolForward(Tensor y, Tensor argmax, Tensor x, in Pool2dGeometry geometry)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.MaxPoolForward(y, argmax, x, geometry);
+        Note("max_pool forward", start, 0, y, argmax, x);
+    }
+
+    public void MaxPoolBackward(Tensor dX, Tensor dY, Tensor argmax, in Pool2dGeometry geometry)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.MaxPoolBackward(dX, dY, argmax, geometry);
+        Note("max_pool backward", start, 0, dX, dY, argmax);
+    }
+
+    public void MaskedMeanForward(Tensor y, Tensor x, Tensor lengths)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.MaskedMeanForward(y, x, lengths);
+        Note("masked_mean forward", start, 0, y, x);
+    }
+
+    public void MaskedMeanBackward(Tensor dX, Tensor dY, Tensor lengths)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.MaskedMeanBackward(dX, dY, lengths);
+        Note("masked_mean backward", start, 0, dX, dY);
+    }
+
+    public void LinearForward(Tensor y, Tensor x, Tensor weight, Tensor bias)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.LinearForward(y, x, weight, bias);
+        Note("linear forward", start, 2.0 * y.Count * x.Shape[1], y, x, weight);
+    }
+
+    public void LinearBackwardData(Tensor dX, Tensor dY, Tensor weight)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.LinearBackwardData(dX, dY, weight);
+        Note("linear backward data", start, 2.0 * dX.Count * dY.Shape[1], dX, dY, weight);
+    }
+
+    public void LinearBackwardWeight(Tensor dWeight, Tensor dBias, Tensor dY, Tensor x)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.LinearBackwardWeight(dWeight, dBias, dY, x);
+        Note("linear backward weight", start, 2.0 * dWeight.Count * dY.Shape[0], dWeight, dY, x);
+    }
+
+    public void SoftmaxCrossEntropy(
+        Tensor loss, Tensor probabilities, Tensor dLogits, Tensor logits, Tensor labels, Tensor weights, float scale)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.SoftmaxCrossEntropy(loss, probabilities, dLogits, logits, labels, weights, scale);
+        Note("softmax_cross_entropy", start, 0, loss, probabilities, dLogits, logits);
+    }
+
+    public void UniformConfusion(Tensor loss, Tensor dLogits, Tensor logits, Tensor weights, float scale)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.UniformConfusion(loss, dLogits, logits, weights, scale);
+        Note("uniform_confusion", start, 0, loss, dLogits, logits);
+    }
+
+    public void Adam(
+        Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon)
+    {
+        long start = Stopwatch.GetTimestamp();
+        inner.Adam(parameters, gradients, m, v, schedule, beta1, beta2, epsilon);
+        // all four are read and written
+        Note("adam", start, 0, parameters, gradients, m, v, parameters, gradients, m, v);
+    }
+
+    public void Dispose() => inner.Dispose();
+
+    // each of the three passes multiplies every output element with every weight behind it
+    private static double Flops(in Conv2dGeometry g) => 2.0 * g.Output.Count * g.R * g.S * g.C;
+
+    private void Note(string op, long start, double flops, params ReadOnlySpan<Tensor?> tensors)
+    {
+        inner.Synchronize();
+        double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+        long bytes = 0;
+        foreach (var tensor in tensors)
+            bytes += tensor?.Bytes ?? 0;
+        Calls.Add(new OpCall(op, tensors[0]!, seconds, flops, bytes));
+    }
+}

@@ -1,0 +1,85 @@
+using System.Diagnostics;
+using System.Text;
+using Avedis.Trainer;
+using NUnit.Framework;
+
+namespace Avedis.Tests;
+
+/// <summary>
+/// A few real clips of one second, prepared once for all tests that need a corpus, and a network small enough to train on them in seconds.
+/// </summary>
+[SetUpFixture]
+public sealed class TinyCorpus
+{
+    private static readonly Lazy<string> Made = new(Make);
+    private static string? root;
+
+    /// <summary>Settings of a network that trains on the corpus in seconds.</summary>
+    public static string[] SmallNetwork { get; } =
+    [
+        "--set", "network.faceChannels=[4,4,4,4,4,8]", "--set", "network.voiceChannels=[4,4,4,4,4,8]",
+        "--set", "network.emotionEmbedding=8", "--set", "network.speakerEmbedding=8", "--set", "training.batchSize=4",
+    ];
+
+    /// <summary>Folder with manifest.csv and the clips.</summary>
+    public static string Corpus => Path.Combine(Made.Value, "corpus");
+
+    /// <summary>Folder that prepare wrote: 24 clips of 3 speakers.</summary>
+    public static string Prepared => Path.Combine(Made.Value, "prepared");
+
+    /// <summary>Any one clip of the corpus.</summary>
+    public static string Clip => Directory.GetFiles(Corpus, "*.mp4", SearchOption.AllDirectories).Order(StringComparer.Ordinal).First();
+
+    /// <summary>The built program.</summary>
+    public static string ProgramPath => Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "Trainer", "release", "avedis.dll"));
+
+    /// <summary>Runs the program in this process.</summary>
+    public static (int Code, string Output, string Error) Run(params string[] arguments)
+    {
+        var (output, error) = (new StringWriter(), new StringWriter());
+        int code = Trainer.Program.Run(arguments, output, error);
+        return (code, output.ToString(), error.ToString());
+    }
+
+    /// <summary>Starts the program as a process of its own, for tests that stop or starve it.</summary>
+    public static Process Start(StringBuilder text, string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string argument in arguments)
+            start.ArgumentList.Add(argument);
+        var process = new Process { StartInfo = start };
+        void Append(object _, DataReceivedEventArgs line)
+        {
+            lock (text)
+                text.AppendLine(line.Data);
+        }
+        process.OutputDataReceived += Append;
+        process.ErrorDataReceived += Append;
+        process.Start();
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        return process;
+    }
+
+    [OneTimeTearDown]
+    public void TearDown()
+    {
+        if (root is not null)
+            Directory.Delete(root, recursive: true);
+    }
+
+    private static string Make()
+    {
+        root = Directory.CreateTempSubdirectory("avedis-tests").FullName;
+        string corpus = Path.Combine(root, "corpus"), prepared = Path.Combine(root, "prepared");
+        Expect(Run("synth", "--out", corpus, "--speakers", "3", "--clips", "48", "--seconds", "1", "--neutral-share", "0.5"));
+        Expect(Run("prepare", Path.Combine(corpus, "manifest.csv"), "--out", prepared, "--set", "features.clipSeconds=1", "--set", "features.faceFrames=2"));
+        return root;
+    }
+
+    private static void Expect((int Code, string Output, string Error) result)
+    {
+        if (result.Code != ExitCode.Ok)
+            throw new InvalidOperationException($"the corpus for the tests could not be made: {result.Error}");
+    }
+}

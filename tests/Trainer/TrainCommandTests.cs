@@ -1,0 +1,171 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Avedis.Engine;
+using Avedis.Trainer;
+using NUnit.Framework;
+
+namespace Avedis.Tests;
+
+/// <summary>The program from prepared data to scores: what it writes, that it repeats and resumes bit for bit, and how it stops.</summary>
+[NonParallelizable]
+public sealed class TrainCommandTests
+{
+    private string folder = "";
+
+    [SetUp]
+    public void SetUp() => folder = Directory.CreateTempSubdirectory("avedis-train").FullName;
+
+    [TearDown]
+    public void TearDown() => Directory.Delete(folder, recursive: true);
+
+    private string RunPath(string name = "run") => Path.Combine(folder, name);
+
+    private string[] Arguments(string run, params string[] more) => ["train", TinyCorpus.Prepared, "--run", RunPath(run), .. TinyCorpus.SmallNetwork, .. more];
+
+    private void Train(string run, params string[] more)
+    {
+        var (code, _, error) = TinyCorpus.Run(Arguments(run, more));
+        Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+    }
+
+    private string Latest(string run) => Checkpoint.Latest(Path.Combine(RunPath(run), "checkpoints"))!;
+
+    private static string Hash(string file) => Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(file)));
+
+    private void AssertSameState(string a, string b)
+    {
+        foreach (string file in new[] { "model.safetensors", "optim.safetensors" })
+            Assert.That(Hash(Path.Combine(Latest(b), file)), Is.EqualTo(Hash(Path.Combine(Latest(a), file))), file);
+    }
+
+    [Test]
+    public void Trains_evaluates_and_predicts()
+    {
+        Train("run", "--epochs", "2");
+        var (code, table, error) = TinyCorpus.Run("evaluate", TinyCorpus.Prepared, "--run", RunPath());
+        Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+        using var summary = JsonDocument.Parse(File.ReadAllText(Path.Combine(RunPath(), "summary.json")));
+        string[] predictions = File.ReadAllLines(Path.Combine(RunPath(), "evaluation", "test", "predictions.csv"));
+        string report = File.ReadAllText(Path.Combine(RunPath(), "report.html"));
+        Assert.Multiple(() =>
+        {
+            Assert.That(table, Does.Contain("emotion macro-F").And.Contain("speaker accuracy").And.Contain("chance").And.Contain("clips/s"));
+            foreach (string key in new[] { "emotion_macro_f1", "speaker_accuracy", "train_clips_per_second", "peak_rss_bytes" })
+                Assert.That(summary.RootElement.GetProperty(key).GetDouble(), Is.GreaterThanOrEqualTo(0), key);
+            Assert.That(predictions, Has.Length.EqualTo(1 + summary.RootElement.GetProperty("clips").GetInt32()));
+            Assert.That(predictions[0], Does.StartWith("path,emotion,predicted_emotion,p_neutral"));
+            Assert.That(report, Does.Contain("<svg").And.Contain("polyline").And.Not.Contain("<script"));
+            Assert.That(File.ReadLines(Path.Combine(RunPath(), "metrics.jsonl")).Count(l => l.Contains("\"validation\"")), Is.EqualTo(2));
+        });
+
+        var (predicted, text, problem) = TinyCorpus.Run("predict", "--run", RunPath(), "--json", TinyCorpus.Clip);
+        Assert.That(predicted, Is.EqualTo(ExitCode.Ok), problem);
+        using var prediction = JsonDocument.Parse(text);
+        Assert.That(prediction.RootElement.GetProperty("emotions").EnumerateObject().Sum(e => e.Value.GetDouble()), Is.EqualTo(1).Within(1e-5));
+    }
+
+    [TestCase("fp32")]
+    [TestCase("bf16")]
+    public void The_same_seed_gives_the_same_bits_and_another_seed_does_not(string precision)
+    {
+        Train("a", "--epochs", "1", "--precision", precision);
+        Train("b", "--epochs", "1", "--precision", precision);
+        Train("c", "--epochs", "1", "--precision", precision, "--seed", "2");
+        AssertSameState("a", "b");
+        Assert.That(Hash(Path.Combine(Latest("c"), "model.safetensors")), Is.Not.EqualTo(Hash(Path.Combine(Latest("a"), "model.safetensors"))));
+    }
+
+    [Test]
+    public void A_run_stopped_at_any_step_and_resumed_ends_as_one_that_never_stopped()
+    {
+        Train("whole", "--epochs", "2");
+        long steps = JsonDocument.Parse(File.ReadAllText(Path.Combine(Latest("whole"), "state.json"))).RootElement.GetProperty("step").GetInt64();
+        for (long stop = 1; stop < steps; stop += 3)
+        {
+            string run = $"stopped-{stop}";
+            Train(run, "--epochs", "2", "--set", $"training.maxSteps={stop}");
+            Assert.That(Path.GetFileName(Latest(run)), Is.EqualTo($"step-{stop:D8}"));
+            Train(run, "--resume", "--set", "training.maxSteps=0");
+            AssertSameState("whole", run);
+            Assert.That(Metrics(run), Is.EqualTo(Metrics("whole")));
+        }
+    }
+
+    // all but what depends on the clock
+    private List<string> Metrics(string run) =>
+        [.. File.ReadLines(Path.Combine(RunPath(run), "metrics.jsonl")).Select(line =>
+        {
+            var record = JsonSerializer.Deserialize<Dictionary<string, JsonElement>>(line)!;
+            return string.Join(" ", record.Where(r => r.Key is not ("time" or "clipsPerSecond" or "waitShare" or "peakRssBytes")).Select(r => $"{r.Key}={r.Value}"));
+        })];
+
+    [Test]
+    public void Single_task_training_has_one_branch()
+    {
+        Train("run", "--epochs", "1", "--strategy", "stl", "--set", "network.tasks=speaker");
+        var names = Safetensors.Read(Path.Combine(Latest("run"), "model.safetensors")).Keys;
+        Assert.That(names, Has.Some.StartsWith("speaker.").And.None.StartsWith("emotion."));
+        var (code, table, _) = TinyCorpus.Run("evaluate", TinyCorpus.Prepared, "--run", RunPath());
+        Assert.That(code, Is.EqualTo(ExitCode.Ok));
+        Assert.That(table, Does.Contain("speaker accuracy").And.Not.Contain("emotion macro-F"));
+    }
+
+    [TestCase("SIGINT", ExitCode.Interrupted)]
+    [TestCase("SIGTERM", ExitCode.Terminated)]
+    public void A_signal_ends_in_a_checkpoint_that_resumes(string signal, int expected)
+    {
+        var text = new StringBuilder();
+        using var process = TinyCorpus.Start(text, "dotnet", [TinyCorpus.ProgramPath, .. Arguments("run", "--epochs", "100000")]);
+        WaitForCheckpoint(process, text);
+        Process.Start("kill", ["-s", signal, process.Id.ToString()]).WaitForExit();
+        Assert.That(process.WaitForExit(60_000), Is.True, "it should stop after the current step");
+        process.WaitForExit();
+        Assert.That(process.ExitCode, Is.EqualTo(expected), text.ToString());
+        Checkpoint.Verify(Latest("run"));
+        using var state = JsonDocument.Parse(File.ReadAllText(Path.Combine(Latest("run"), "state.json")));
+        int epochs = state.RootElement.GetProperty("epoch").GetInt32() + 1;
+        Train("run", "--resume", "--epochs", epochs.ToString());
+    }
+
+    private void WaitForCheckpoint(Process process, StringBuilder text)
+    {
+        var clock = Stopwatch.StartNew();
+        while (!File.Exists(Path.Combine(RunPath(), "checkpoints", "LATEST")))
+        {
+            Assert.That(process.HasExited, Is.False, text.ToString());
+            Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromMinutes(2)), "no checkpoint: " + text);
+            Thread.Sleep(20);
+        }
+    }
+
+    [Test]
+    public void A_full_disk_keeps_the_last_good_checkpoint()
+    {
+        // a file system of its own, so that it can be really full; the first checkpoints fit, later ones do not
+        string script = $"mount -t tmpfs -o size=700k none '{folder}' && "
+            + $"{{ dotnet '{TinyCorpus.ProgramPath}' {string.Join(' ', Arguments("run", "--epochs", "50", "--set", "training.keepCheckpoints=50").Select(a => $"'{a}'"))}; code=$?; "
+            + $"cat '{RunPath()}/checkpoints/LATEST'; echo; ls '{RunPath()}/checkpoints'; "
+            + $"cd '{RunPath()}/checkpoints' && cp -r \"$(cat LATEST)\" '{folder}-kept'; exit $code; }}";
+        var text = new StringBuilder();
+        using var process = TinyCorpus.Start(text, "unshare", "-rm", "sh", "-c", script);
+        process.WaitForExit();
+        string output = text.ToString();
+        if (output.Contains("unshare failed", StringComparison.Ordinal) || output.Contains("mount:", StringComparison.Ordinal))
+            Assert.Ignore($"this machine does not allow a file system of one's own: {output}");
+        try
+        {
+            Assert.Multiple(() =>
+            {
+                Assert.That(process.ExitCode, Is.EqualTo(ExitCode.DiskOrIo), output);
+                Assert.That(output, Does.Contain("No space left on device").And.Contain("--resume").And.Not.Contain(".tmp"));
+            });
+            Checkpoint.Verify(folder + "-kept");
+        }
+        finally
+        {
+            Directory.Delete(folder + "-kept", recursive: true);
+        }
+    }
+}
