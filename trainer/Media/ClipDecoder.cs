@@ -57,13 +57,21 @@ public sealed class ClipDecoder
             TimeSpan.FromSeconds(60 + (5 * options.ClipSeconds)), readOutput: ReadAvi, stop: stop);
         if (result.TimedOut)
             throw new MediaException("timed out", "decoding needed more than a minute");
-        if (!result.Succeeded || FaceCount < options.FaceFrames || Samples.Length < samples.Length)
+        bool full = FaceCount == options.FaceFrames && Samples.Length == samples.Length;
+        if (!result.Succeeded || FaceCount == 0 || soundBytes == 0 || (!full && result.Errors.Length > 0))
             Diagnose(path, result, stop);
+        if (FaceCount == 0 || Math.Min(Pictured + (0.5 * options.ClipSeconds / options.FaceFrames), Heard) < options.MinimumSeconds)
+            throw new MediaException("too short", $"{Pictured:0.##} s of picture and {Heard:0.##} s of sound, {options.MinimumSeconds:0.##} s are needed");
         faces.AsSpan(FaceCount * FacePixels).Fill((byte)options.PadPixel);
         foreach (float sample in Samples)
             if (!float.IsFinite(sample))
                 throw new MediaException("unreadable sound", "it holds samples that are no numbers");
     }
+
+    /// <summary>Seconds covered by the pictures; half a step less or more.</summary>
+    private double Pictured => FaceCount * options.ClipSeconds / options.FaceFrames;
+
+    private double Heard => (double)Samples.Length / options.SampleRate;
 
     private int FacePixels => options.FaceSize * options.FaceSize;
 
@@ -92,8 +100,8 @@ public sealed class ClipDecoder
     }
 
     /// <summary>
-    /// Less came out than the window holds. That is right for a short clip; the headers tell it from one that is broken. Probing costs as much
-    /// as decoding, and clips that fill the window are spared it.
+    /// A stream gave nothing, or less than the window holds and a complaint. The headers tell what is missing. Probing costs as much as decoding,
+    /// and clips without fault are spared it.
     /// </summary>
     private void Diagnose(string path, ToolResult result, CancellationToken stop)
     {
@@ -102,15 +110,12 @@ public sealed class ClipDecoder
             throw new MediaException("no picture", "the file has no video stream");
         if (!info.HasAudio)
             throw new MediaException("no sound", "the file has no audio stream");
-        double pictured = FaceCount * options.ClipSeconds / options.FaceFrames, heard = (double)Samples.Length / options.SampleRate;
-        double expected = Math.Min(info.Seconds, options.ClipSeconds), got = Math.Max(pictured, heard);
+        double expected = Math.Min(info.Seconds, options.ClipSeconds), got = Math.Max(Pictured, Heard);
         if (got < expected - Math.Max(0.25, 0.1 * expected))
             throw new MediaException(MediaInfo.LooksTruncated(result.Errors) || result.Succeeded ? "truncated" : "cannot be decoded",
                 $"its header promises {info.Seconds:0.##} s, {got:0.##} s came out ({FfmpegTool.FirstLine(result.Errors)})");
         if (!result.Succeeded)
             throw new MediaException("cannot be decoded", FfmpegTool.FirstLine(result.Errors));
-        if (FaceCount == 0 || Math.Min(pictured + (0.5 * options.ClipSeconds / options.FaceFrames), heard) < options.MinimumSeconds)
-            throw new MediaException("too short", $"{pictured:0.##} s of picture and {heard:0.##} s of sound, {options.MinimumSeconds:0.##} s are needed");
     }
 
     /// <summary>
