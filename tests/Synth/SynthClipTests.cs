@@ -54,7 +54,8 @@ public class SynthClipTests
         }).ToArray();
         for (int a = 0; a < faces.Length; a++)
             for (int b = 0; b < a; b++)
-                Assert.That(faces[a].Zip(faces[b], (x, y) => Math.Abs(x - y)).Count(change => change > 40), Is.GreaterThan(300), $"{(Emotion)a} and {(Emotion)b}");
+                Assert.That(faces[a].Zip(faces[b], (x, y) => Math.Abs(x - y)).Count(change => change > 40), Is.GreaterThan(300),
+                    $"{(Emotion)a} and {(Emotion)b}");
     }
 
     [Test]

@@ -47,7 +47,9 @@ public class SynthCorpusTests
             Assert.That(cells, Has.Length.EqualTo(lines[0].Split(',').Length));
             string text = "";
             var result = FfmpegTool.Run(tool.Ffprobe,
-                ["-v", "error", "-count_frames", "-show_entries", "stream=codec_name,width,height,avg_frame_rate,pix_fmt,sample_rate,channels,nb_read_frames", "-of", "compact=p=0", Path.Combine(Folder("a"), cells[0])],
+                ["-v", "error", "-count_frames", "-show_entries",
+                    "stream=codec_name,width,height,avg_frame_rate,pix_fmt,sample_rate,channels,nb_read_frames", "-of", "compact=p=0",
+                    Path.Combine(Folder("a"), cells[0])],
                 TimeSpan.FromSeconds(60), readOutput: stream => text = new StreamReader(stream).ReadToEnd());
             Assert.That(result.Succeeded, result.Errors);
             Assert.That(text, Does.Contain("codec_name=h264|width=224|height=224|pix_fmt=yuv420p|avg_frame_rate=25/1|nb_read_frames=15"));
@@ -55,7 +57,8 @@ public class SynthCorpusTests
         }
         Assert.That(Hashes(Folder("a")).Keys, Is.EquivalentTo(new[]
         {
-            "corpus.json", "manifest.csv", "contact-sheet.png", "clips/spk00/0000.mp4", "clips/spk00/0001.mp4", "clips/spk01/0000.mp4", "clips/spk01/0001.mp4",
+            "corpus.json", "manifest.csv", "contact-sheet.png", "clips/spk00/0000.mp4", "clips/spk00/0001.mp4", "clips/spk01/0000.mp4",
+            "clips/spk01/0001.mp4",
         }), "nothing temporary is left");
     }
 
@@ -88,15 +91,30 @@ public class SynthCorpusTests
     [Test]
     public void An_interrupted_run_leaves_no_manifest_and_can_go_on()
     {
-        var options = new SynthOptions { Clips = 4, Speakers = 2, Seconds = 0.6, NeutralShare = 0.25 };
+        var options = new SynthOptions { Clips = 12, Speakers = 2, Seconds = 0.6 };
+        string manifest = Path.Combine(Folder("a"), "manifest.csv"), clips = Path.Combine(Folder("a"), "clips");
         using var stop = new CancellationTokenSource();
-        var watcher = new Interruption(stop, after: 1);
-        var failure = Assert.Throws<UserException>(() => Corpus.Make(options, Folder("a"), FfmpegTool.Find(), jobs: 1, watcher, terminal: true, stop.Token));
+        var interruption = Task.Run(() =>
+        {
+            while (!Directory.Exists(clips) || !Directory.EnumerateFiles(clips, "*.mp4", SearchOption.AllDirectories).Any())
+                Thread.Sleep(5);
+            stop.Cancel();
+        });
+        var failure = Assert.Throws<UserException>(() => Corpus.Make(options, Folder("a"), FfmpegTool.Find(), jobs: 1, TextWriter.Null,
+            terminal: false, stop.Token));
+        interruption.Wait();
         Assert.That(failure!.Code, Is.EqualTo(ExitCode.Interrupted));
-        Assert.That(Hashes(Folder("a")).Keys, Is.EquivalentTo(new[] { "corpus.json", "clips/spk00/0000.mp4" }));
+        var left = Hashes(Folder("a"));
+        Assert.That(left.Keys.Where(file => Path.GetExtension(file) != ".mp4"), Is.EqualTo(new[] { "corpus.json" }),
+            "neither manifest nor temporary files");
+        Assert.That(left, Has.Count.InRange(2, 12));
 
-        Assert.That(Synth(["--out", Folder("a"), .. Small]).Code, Is.EqualTo(ExitCode.Ok));
-        Synth(["--out", Folder("b"), .. Small]);
+        var finishing = new StringWriter();
+        int made = Corpus.Make(options, Folder("a"), FfmpegTool.Find(), jobs: 2, finishing, terminal: false, CancellationToken.None);
+        Assert.That(made, Is.EqualTo(13 - left.Count), "what was finished is kept");
+        Assert.That(finishing.ToString(), Does.Contain("12/12"));
+        Corpus.Make(options, Folder("b"), FfmpegTool.Find(), jobs: 2, TextWriter.Null, terminal: false, CancellationToken.None);
+        Assert.That(File.Exists(manifest));
         Assert.That(Hashes(Folder("a")), Is.EquivalentTo(Hashes(Folder("b"))));
     }
 
@@ -164,16 +182,5 @@ public class SynthCorpusTests
         Assert.That((png[18] << 8) | png[19], Is.EqualTo(ContactSheet.Width));
         Assert.That((png[22] << 8) | png[23], Is.EqualTo(ContactSheet.Height));
         Assert.That(png, Has.Length.LessThan(1 << 20));
-    }
-
-    /// <summary>Presses Ctrl-C once so many clips have been reported.</summary>
-    private sealed class Interruption(CancellationTokenSource stop, int after) : StringWriter
-    {
-        public override void Write(string? value)
-        {
-            base.Write(value);
-            if (value!.Contains($"{after}/", StringComparison.Ordinal))
-                stop.Cancel();
-        }
     }
 }

@@ -10,23 +10,35 @@ public static class SynthCommand
     public static Command Create()
     {
         var defaults = new SynthOptions();
-        var folder = new Option<string>("--out") { Description = "Folder to make or to go on with.", DefaultValueFactory = _ => "data/synth", HelpName = "folder" };
+        var folder = new Option<string>("--out")
+        {
+            Description = "Folder to make or to go on with.", DefaultValueFactory = _ => "data/synth", HelpName = "folder",
+        };
         var speakers = Value("--speakers", "People in the cast, women and men in turn.", defaults.Speakers);
-        var clips = Value("--clips", "Clips in total; every speaker gets the same number (one more or less where it does not divide).", defaults.Clips);
+        var clips = Value("--clips", "Clips in total; every speaker gets the same number (one more or less where it does not divide).",
+            defaults.Clips);
         var seconds = Value("--seconds", "Length of each clip.", defaults.Seconds);
         var neutral = Value("--neutral-share", "Share of neutral clips; the other seven emotions share the rest.", defaults.NeutralShare);
-        var affinity = Value("--affinity", "How strongly each speaker prefers some emotions; 0: emotion says nothing about the speaker.", defaults.Affinity);
+        var affinity = Value("--affinity", "How strongly each speaker prefers some emotions; 0: emotion says nothing about the speaker.",
+            defaults.Affinity);
         var noise = Value("--noise", "Scale of camera noise, background sound and echo; 0: a studio.", defaults.Noise);
         var seed = Value("--seed", "Same seed and options, same corpus.", defaults.Seed);
         var jobs = Value("--jobs", "Clips made at once; has no influence on what they hold.", Environment.ProcessorCount);
-        var ffmpeg = new Option<string?>("--ffmpeg") { Description = $"The ffmpeg program, or the folder that holds ffmpeg and ffprobe [default: {FfmpegTool.Variable}, else PATH].", HelpName = "path" };
-        var picture = new Option<string?>("--contact-sheet") { Description = "Write only the picture of four speakers with all eight emotions to this png, and no corpus.", HelpName = "file" };
+        var ffmpeg = new Option<string?>("--ffmpeg")
+        {
+            Description = $"The ffmpeg program, or the folder that holds ffmpeg and ffprobe [default: {FfmpegTool.Variable}, else PATH].",
+            HelpName = "path",
+        };
+        var picture = new Option<string?>("--contact-sheet")
+        {
+            Description = "Write only the picture of four speakers with all eight emotions to this png, and no corpus.", HelpName = "file",
+        };
         var command = new Command(
             "synth",
             """
             Makes a corpus of talking faces (mp4, H.264 and AAC, 224x224 at 25 frames a second, 16 kHz mono) with a manifest.csv
-            that "avedis prepare" reads. Eight emotions show in face and voice. 600 clips of 3 s take a minute or two on two cores and 60 MB.
-            Stopped halfway, the same command goes on; a finished corpus is left as it is.
+            that "avedis prepare" reads. Eight emotions show in face and voice. 600 clips of 3 s take a minute or two on two cores
+            and 60 MB. Stopped halfway, the same command goes on; a finished corpus is left as it is.
             """)
         {
             folder, speakers, clips, seconds, neutral, affinity, noise, seed, jobs, ffmpeg, picture,
@@ -35,7 +47,8 @@ public static class SynthCommand
         {
             var options = new SynthOptions
             {
-                Speakers = parsed.GetValue(speakers), Clips = parsed.GetValue(clips), Seconds = parsed.GetValue(seconds), NeutralShare = parsed.GetValue(neutral),
+                Speakers = parsed.GetValue(speakers), Clips = parsed.GetValue(clips), Seconds = parsed.GetValue(seconds),
+                NeutralShare = parsed.GetValue(neutral),
                 Affinity = parsed.GetValue(affinity), Noise = parsed.GetValue(noise), Seed = parsed.GetValue(seed),
             };
             int parallel = parsed.GetValue(jobs);
@@ -55,11 +68,12 @@ public static class SynthCommand
             int made = Corpus.Make(options, target, tool, parallel, error, terminal, stop);
             output.WriteLine(made == 0
                 ? $"{target}: {options.Clips} clips with these options are there already; reused"
-                : $"{target}: {options.Clips} clips of {options.Speakers} speakers; next: avedis prepare {Path.Combine(target, "manifest.csv")}");
+                : $"{target}: {options.Clips} clips of {options.Speakers} speakers, listed in {Path.Combine(target, "manifest.csv")}");
             return Task.FromResult(ExitCode.Ok);
         });
         return command;
     }
 
-    private static Option<T> Value<T>(string name, string description, T value) => new(name) { Description = description, DefaultValueFactory = _ => value, HelpName = "n" };
+    private static Option<T> Value<T>(string name, string description, T value) =>
+        new(name) { Description = description, DefaultValueFactory = _ => value, HelpName = "n" };
 }

@@ -3,9 +3,9 @@ using System.Numerics;
 namespace Avedis.Trainer.Synth;
 
 /// <summary>
-/// A small software painter: closed contours filled with exact-area anti-aliasing, soft ellipses, and masks to clip either. Pixels are RGB in
-/// 0..1 (gamma-encoded, as a video stores them) in the first three lanes of a Vector4; the fourth is unused. The origin is the upper left
-/// corner, pixel (x, y) covers [x, x+1) x [y, y+1).
+/// A small software painter: closed contours filled with exact-area anti-aliasing, soft ellipses, and masks to clip either. Pixels are RGB
+/// in 0..1 (gamma-encoded, as a video stores them) in the first three lanes of a Vector4; the fourth is unused. The origin is the upper
+/// left corner, pixel (x, y) covers [x, x+1) x [y, y+1).
 /// </summary>
 public sealed class Canvas
 {
@@ -72,14 +72,16 @@ public sealed class Canvas
         }
     }
 
-    /// <summary>Blends <paramref name="color"/> in with a weight that falls smoothly from <paramref name="alpha"/> at the centre to 0 at the rim.</summary>
+    /// <summary>Blends <paramref name="color"/> in with a weight that falls smoothly from <paramref name="alpha"/> at the centre to 0 at
+    /// the rim.</summary>
     /// <param name="center">Centre in pixels.</param>
     /// <param name="axis">One half axis of the ellipse, in pixels.</param>
     /// <param name="aspect">The other half axis as a share of the first.</param>
     public void Glow(Vector2 center, Vector2 axis, float aspect, Vector4 color, float alpha, Mask? clip = null)
     {
         float length = axis.Length(), reach = length * MathF.Max(1, aspect);
-        var box = Box.Around(center.X - reach, center.Y - reach, center.X + reach, center.Y + reach).And(clip?.Box ?? new Box(0, 0, Width, Height));
+        var around = Box.Around(center.X - reach, center.Y - reach, center.X + reach, center.Y + reach);
+        var box = around.And(clip?.Box ?? new Box(0, 0, Width, Height));
         var along = axis / (length * length);
         var across = new Vector2(-along.Y, along.X) / aspect;
         for (int y = box.Top; y < box.Bottom; y++)
@@ -100,7 +102,8 @@ public sealed class Canvas
         }
     }
 
-    /// <summary>Adds the edges of a contour to the accumulator: afterwards a running sum along a row is the covered area of each pixel.</summary>
+    /// <summary>Adds the edges of a contour to the accumulator: afterwards a running sum along a row is the covered area of each
+    /// pixel.</summary>
     private Box Accumulate(Contour contour)
     {
         var box = Box.Around(contour.Low.X, contour.Low.Y, contour.High.X, contour.High.Y).And(new Box(0, 0, Width, Height));
@@ -111,7 +114,8 @@ public sealed class Canvas
         return box;
     }
 
-    /// <summary>Zeroes what was accumulated outside <paramref name="keep"/>, so that a fill may walk the smaller box; sums start at its left edge.</summary>
+    /// <summary>Zeroes what was accumulated outside <paramref name="keep"/>, so that a fill may walk the smaller box; sums start at its
+    /// left edge.</summary>
     private Box ClearOutside(Box box, Box keep)
     {
         var inner = box.And(keep);
@@ -154,8 +158,8 @@ public sealed class Canvas
     }
 
     /// <summary>
-    /// One edge within one row, from x = <paramref name="low"/> to <paramref name="high"/>, <paramref name="height"/> tall (signed): each pixel
-    /// right of it gains the height, the pixels it crosses a part of it, kept as differences between neighbours.
+    /// One edge within one row, from x = <paramref name="low"/> to <paramref name="high"/>, <paramref name="height"/> tall (signed): each
+    /// pixel right of it gains the height, the pixels it crosses a part of it, kept as differences between neighbours.
     /// </summary>
     private static void AddSlice(Span<float> sums, float low, float high, float height)
     {
@@ -170,7 +174,8 @@ public sealed class Canvas
         float perPixel = height / (high - low), before = 0;
         for (int x = first; x < end; x++)
         {
-            // area right of the edge inside pixel x: the integral of (x + 1 - t) over the part of the edge in the pixel, plus the part already passed
+            // area right of the edge inside pixel x: the integral of (x + 1 - t) over the part of the edge in the pixel, plus the part
+            // already passed
             float a = MathF.Max(low, x), b = MathF.Min(high, x + 1);
             float area = perPixel * (((b - a) * (x + 1 - (0.5f * (a + b)))) + (a - low));
             sums[x] += area - before;
@@ -196,7 +201,8 @@ public readonly record struct Box(int Left, int Top, int Right, int Bottom)
 /// <param name="Origin">Where the gradient is zero, in pixels.</param>
 /// <param name="PerX">Change of the colour per pixel to the right.</param>
 /// <param name="PerY">Change of the colour per pixel downwards.</param>
-public readonly record struct Paint(Vector4 Color, float Alpha = 1, Vector2 Origin = default, Vector4 PerX = default, Vector4 PerY = default)
+public readonly record struct Paint(Vector4 Color, float Alpha = 1, Vector2 Origin = default, Vector4 PerX = default,
+    Vector4 PerY = default)
 {
     public Vector4 At(int x, int y) => Color + (PerX * (x - Origin.X)) + (PerY * (y - Origin.Y));
 }

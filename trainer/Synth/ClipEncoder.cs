@@ -11,7 +11,8 @@ public static class ClipEncoder
     // one thread and no dates or version strings: the same pixels give the same file with the same ffmpeg
     private static readonly string[] Output =
     [
-        "-c:v", "libx264", "-preset", "superfast", "-crf", "23", "-pix_fmt", "yuv420p", "-threads:v", "1", "-c:a", "aac", "-b:a", "64k", "-threads:a", "1",
+        "-c:v", "libx264", "-preset", "superfast", "-crf", "23", "-pix_fmt", "yuv420p", "-threads:v", "1", "-c:a", "aac", "-b:a", "64k",
+        "-threads:a", "1",
         "-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-flags:a", "+bitexact", "-f", "mp4",
     ];
 
@@ -25,7 +26,8 @@ public static class ClipEncoder
             var result = tool.RunFfmpeg(
                 [
                     "-y", .. RawFrames, "-video_size", $"{Clip.Size}x{Clip.Size}", "-framerate", $"{Clip.FramesPerSecond}", "-i", "pipe:0",
-                    "-f", "s16le", "-ar", $"{Voice.SampleRate}", "-ac", "1", "-i", FfmpegTool.FileArgument(sound), "-map", "0:v:0", "-map", "1:a:0",
+                    "-f", "s16le", "-ar", $"{Voice.SampleRate}", "-ac", "1", "-i", FfmpegTool.FileArgument(sound), "-map", "0:v:0", "-map",
+                    "1:a:0",
                     .. Output, FfmpegTool.FileArgument(part),
                 ],
                 TimeSpan.FromMinutes(5),
@@ -56,7 +58,8 @@ public static class ClipEncoder
         try
         {
             var result = tool.RunFfmpeg(
-                ["-y", .. RawFrames, "-video_size", $"{width}x{height}", "-i", "pipe:0", "-frames:v", "1", "-c:v", "png", "-pred", "mixed", "-f", "image2pipe", FfmpegTool.FileArgument(part)],
+                ["-y", .. RawFrames, "-video_size", $"{width}x{height}", "-i", "pipe:0", "-frames:v", "1", "-c:v", "png", "-pred", "mixed",
+                    "-f", "image2pipe", FfmpegTool.FileArgument(part)],
                 TimeSpan.FromMinutes(1), stream => stream.Write(rgb), stop: stop);
             Check(result, path);
             File.Move(part, path, overwrite: true);
@@ -75,6 +78,7 @@ public static class ClipEncoder
         bool encoder = said.Contains("encoder", StringComparison.OrdinalIgnoreCase);
         throw encoder
             ? new UserException(ExitCode.DeviceUnavailable, $"ffmpeg cannot encode {path}: {said}; install an ffmpeg with libx264 and aac")
-            : new UserException(ExitCode.DiskOrIo, $"ffmpeg could not write {path}: {said}; check free space and permissions, then run the same command again");
+            : new UserException(ExitCode.DiskOrIo,
+                $"ffmpeg could not write {path}: {said}; check free space and permissions, then run the same command again");
     }
 }

@@ -2,7 +2,8 @@ using Avedis.Trainer.Media;
 
 namespace Avedis.Trainer.Synth;
 
-/// <summary>One picture of the cast: a row for each of four speakers, a column for each emotion in the order of <see cref="Emotion"/>.</summary>
+/// <summary>One picture of the cast: a row for each of four speakers, a column for each emotion in the order of <see
+/// cref="Emotion"/>.</summary>
 public static class ContactSheet
 {
     private const int Rows = 4, Columns = 8, Cell = 148, Gap = 2;
@@ -21,12 +22,14 @@ public static class ContactSheet
             // a quiet picture: full strength, nearly frontal, evenly lit, one backdrop a row
             var scene = Scene.Draw(cast[row % cast.Length], (Emotion)column, i, 0, options.Seed) with
             {
-                Intensity = 1, Yaw = column % 2 == 0 ? -0.1f : 0.1f, Nod = 0, Scale = 0.365f, X = 0.5f, Y = 0.51f, LightAngle = -2.2f, LightStrength = 0.16f, Exposure = 1.02f, Warmth = 0.02f,
+                Intensity = 1, Yaw = column % 2 == 0 ? -0.1f : 0.1f, Nod = 0, Scale = 0.365f, X = 0.5f, Y = 0.51f, LightAngle = -2.2f,
+                LightStrength = 0.16f, Exposure = 1.02f, Warmth = 0.02f,
                 Backdrop = 3, BackdropHue = (0.55f + (0.23f * row)) % 1, ShirtHue = (0.1f + (0.31f * row)) % 1,
             };
             new Clip(scene, 1, options.Seed, i).Portrait(Cell, cell);
             for (int y = 0; y < Cell; y++)
-                cell.AsSpan(y * Cell * 3, Cell * 3).CopyTo(sheet.AsSpan(((((row * (Cell + Gap)) + y) * Width) + (column * (Cell + Gap))) * 3));
+                cell.AsSpan(y * Cell * 3, Cell * 3).CopyTo(sheet.AsSpan(((((row * (Cell + Gap)) + y) * Width)
+                    + (column * (Cell + Gap))) * 3));
         }
         ClipEncoder.WritePng(tool, sheet, Width, Height, path, stop);
     }

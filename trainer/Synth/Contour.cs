@@ -2,7 +2,8 @@ using System.Numerics;
 
 namespace Avedis.Trainer.Synth;
 
-/// <summary>Closed contours in pixels, built point by point; curves are flattened as they are added. Filling them empties the list for the next shape.</summary>
+/// <summary>Closed contours in pixels, built point by point; curves are flattened as they are added. Filling them empties the list for the
+/// next shape.</summary>
 public sealed class Contour
 {
     private readonly List<Vector2> points = [];

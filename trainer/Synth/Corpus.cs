@@ -1,22 +1,25 @@
-using System.Diagnostics;
 using System.Globalization;
+using System.Runtime.ExceptionServices;
 using System.Text;
 using Avedis.Trainer.Media;
 
 namespace Avedis.Trainer.Synth;
 
 /// <summary>
-/// Makes a corpus in a folder: corpus.json first (the options), then clips/spkNN/NNNN.mp4, contact-sheet.png, and manifest.csv last, so that a
-/// folder without a manifest is unfinished and the same command goes on where it stopped.
+/// Makes a corpus in a folder: corpus.json first (the options), then clips/spkNN/NNNN.mp4, contact-sheet.png, and manifest.csv last, so
+/// that a folder without a manifest is unfinished and the same command goes on where it stopped.
 /// </summary>
 public static class Corpus
 {
-    public const string Header = "path,speaker,emotion,split,gender,intensity,pitch_hz,snr_db,reverb_s,yaw,nod,scale,light_angle,camera_noise";
+    public const string Header =
+        "path,speaker,emotion,split,gender,intensity,pitch_hz,snr_db,reverb_s,yaw,nod,scale,light_angle,camera_noise";
 
     /// <summary>Makes what is missing of a corpus and returns the number of clips written.</summary>
     /// <param name="progress">Receives a line now and then; overwritten in place if <paramref name="terminal"/>.</param>
-    /// <exception cref="UserException">Bad options, a folder that holds something else, ffmpeg missing or failing, a full disk, interruption.</exception>
-    public static int Make(SynthOptions options, string folder, FfmpegTool tool, int jobs, TextWriter progress, bool terminal, CancellationToken stop)
+    /// <exception cref="UserException">Bad options, a folder that holds something else, ffmpeg missing or failing, a full disk,
+    /// interruption.</exception>
+    public static int Make(SynthOptions options, string folder, FfmpegTool tool, int jobs, TextWriter progress, bool terminal,
+        CancellationToken stop)
     {
         options.Validate();
         try
@@ -36,7 +39,8 @@ public static class Corpus
         }
         catch (OperationCanceledException)
         {
-            throw new UserException(ExitCode.Interrupted, $"interrupted; what is finished in {folder} is kept, the same command goes on from there");
+            throw new UserException(ExitCode.Interrupted,
+                $"interrupted; what is finished in {folder} is kept, the same command goes on from there");
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -52,14 +56,17 @@ public static class Corpus
         {
             var scene = Draw(options, clip);
             string emotion = clip.Emotion.ToString().ToLowerInvariant(), gender = clip.Speaker.Female ? "f" : "m";
-            text.Append(CultureInfo.InvariantCulture, $"{clip.Path},{clip.Speaker.Name},{emotion},{clip.Split},{gender},{scene.Intensity:0.000},{scene.Pitch:0.0},");
-            text.Append(CultureInfo.InvariantCulture, $"{scene.SnrDb:0.0},{scene.Reverb:0.000},{scene.Yaw:0.000},{scene.Nod:0.000},{scene.Scale:0.000},");
+            text.Append(CultureInfo.InvariantCulture,
+                $"{clip.Path},{clip.Speaker.Name},{emotion},{clip.Split},{gender},{scene.Intensity:0.000},{scene.Pitch:0.0},");
+            text.Append(CultureInfo.InvariantCulture,
+                $"{scene.SnrDb:0.0},{scene.Reverb:0.000},{scene.Yaw:0.000},{scene.Nod:0.000},{scene.Scale:0.000},");
             text.Append(CultureInfo.InvariantCulture, $"{scene.LightAngle:0.000},{scene.CameraNoise:0.00}\n");
         }
         return text.ToString();
     }
 
-    public static Scene Draw(SynthOptions options, PlannedClip clip) => Scene.Draw(clip.Speaker, clip.Emotion, clip.Index, options.Noise, options.Seed);
+    public static Scene Draw(SynthOptions options, PlannedClip clip) =>
+        Scene.Draw(clip.Speaker, clip.Emotion, clip.Index, options.Noise, options.Seed);
 
     /// <summary>Takes the folder for these options: writes corpus.json, or compares it; the open file keeps a second run out.</summary>
     private static FileStream Claim(SynthOptions options, string folder)
@@ -75,7 +82,8 @@ public static class Corpus
         }
         catch (IOException failure) when (File.Exists(path))
         {
-            throw new UserException(ExitCode.DiskOrIo, $"cannot open {path}: {failure.Message}; is another avedis synth writing this folder?", failure);
+            throw new UserException(ExitCode.DiskOrIo,
+                $"cannot open {path}: {failure.Message}; is another avedis synth writing this folder?", failure);
         }
         try
         {
@@ -88,7 +96,8 @@ public static class Corpus
             else if (options.DifferenceFrom(found) is { } difference)
             {
                 throw new UserException(ExitCode.Usage,
-                    $"{folder} holds a corpus made with other options ({difference}); use those, give --out another folder, or delete this one");
+                    $"{folder} holds a corpus made with other options ({difference}); "
+                    + "use those, give --out another folder, or delete this one");
             }
             return file;
         }
@@ -104,40 +113,30 @@ public static class Corpus
         }
     }
 
-    private static void WriteClips(SynthOptions options, string folder, FfmpegTool tool, int jobs, PlannedClip[] clips, TextWriter progress, bool terminal, CancellationToken stop)
+    private static void WriteClips(SynthOptions options, string folder, FfmpegTool tool, int jobs, PlannedClip[] clips, TextWriter progress,
+        bool terminal, CancellationToken stop)
     {
         foreach (string speaker in clips.Select(clip => Path.GetDirectoryName(Path.Combine(folder, clip.Path))!).Distinct())
             Directory.CreateDirectory(speaker);
-        var watch = Stopwatch.StartNew();
-        double shown = terminal ? -1 : 0;
-        int done = 0;
-        void Report()
-        {
-            lock (clips)
-            {
-                double now = watch.Elapsed.TotalSeconds, rate = ++done / now;
-                if (now - shown < (terminal ? 0.2 : 5) && done < clips.Length)
-                    return;
-                shown = now;
-                string line = $"synth: {done}/{clips.Length} clips, {rate:0.0} a second, {(clips.Length - done) / rate:0} s left";
-                if (terminal)
-                    progress.Write($"\r{line}   {(done == clips.Length ? "\n" : "")}");
-                else
-                    progress.WriteLine(line);
-            }
-        }
+        var report = new Progress(progress, "synth", "clips", terminal);
+        int before = options.Clips - clips.Length, done = before;
         try
         {
             Parallel.ForEach(clips, new ParallelOptions { MaxDegreeOfParallelism = jobs, CancellationToken = stop }, clip =>
             {
-                ClipEncoder.Write(tool, new Clip(Draw(options, clip), options.Seconds, options.Seed, clip.Index), Path.Combine(folder, clip.Path), stop);
-                Report();
+                ClipEncoder.Write(tool, new Clip(Draw(options, clip), options.Seconds, options.Seed, clip.Index),
+                    Path.Combine(folder, clip.Path), stop);
+                report.Report(Interlocked.Increment(ref done), options.Clips, before);
             });
         }
         catch (AggregateException failures)
         {
             stop.ThrowIfCancellationRequested();
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failures.InnerExceptions[0]);
+            ExceptionDispatchInfo.Throw(failures.InnerExceptions[0]);
+        }
+        finally
+        {
+            report.End();
         }
     }
 

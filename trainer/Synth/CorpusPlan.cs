@@ -11,8 +11,8 @@ public sealed record PlannedClip(int Index, Speaker Speaker, int Number, Emotion
 }
 
 /// <summary>
-/// Who says what with which emotion in which split. Counts are allotted, not drawn: the number of clips of each emotion, of each speaker, of
-/// each split and of each emotion in each split are the shares asked for, rounded by largest remainder.
+/// Who says what with which emotion in which split. Counts are allotted, not drawn: the number of clips of each emotion, of each speaker,
+/// of each split and of each emotion in each split are the shares asked for, rounded by largest remainder.
 /// </summary>
 public static class CorpusPlan
 {
@@ -60,11 +60,13 @@ public static class CorpusPlan
         return [.. plan];
     }
 
-    /// <summary>Splits <paramref name="total"/> in the proportion of <paramref name="shares"/> (which sum to 1); ties go to the earlier one.</summary>
+    /// <summary>Splits <paramref name="total"/> in the proportion of <paramref name="shares"/> (which sum to 1); ties go to the earlier
+    /// one.</summary>
     public static int[] LargestRemainder(int total, double[] shares)
     {
         int[] counts = [.. shares.Select(share => (int)Math.Floor((total * share) + 1e-9))];
-        foreach (int i in Enumerable.Range(0, shares.Length).OrderByDescending(i => (total * shares[i]) - counts[i]).Take(total - counts.Sum()).ToArray())
+        var neediest = Enumerable.Range(0, shares.Length).OrderByDescending(i => (total * shares[i]) - counts[i]);
+        foreach (int i in neediest.Take(total - counts.Sum()).ToArray())
             counts[i]++;
         return counts;
     }
@@ -87,7 +89,8 @@ public static class CorpusPlan
         return targets;
     }
 
-    /// <summary>Random preferences of each speaker for each emotion, scaled to the sums of rows and columns (Deming and Stephan 1940).</summary>
+    /// <summary>Random preferences of each speaker for each emotion, scaled to the sums of rows and columns (Deming and Stephan
+    /// 1940).</summary>
     private static double[,] Preferences(int[] rows, int[] columns, double affinity, Philox random)
     {
         var table = new double[rows.Length, columns.Length];

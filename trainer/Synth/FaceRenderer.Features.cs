@@ -11,7 +11,8 @@ public sealed partial class FaceRenderer
     {
         float x = speaker.EyeDistance, wide = 0.195f * speaker.EyeSize, high = 0.135f * speaker.EyeSize;
         float open = MathF.Max(0, 1 + feeling.LidOpen) * (1 - gesture.Blink);
-        float upper = high * open, lower = high * (0.75f + (0.3f * MathF.Max(0, feeling.LidOpen))) * (1 - feeling.LowerLid) * (1 - gesture.Blink);
+        float upper = high * open, relaxed = high * (0.75f + (0.3f * MathF.Max(0, feeling.LidOpen)));
+        float lower = relaxed * (1 - feeling.LowerLid) * (1 - gesture.Blink);
         float slant = 0.4f * feeling.LidSlant * upper;
         // a point of the eye: u runs from the nose (-1) to the temple (1)
         Vector2 At(float u, float y) => sketch.Front(side * (x + (wide * u)), EyeY + y);
@@ -27,11 +28,13 @@ public sealed partial class FaceRenderer
         {
             sketch.Cover(rim, opening);
             sketch.Smooth(rim, White);
-            var iris = At(0, 0) + sketch.Span((gesture.Gaze.X + feeling.GazeX) * wide * 0.5f, ((gesture.Gaze.Y + feeling.GazeY) * high * 0.4f) - (squeeze * 0.6f));
+            var iris = At(0, 0) + sketch.Span((gesture.Gaze.X + feeling.GazeX) * wide * 0.5f,
+                ((gesture.Gaze.Y + feeling.GazeY) * high * 0.4f) - (squeeze * 0.6f));
             float radius = 0.105f * speaker.EyeSize * (1 + (0.35f * feeling.Pupil));
             sketch.Ellipse(iris, radius, radius, speaker.EyeColor * 0.7f, 1, opening);
             sketch.Ellipse(iris, radius * 0.8f, radius * 0.8f, speaker.EyeColor * 1.15f, 1, opening);
-            sketch.Ellipse(iris, radius * 0.48f * (1 + (0.4f * feeling.Pupil)), radius * 0.48f * (1 + (0.4f * feeling.Pupil)), Ink * 0.5f, 1, opening);
+            sketch.Ellipse(iris, radius * 0.48f * (1 + (0.4f * feeling.Pupil)), radius * 0.48f * (1 + (0.4f * feeling.Pupil)), Ink * 0.5f,
+                1, opening);
             sketch.Ellipse(iris + sketch.Span(-0.03f, -0.04f), 0.027f, 0.027f, Vector4.One, 0.95f, opening);
             sketch.Glow(At(0, top1 - squeeze), wide * 1.1f, high * 0.7f, Ink, 0.35f, opening);
         }
@@ -43,7 +46,8 @@ public sealed partial class FaceRenderer
         if (feeling.LidOpen < 0.3f) // the fold above the lid
             sketch.Stroke([At(-0.8f, -high * 0.85f), At(0, -high * 1.3f), At(0.9f, -high * 0.8f)], 0.004f, 0.009f, 0.004f, shade, 0.6f);
         if (feeling.LowerLid > 0.3f) // a pouch below it
-            sketch.Stroke([At(-0.6f, lower + 0.05f - squeeze), At(0, lower + 0.085f - squeeze), At(0.7f, lower + 0.045f - squeeze)], 0.004f, 0.011f, 0.004f, shade, feeling.LowerLid);
+            sketch.Stroke([At(-0.6f, lower + 0.05f - squeeze), At(0, lower + 0.085f - squeeze), At(0.7f, lower + 0.045f - squeeze)], 0.004f,
+                0.011f, 0.004f, shade, feeling.LowerLid);
     }
 
     private void DrawBrow(int side)
@@ -54,12 +58,14 @@ public sealed partial class FaceRenderer
         var color = speaker.HairColor.X > 0.75f ? speaker.HairColor * 0.62f : speaker.HairColor * 0.75f;
         sketch.Stroke(
             [
-                sketch.Front(side * (x - 0.2f - feeling.BrowSqueeze), inner), sketch.Front(side * (x - (0.5f * feeling.BrowSqueeze)), middle),
+                sketch.Front(side * (x - 0.2f - feeling.BrowSqueeze), inner),
+                sketch.Front(side * (x - (0.5f * feeling.BrowSqueeze)), middle),
                 sketch.Front(side * (x + 0.21f), outer),
             ],
             half * 0.85f, half, half * 0.35f, color);
         if (feeling.Furrow > 0)
-            sketch.Stroke([sketch.Front(side * 0.055f, -0.36f), sketch.Front(side * 0.07f, -0.26f), sketch.Front(side * 0.045f, -0.17f)], 0.006f, 0.016f, 0.005f, shade, feeling.Furrow);
+            sketch.Stroke([sketch.Front(side * 0.055f, -0.36f), sketch.Front(side * 0.07f, -0.26f), sketch.Front(side * 0.045f, -0.17f)],
+                0.006f, 0.016f, 0.005f, shade, feeling.Furrow);
     }
 
     private void DrawNose()
@@ -68,18 +74,22 @@ public sealed partial class FaceRenderer
         int dark = sketch.Light.X > 0 ? -1 : 1;
         sketch.Glow(sketch.Front(dark * half * 0.8f, tip - 0.06f, 0.06f), half * 1.2f, 0.2f, shade, 0.45f, face);
         sketch.Glow(sketch.Front(0, tip - 0.02f - crunch, 0.12f), half * 0.9f, 0.1f, White, 0.35f, face);
-        sketch.Stroke([sketch.Front(dark * 0.07f, -0.1f), sketch.Front(dark * 0.075f, tip - 0.14f, 0.05f), sketch.Front(dark * half, tip - 0.02f - crunch, 0.05f)], 0.003f, 0.009f, 0.013f, shade, 0.7f);
+        sketch.Stroke([sketch.Front(dark * 0.07f, -0.1f), sketch.Front(dark * 0.075f, tip - 0.14f, 0.05f),
+            sketch.Front(dark * half, tip - 0.02f - crunch, 0.05f)], 0.003f, 0.009f, 0.013f, shade, 0.7f);
         foreach (int side in (ReadOnlySpan<int>)[-1, 1])
         {
             sketch.Stroke(
-                [sketch.Front(side * half, tip - 0.05f - crunch, 0.04f), sketch.Front(side * (half + 0.012f), tip + 0.005f - crunch, 0.04f), sketch.Front(side * half * 0.55f, tip + 0.03f - crunch, 0.06f)],
+                [sketch.Front(side * half, tip - 0.05f - crunch, 0.04f), sketch.Front(side * (half + 0.012f), tip + 0.005f - crunch, 0.04f),
+                    sketch.Front(side * half * 0.55f, tip + 0.03f - crunch, 0.06f)],
                 0.006f, 0.015f, 0.008f, shade, 0.9f);
-            sketch.Ellipse(sketch.Front(side * half * 0.5f, tip + 0.015f - crunch, 0.06f), half * 0.28f * (1 + (0.4f * feeling.NoseWrinkle)), 0.018f, Ink, 0.65f);
+            sketch.Ellipse(sketch.Front(side * half * 0.5f, tip + 0.015f - crunch, 0.06f),
+                half * 0.28f * (1 + (0.4f * feeling.NoseWrinkle)), 0.018f, Ink, 0.65f);
             if (feeling.NoseWrinkle > 0)
                 for (int line = 0; line < 3; line++)
                 {
                     float y = -0.06f + (0.07f * line);
-                    sketch.Stroke([sketch.Front(side * 0.02f, y + 0.03f, 0.05f), sketch.Front(side * 0.075f, y, 0.04f), sketch.Front(side * 0.13f, y - 0.045f, 0.02f)], 0.004f, 0.014f, 0.004f, shade, feeling.NoseWrinkle);
+                    sketch.Stroke([sketch.Front(side * 0.02f, y + 0.03f, 0.05f), sketch.Front(side * 0.075f, y, 0.04f),
+                        sketch.Front(side * 0.13f, y - 0.045f, 0.02f)], 0.004f, 0.014f, 0.004f, shade, feeling.NoseWrinkle);
                 }
         }
     }
@@ -97,12 +107,15 @@ public sealed partial class FaceRenderer
         for (int i = 0; i < points; i++)
         {
             float u = (2f * i / (points - 1)) - 1, bend = MathF.Pow(MathF.Abs(u), power), x = (half * u) + lean;
-            float smirk = -0.13f * feeling.Smirk * MathF.Max(0, u) * MathF.Max(0, u), sneer = -0.12f * feeling.Sneer * MathF.Exp(-8 * (u - 0.35f) * (u - 0.35f));
+            float smirk = -0.13f * feeling.Smirk * MathF.Max(0, u) * MathF.Max(0, u),
+                sneer = -0.12f * feeling.Sneer * MathF.Exp(-8 * (u - 0.35f) * (u - 0.35f));
             float rest = MouthY + bow - ((corner + bow) * u * u) + smirk;
-            float over = rest - (((0.32f * open * (1 - bend)) + (gap * 0.4f)) * 1f) + sneer, under = rest + (0.75f * open * (1 - bend)) + gap - (0.06f * feeling.Pout * (1 - (u * u)));
+            float over = rest - (0.32f * open * (1 - bend)) - (0.4f * gap) + sneer,
+                under = rest + (0.75f * open * (1 - bend)) + gap - (0.06f * feeling.Pout * (1 - (u * u)));
             float taper = MathF.Sqrt(MathF.Max(0, 1 - (u * u)));
             float notch = 0.25f * MathF.Exp(-30 * u * u);
-            float thickTop = speaker.LipThickness * (0.25f + (0.75f * taper) - notch), thickBottom = speaker.LipThickness * (0.2f + (1.1f * taper)) * (1 + (0.5f * feeling.Pout));
+            float thickTop = speaker.LipThickness * (0.25f + (0.75f * taper) - notch),
+                thickBottom = speaker.LipThickness * (0.2f + (1.1f * taper)) * (1 + (0.5f * feeling.Pout));
             inner[i] = sketch.Front(x, over, 0.03f);
             inner[(2 * points) - 1 - i] = sketch.Front(x, MathF.Max(under, over), 0.03f);
             top[i] = sketch.Front(x, over - (thickTop * 0.9f), 0.03f);
@@ -113,12 +126,14 @@ public sealed partial class FaceRenderer
         sketch.Glow(sketch.Front(0, MouthY + (0.75f * open) + 0.17f), half * 0.9f, 0.1f, shade, 0.5f, face); // below the lip
         sketch.Polygon(top, lips * 0.88f);
         sketch.Polygon(bottom, lips);
-        sketch.Glow(sketch.Front(0, MouthY + bow + (0.75f * open) + (speaker.LipThickness * 0.6f) - (0.06f * feeling.Pout), 0.04f), half * 0.5f, speaker.LipThickness * 0.5f, White, 0.3f);
+        sketch.Glow(sketch.Front(0, MouthY + bow + (0.75f * open) + (speaker.LipThickness * 0.6f) - (0.06f * feeling.Pout), 0.04f),
+            half * 0.5f, speaker.LipThickness * 0.5f, White, 0.3f);
         if (open > 0.015f)
         {
             sketch.Cover(inner, opening, smooth: false);
             sketch.Polygon(inner, Speaker.Rgb(0x4A1015));
-            sketch.Ellipse(sketch.Front(lean, MouthY + (0.9f * open) + 0.02f), half * 0.62f, 0.5f * open, Speaker.Rgb(0xC9545C), 1, opening);
+            sketch.Ellipse(sketch.Front(lean, MouthY + (0.9f * open) + 0.02f), half * 0.62f, 0.5f * open, Speaker.Rgb(0xC9545C), 1,
+                opening);
             DrawTeeth(half, open, lean, bow);
         }
         ReadOnlySpan<Vector2> line = [inner[0], inner[2], inner[4], inner[6], inner[8], inner[10], inner[12]];
@@ -127,7 +142,8 @@ public sealed partial class FaceRenderer
         {
             float depth = side > 0 ? MathF.Max(MathF.Abs(feeling.MouthCorner), feeling.Smirk) : MathF.Abs(feeling.MouthCorner);
             var end = inner[side < 0 ? 0 : points - 1];
-            sketch.Stroke([end + sketch.Span(side * 0.03f, -0.045f), end + sketch.Span(side * 0.045f, 0), end + sketch.Span(side * 0.03f, 0.05f)], 0.003f, 0.012f, 0.003f, shade, 0.8f * depth);
+            sketch.Stroke([end + sketch.Span(side * 0.03f, -0.045f), end + sketch.Span(side * 0.045f, 0),
+                end + sketch.Span(side * 0.03f, 0.05f)], 0.003f, 0.012f, 0.003f, shade, 0.8f * depth);
         }
         if (feeling.Tongue > 0)
             DrawTongue(half, open);
@@ -141,13 +157,18 @@ public sealed partial class FaceRenderer
         if (clenched)
         {
             float middle = MouthY + bow + (0.2f * open);
-            sketch.Polygon([sketch.Front(-half, line - 0.3f), sketch.Front(half, line - 0.3f), sketch.Front(half, middle + 0.35f), sketch.Front(-half, middle + 0.35f)], White, 1, opening);
-            sketch.Stroke([sketch.Front(-half, middle), sketch.Front(0, middle + 0.01f), sketch.Front(half, middle)], 0.01f, 0.012f, 0.01f, Ink, 0.8f, opening);
+            sketch.Polygon([sketch.Front(-half, line - 0.3f), sketch.Front(half, line - 0.3f), sketch.Front(half, middle + 0.35f),
+                sketch.Front(-half, middle + 0.35f)], White, 1, opening);
+            sketch.Stroke([sketch.Front(-half, middle), sketch.Front(0, middle + 0.01f), sketch.Front(half, middle)], 0.01f, 0.012f, 0.01f,
+                Ink, 0.8f, opening);
             for (int i = -3; i <= 3; i++)
-                sketch.Stroke([sketch.Front((i * half / 3.6f) + lean, line - 0.2f), sketch.Front((i * half / 3.6f) + lean, middle + 0.3f)], 0.006f, 0.006f, 0.006f, Ink, 0.5f, opening);
+                sketch.Stroke([sketch.Front((i * half / 3.6f) + lean, line - 0.2f), sketch.Front((i * half / 3.6f) + lean, middle + 0.3f)],
+                    0.006f, 0.006f, 0.006f, Ink, 0.5f, opening);
             return;
         }
-        sketch.Smooth([sketch.Front(-half, line - 0.3f), sketch.Front(half, line - 0.3f), sketch.Front(half * 0.85f, line + high - (0.12f * feeling.MouthCorner)), sketch.Front(0, line + high), sketch.Front(-half * 0.85f, line + high - (0.12f * feeling.MouthCorner))], White, 1, opening);
+        sketch.Smooth([sketch.Front(-half, line - 0.3f), sketch.Front(half, line - 0.3f),
+            sketch.Front(half * 0.85f, line + high - (0.12f * feeling.MouthCorner)), sketch.Front(0, line + high),
+            sketch.Front(-half * 0.85f, line + high - (0.12f * feeling.MouthCorner))], White, 1, opening);
     }
 
     private void DrawTongue(float half, float open)
@@ -156,7 +177,8 @@ public sealed partial class FaceRenderer
         var pink = Speaker.Rgb(0xE0707A);
         sketch.Smooth(
             [
-                sketch.Front(-wide * 0.8f, root, 0.05f), sketch.Front(wide * 0.8f, root, 0.05f), sketch.Front(wide, tip - 0.07f, 0.05f), sketch.Front(0, tip + 0.02f, 0.05f),
+                sketch.Front(-wide * 0.8f, root, 0.05f), sketch.Front(wide * 0.8f, root, 0.05f), sketch.Front(wide, tip - 0.07f, 0.05f),
+                sketch.Front(0, tip + 0.02f, 0.05f),
                 sketch.Front(-wide, tip - 0.07f, 0.05f),
             ],
             pink);
@@ -173,19 +195,25 @@ public sealed partial class FaceRenderer
             float reach = stubble ? 1 : 1.05f;
             sketch.Smooth(
                 [
-                    sketch.Flat(-cheek * 1.02f, -0.12f), sketch.Flat(-cheek * 0.86f, 0.14f), sketch.Flat(-lower * 0.85f, 0.48f), sketch.Front(-0.36f, 0.44f), sketch.Front(0, 0.38f),
-                    sketch.Front(0.36f, 0.44f), sketch.Flat(lower * 0.85f, 0.48f), sketch.Flat(cheek * 0.86f, 0.14f), sketch.Flat(cheek * 1.02f, -0.12f),
-                    sketch.Flat(float.Lerp(cheek, lower, 0.35f) * reach, 0.36f), sketch.Flat(lower * reach, 0.72f * chin), sketch.Flat(lower * 0.58f * reach, 0.98f * chin * reach),
-                    sketch.Flat(0, chin * reach * 1.02f), sketch.Flat(-lower * 0.58f * reach, 0.98f * chin * reach), sketch.Flat(-lower * reach, 0.72f * chin),
+                    sketch.Flat(-cheek * 1.02f, -0.12f), sketch.Flat(-cheek * 0.86f, 0.14f), sketch.Flat(-lower * 0.85f, 0.48f),
+                    sketch.Front(-0.36f, 0.44f), sketch.Front(0, 0.38f),
+                    sketch.Front(0.36f, 0.44f), sketch.Flat(lower * 0.85f, 0.48f), sketch.Flat(cheek * 0.86f, 0.14f),
+                    sketch.Flat(cheek * 1.02f, -0.12f),
+                    sketch.Flat(float.Lerp(cheek, lower, 0.35f) * reach, 0.36f), sketch.Flat(lower * reach, 0.72f * chin),
+                    sketch.Flat(lower * 0.58f * reach, 0.98f * chin * reach),
+                    sketch.Flat(0, chin * reach * 1.02f), sketch.Flat(-lower * 0.58f * reach, 0.98f * chin * reach),
+                    sketch.Flat(-lower * reach, 0.72f * chin),
                     sketch.Flat(-float.Lerp(cheek, lower, 0.35f) * reach, 0.36f),
                 ],
                 color, stubble ? 0.4f : 1, stubble ? face : null);
         }
         if (speaker.Beard == BeardStyle.Goatee)
-            sketch.Smooth([sketch.Front(-0.17f, 0.8f + (0.5f * jaw)), sketch.Front(0.17f, 0.8f + (0.5f * jaw)), sketch.Flat(0.2f, chin), sketch.Flat(0, chin + 0.1f), sketch.Flat(-0.2f, chin)], color);
+            sketch.Smooth([sketch.Front(-0.17f, 0.8f + (0.5f * jaw)), sketch.Front(0.17f, 0.8f + (0.5f * jaw)), sketch.Flat(0.2f, chin),
+                sketch.Flat(0, chin + 0.1f), sketch.Flat(-0.2f, chin)], color);
         if (speaker.Beard is BeardStyle.Mustache or BeardStyle.Goatee)
             foreach (int side in (ReadOnlySpan<int>)[-1, 1])
-                sketch.Stroke([sketch.Front(side * 0.02f, 0.44f), sketch.Front(side * 0.2f, 0.44f), sketch.Front(side * 0.36f, 0.52f)], 0.05f, 0.055f, 0.015f, color);
+                sketch.Stroke([sketch.Front(side * 0.02f, 0.44f), sketch.Front(side * 0.2f, 0.44f), sketch.Front(side * 0.36f, 0.52f)],
+                    0.05f, 0.055f, 0.015f, color);
     }
 
     private void DrawGlasses()
@@ -199,14 +227,18 @@ public sealed partial class FaceRenderer
             {
                 var (sine, cosine) = MathF.SinCos(2 * MathF.PI * i / (rim.Length - 1));
                 // the square rim is a superellipse
-                float stretch = speaker.Glasses == 1 ? 1 : MathF.Pow(MathF.Pow(MathF.Abs(sine), 5) + MathF.Pow(MathF.Abs(cosine), 5), -0.2f);
+                float stretch = speaker.Glasses == 1 ? 1 : MathF.Pow(MathF.Pow(MathF.Abs(sine), 5) + MathF.Pow(MathF.Abs(cosine), 5),
+                    -0.2f);
                 rim[i] = sketch.Front((side * x) + (radius * stretch * cosine), EyeY + 0.02f + (radius * 0.88f * stretch * sine), 0.04f);
             }
             sketch.Stroke(rim, 0.022f, 0.022f, 0.022f, frame);
-            sketch.Stroke([sketch.Front(side * (x + radius), EyeY - 0.03f, 0.04f), sketch.Flat(side * speaker.CheekWidth, EyeY - 0.03f)], 0.02f, 0.02f, 0.02f, frame, 1, face);
-            sketch.Stroke([sketch.Front((side * x) - 0.1f, EyeY - 0.06f, 0.05f), sketch.Front((side * x) - 0.02f, EyeY - 0.15f, 0.05f)], 0.008f, 0.018f, 0.008f, Vector4.One, 0.5f);
+            sketch.Stroke([sketch.Front(side * (x + radius), EyeY - 0.03f, 0.04f), sketch.Flat(side * speaker.CheekWidth, EyeY - 0.03f)],
+                0.02f, 0.02f, 0.02f, frame, 1, face);
+            sketch.Stroke([sketch.Front((side * x) - 0.1f, EyeY - 0.06f, 0.05f), sketch.Front((side * x) - 0.02f, EyeY - 0.15f, 0.05f)],
+                0.008f, 0.018f, 0.008f, Vector4.One, 0.5f);
         }
-        sketch.Stroke([sketch.Front(-x + radius, EyeY, 0.05f), sketch.Front(0, EyeY - 0.04f, 0.08f), sketch.Front(x - radius, EyeY, 0.05f)], 0.02f, 0.02f, 0.02f, frame);
+        sketch.Stroke([sketch.Front(-x + radius, EyeY, 0.05f), sketch.Front(0, EyeY - 0.04f, 0.08f), sketch.Front(x - radius, EyeY, 0.05f)],
+            0.02f, 0.02f, 0.02f, frame);
     }
 
     /// <summary>A tear below the eye on the left, sweat on the temple on the right.</summary>
@@ -217,7 +249,8 @@ public sealed partial class FaceRenderer
             var water = Speaker.Rgb(0x8FD0F5);
             sketch.Smooth(
                 [
-                    sketch.Front(x, y - (radius * 2.2f)), sketch.Front(x + (radius * 0.8f), y - (radius * 0.3f)), sketch.Front(x + (radius * 0.7f), y + (radius * 0.8f)),
+                    sketch.Front(x, y - (radius * 2.2f)), sketch.Front(x + (radius * 0.8f), y - (radius * 0.3f)),
+                    sketch.Front(x + (radius * 0.7f), y + (radius * 0.8f)),
                     sketch.Front(x - (radius * 0.7f), y + (radius * 0.8f)), sketch.Front(x - (radius * 0.8f), y - (radius * 0.3f)),
                 ],
                 water, alpha);

@@ -54,7 +54,8 @@ public sealed partial class FaceRenderer
         backdrop = [.. canvas.Pixels];
     }
 
-    /// <summary>Draws one frame into <paramref name="rgb"/>, size x size x 3 bytes. Frames come out the same only in the same order.</summary>
+    /// <summary>Draws one frame into <paramref name="rgb"/>, size x size x 3 bytes. Frames come out the same only in the same
+    /// order.</summary>
     public void Render(in Gesture gesture, Span<byte> rgb)
     {
         backdrop.CopyTo(canvas.Pixels, 0);
@@ -120,10 +121,12 @@ public sealed partial class FaceRenderer
                     canvas.Fill(contour.Ellipse(new(x, y), new(extent, 0), 1), new Paint(color, 0.45f));
                     break;
                 case 1: // wallpaper
-                    canvas.Fill(contour.Polygon([new(i * s / 7, 0), new((i + 0.5f) * s / 7, 0), new((i + 0.5f) * s / 7, s), new(i * s / 7, s)]), new Paint(color, 0.5f));
+                    canvas.Fill(contour.Polygon([new(i * s / 7, 0), new((i + 0.5f) * s / 7, 0), new((i + 0.5f) * s / 7, s),
+                        new(i * s / 7, s)]), new Paint(color, 0.5f));
                     break;
                 case 2: // shelf of books
-                    canvas.Fill(contour.Polygon([new(i * s / 7, s * 0.12f), new(((i + 0.8f) * s / 7), s * 0.12f), new((i + 0.8f) * s / 7, s * 0.42f), new(i * s / 7, s * 0.42f)]),
+                    canvas.Fill(contour.Polygon([new(i * s / 7, s * 0.12f), new(((i + 0.8f) * s / 7), s * 0.12f),
+                        new((i + 0.8f) * s / 7, s * 0.42f), new(i * s / 7, s * 0.42f)]),
                         new Paint(Tint(scene.BackdropHue + (0.13f * i), 0.45f, 0.55f), 0.7f));
                     break;
                 default: // a plain wall, unevenly lit
@@ -141,7 +144,8 @@ public sealed partial class FaceRenderer
         float wide = speaker.Female ? 1.35f : 1.6f;
         sketch.Smooth(
             [
-                sketch.Flat(-0.35f, 1.12f), sketch.Flat(0.35f, 1.12f), sketch.Flat(wide * 0.75f, 1.32f), sketch.Flat(wide, 1.8f), sketch.Flat(wide, 2.5f),
+                sketch.Flat(-0.35f, 1.12f), sketch.Flat(0.35f, 1.12f), sketch.Flat(wide * 0.75f, 1.32f), sketch.Flat(wide, 1.8f),
+                sketch.Flat(wide, 2.5f),
                 sketch.Flat(-wide, 2.5f), sketch.Flat(-wide, 1.8f), sketch.Flat(-wide * 0.75f, 1.32f),
             ],
             shirt);
@@ -153,7 +157,8 @@ public sealed partial class FaceRenderer
         var below = shoulders + new Vector2(0, 1.3f * unit);
         sketch.Smooth(
             [
-                sketch.Flat(-wide, 0.6f), sketch.Flat(wide, 0.6f), below + new Vector2(wide * unit, -0.12f * unit), below + new Vector2(0, 0.14f * unit),
+                sketch.Flat(-wide, 0.6f), sketch.Flat(wide, 0.6f), below + new Vector2(wide * unit, -0.12f * unit),
+                below + new Vector2(0, 0.14f * unit),
                 below - new Vector2(wide * unit, 0.12f * unit),
             ],
             skin * 0.8f);
@@ -174,13 +179,15 @@ public sealed partial class FaceRenderer
         sketch.Cover(
             [
                 sketch.Flat(0, -1.02f), sketch.Flat(cheek * 0.62f, -0.9f), sketch.Flat(cheek * 0.95f, -0.5f), sketch.Flat(cheek, -0.05f),
-                sketch.Flat(float.Lerp(cheek, lower, 0.35f), 0.36f), sketch.Flat(lower, 0.7f * chin), sketch.Flat(lower * 0.55f, 0.95f * chin),
+                sketch.Flat(float.Lerp(cheek, lower, 0.35f), 0.36f), sketch.Flat(lower, 0.7f * chin),
+                sketch.Flat(lower * 0.55f, 0.95f * chin),
                 sketch.Flat(0, chin), sketch.Flat(-lower * 0.55f, 0.95f * chin), sketch.Flat(-lower, 0.7f * chin),
                 sketch.Flat(-float.Lerp(cheek, lower, 0.35f), 0.36f), sketch.Flat(-cheek, -0.05f), sketch.Flat(-cheek * 0.95f, -0.5f),
                 sketch.Flat(-cheek * 0.62f, -0.9f),
             ],
             face);
-        sketch.Polygon([sketch.Flat(-1.4f, -1.4f), sketch.Flat(1.4f, -1.4f), sketch.Flat(1.4f, 1.6f), sketch.Flat(-1.4f, 1.6f)], skin, 1, face);
+        sketch.Polygon([sketch.Flat(-1.4f, -1.4f), sketch.Flat(1.4f, -1.4f), sketch.Flat(1.4f, 1.6f), sketch.Flat(-1.4f, 1.6f)], skin, 1,
+            face);
         var away = -sketch.Light / scene.LightStrength;
         sketch.Glow(sketch.Flat(away.X * 1.05f, 0.1f + (away.Y * 0.9f)), 0.95f, 1.1f, shade, 0.25f + (1.1f * scene.LightStrength), face);
         sketch.Glow(sketch.Front(-away.X * 0.35f, -0.62f), 0.5f, 0.3f, White, 0.22f, face);
@@ -192,22 +199,26 @@ public sealed partial class FaceRenderer
             {
                 sketch.Glow(sketch.Front(side * 0.5f, 0.2f), 0.2f, 0.12f, White, 0.3f * feeling.Cheek, face);
                 sketch.Stroke(
-                    [sketch.Front(side * 0.2f, 0.3f), sketch.Front(side * 0.36f, 0.4f), sketch.Front(side * 0.44f, 0.58f)], 0.006f, 0.016f, 0.004f, shade, 0.6f * feeling.Cheek);
+                    [sketch.Front(side * 0.2f, 0.3f), sketch.Front(side * 0.36f, 0.4f), sketch.Front(side * 0.44f, 0.58f)], 0.006f, 0.016f,
+                        0.004f, shade, 0.6f * feeling.Cheek);
             }
             if (speaker.Freckles)
                 for (int i = 0; i < 5; i++)
-                    sketch.Ellipse(sketch.Front(side * (0.3f + (0.075f * i)), 0.24f + (0.07f * ((i * 3) % 4 / 2f))), 0.016f, 0.016f, shade, 0.6f);
+                    sketch.Ellipse(sketch.Front(side * (0.3f + (0.075f * i)), 0.24f + (0.07f * ((i * 3) % 4 / 2f))), 0.016f, 0.016f, shade,
+                        0.6f);
         }
         for (int line = 0; line < 2 && feeling.ForeheadLines > 0; line++)
         {
             float up = -0.64f - (0.08f * line);
             sketch.Stroke(
-                [sketch.Front(-0.36f, up + 0.02f), sketch.Front(-0.18f, up - 0.02f), sketch.Front(0, up + 0.01f), sketch.Front(0.18f, up - 0.02f), sketch.Front(0.36f, up + 0.02f)],
+                [sketch.Front(-0.36f, up + 0.02f), sketch.Front(-0.18f, up - 0.02f), sketch.Front(0, up + 0.01f),
+                    sketch.Front(0.18f, up - 0.02f), sketch.Front(0.36f, up + 0.02f)],
                 0.003f, 0.011f, 0.003f, shade, 0.8f * feeling.ForeheadLines, face);
         }
         if (feeling.Sick > 0 || feeling.Flush < 0) // dark rings under the eyes
             foreach (int side in (ReadOnlySpan<int>)[-1, 1])
-                sketch.Glow(sketch.Front(side * speaker.EyeDistance, 0.1f), 0.26f, 0.15f, shade, 0.5f * MathF.Max(feeling.Sick, -feeling.Flush), face);
+                sketch.Glow(sketch.Front(side * speaker.EyeDistance, 0.1f), 0.26f, 0.15f, shade,
+                    0.5f * MathF.Max(feeling.Sick, -feeling.Flush), face);
     }
 
     private static Vector4 Tint(float hue, float saturation, float value)

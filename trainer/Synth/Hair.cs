@@ -13,12 +13,14 @@ public static class Hair
             case HairStyle.Bald:
                 break;
             case HairStyle.Buzz:
-                s.Smooth([s.Flat(0, -1.07f), s.Flat(w * 0.75f, -0.88f), s.Flat(w * 0.98f, -0.4f), s.Flat(w * 0.94f, 0), s.Flat(-w * 0.94f, 0), s.Flat(-w * 0.98f, -0.4f), s.Flat(-w * 0.75f, -0.88f)], color);
+                s.Smooth([s.Flat(0, -1.07f), s.Flat(w * 0.75f, -0.88f), s.Flat(w * 0.98f, -0.4f), s.Flat(w * 0.94f, 0),
+                    s.Flat(-w * 0.94f, 0), s.Flat(-w * 0.98f, -0.4f), s.Flat(-w * 0.75f, -0.88f)], color);
                 break;
             case HairStyle.Long:
                 s.Smooth(
                     [
-                        s.Flat(0, -1.2f), s.Flat(w * 0.85f, -1), s.Flat(w * 1.15f, -0.4f), s.Flat(w * 1.18f, 0.5f), s.Flat(w * 1.22f, 1.35f), s.Flat(w * 0.5f, 1.45f), s.Flat(-w * 0.5f, 1.45f),
+                        s.Flat(0, -1.2f), s.Flat(w * 0.85f, -1), s.Flat(w * 1.15f, -0.4f), s.Flat(w * 1.18f, 0.5f),
+                        s.Flat(w * 1.22f, 1.35f), s.Flat(w * 0.5f, 1.45f), s.Flat(-w * 0.5f, 1.45f),
                         s.Flat(-w * 1.22f, 1.35f), s.Flat(-w * 1.18f, 0.5f), s.Flat(-w * 1.15f, -0.4f), s.Flat(-w * 0.85f, -1),
                     ],
                     color);
@@ -26,7 +28,8 @@ public static class Hair
             case HairStyle.Bob:
                 s.Smooth(
                     [
-                        s.Flat(0, -1.2f), s.Flat(w * 0.9f, -0.98f), s.Flat(w * 1.2f, -0.3f), s.Flat(w * 1.3f, 0.4f), s.Flat(w * 1.22f, 0.72f), s.Flat(w * 0.6f, 0.7f), s.Flat(-w * 0.6f, 0.7f),
+                        s.Flat(0, -1.2f), s.Flat(w * 0.9f, -0.98f), s.Flat(w * 1.2f, -0.3f), s.Flat(w * 1.3f, 0.4f),
+                        s.Flat(w * 1.22f, 0.72f), s.Flat(w * 0.6f, 0.7f), s.Flat(-w * 0.6f, 0.7f),
                         s.Flat(-w * 1.22f, 0.72f), s.Flat(-w * 1.3f, 0.4f), s.Flat(-w * 1.2f, -0.3f), s.Flat(-w * 0.9f, -0.98f),
                     ],
                     color);
@@ -60,16 +63,20 @@ public static class Hair
                 s.Glow(s.Front(0.15f, -0.85f), 0.3f, 0.12f, Vector4.One, 0.35f);
                 return;
             case HairStyle.Buzz:
-                Band(s, color, w * 1.02f, 1.04f, [(-1, -0.2f), (-0.86f, -0.52f), (-0.5f, -0.72f), (0, -0.75f), (0.5f, -0.72f), (0.86f, -0.52f), (1, -0.2f)], 0.85f);
+                Band(s, color, w * 1.02f, 1.04f, [(-1, -0.2f), (-0.86f, -0.52f), (-0.5f, -0.72f), (0, -0.75f), (0.5f, -0.72f),
+                    (0.86f, -0.52f), (1, -0.2f)], 0.85f);
                 return;
             case HairStyle.Short:
-                Band(s, color, w * 1.07f, 1.14f, [(-1, -0.05f), (-0.9f, -0.45f), (-0.55f, -0.72f), (-0.1f, -0.64f), (0.4f, -0.74f), (0.88f, -0.45f), (1, -0.05f)]);
+                Band(s, color, w * 1.07f, 1.14f, [(-1, -0.05f), (-0.9f, -0.45f), (-0.55f, -0.72f), (-0.1f, -0.64f), (0.4f, -0.74f),
+                    (0.88f, -0.45f), (1, -0.05f)]);
                 break;
             case HairStyle.Parted:
-                Band(s, color, w * 1.08f, 1.16f, [(-1, -0.05f), (-0.93f, -0.4f), (-0.55f, -0.86f), (-0.35f, -0.6f), (0.2f, -0.6f), (0.75f, -0.42f), (1, 0)]);
+                Band(s, color, w * 1.08f, 1.16f, [(-1, -0.05f), (-0.93f, -0.4f), (-0.55f, -0.86f), (-0.35f, -0.6f), (0.2f, -0.6f),
+                    (0.75f, -0.42f), (1, 0)]);
                 break;
             case HairStyle.Pixie:
-                Band(s, color, w * 1.08f, 1.17f, [(-1, 0.12f), (-0.86f, -0.28f), (-0.4f, -0.5f), (0.1f, -0.68f), (0.45f, -0.86f), (0.9f, -0.45f), (1, 0.1f)]);
+                Band(s, color, w * 1.08f, 1.17f, [(-1, 0.12f), (-0.86f, -0.28f), (-0.4f, -0.5f), (0.1f, -0.68f), (0.45f, -0.86f),
+                    (0.9f, -0.45f), (1, 0.1f)]);
                 break;
             case HairStyle.Spiky:
                 Spikes(s, color, w);
@@ -81,13 +88,16 @@ public static class Hair
                 Curls(s, color, -0.88f, w * 1.08f, 0.3f, 0.06f, 13);
                 return;
             case HairStyle.Bob:
-                Band(s, color, w * 1.1f, 1.18f, [(-1, 0.3f), (-0.9f, -0.3f), (-0.6f, -0.5f), (0, -0.52f), (0.6f, -0.5f), (0.9f, -0.3f), (1, 0.3f)]);
+                Band(s, color, w * 1.1f, 1.18f, [(-1, 0.3f), (-0.9f, -0.3f), (-0.6f, -0.5f), (0, -0.52f), (0.6f, -0.5f), (0.9f, -0.3f),
+                    (1, 0.3f)]);
                 break;
             case HairStyle.Bun:
-                Band(s, color, w * 1.04f, 1.1f, [(-1, -0.15f), (-0.9f, -0.5f), (-0.5f, -0.76f), (0, -0.82f), (0.5f, -0.76f), (0.9f, -0.5f), (1, -0.15f)]);
+                Band(s, color, w * 1.04f, 1.1f, [(-1, -0.15f), (-0.9f, -0.5f), (-0.5f, -0.76f), (0, -0.82f), (0.5f, -0.76f), (0.9f, -0.5f),
+                    (1, -0.15f)]);
                 break;
             default: // long and wavy hair parted in the middle
-                Band(s, color, w * 1.1f, 1.18f, [(-1, 0.45f), (-0.92f, -0.25f), (-0.55f, -0.62f), (0, -0.92f), (0.55f, -0.62f), (0.92f, -0.25f), (1, 0.45f)]);
+                Band(s, color, w * 1.1f, 1.18f, [(-1, 0.45f), (-0.92f, -0.25f), (-0.55f, -0.62f), (0, -0.92f), (0.55f, -0.62f),
+                    (0.92f, -0.25f), (1, 0.45f)]);
                 break;
         }
         s.Stroke([s.Front(-0.45f, -0.88f), s.Front(-0.1f, -0.97f), s.Front(0.3f, -0.93f)], 0.005f, 0.03f, 0.005f, shine, 0.5f);
@@ -95,7 +105,8 @@ public static class Hair
 
     /// <summary>The silhouette of hair that lies close to the skull, down to the ears.</summary>
     private static void Cap(Sketch s, Vector4 color, float w, float top) =>
-        s.Smooth([s.Flat(0, -top), s.Flat(w * 0.75f, -top * 0.85f), s.Flat(w, -0.4f), s.Flat(w * 0.95f, 0.1f), s.Flat(-w * 0.95f, 0.1f), s.Flat(-w, -0.4f), s.Flat(-w * 0.75f, -top * 0.85f)], color);
+        s.Smooth([s.Flat(0, -top), s.Flat(w * 0.75f, -top * 0.85f), s.Flat(w, -0.4f), s.Flat(w * 0.95f, 0.1f), s.Flat(-w * 0.95f, 0.1f),
+            s.Flat(-w, -0.4f), s.Flat(-w * 0.75f, -top * 0.85f)], color);
 
     /// <summary>Hair between the crown and a hairline given from temple to temple, x as a share of the head's half width.</summary>
     private static void Band(Sketch s, Vector4 color, float w, float top, ReadOnlySpan<(float X, float Y)> hairline, float alpha = 1)

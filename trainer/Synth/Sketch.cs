@@ -3,8 +3,9 @@ using System.Numerics;
 namespace Avedis.Trainer.Synth;
 
 /// <summary>
-/// Draws in the coordinates of a head on a canvas: x to the viewer's right, y down, the unit half the height of the head, (0, 0) between brow
-/// and nose, the chin at y = 1. <see cref="Front"/> puts a point on the curved front of the head, which moves as the head turns and nods;
+/// Draws in the coordinates of a head on a canvas: x to the viewer's right, y down, the unit half the height of the head, (0, 0) between
+/// brow and nose, the chin at y = 1. <see cref="Front"/> puts a point on the curved front of the head, which moves as the head turns and
+/// nods;
 /// <see cref="Flat"/> puts it on the outline, which does not.
 /// </summary>
 public sealed class Sketch(Canvas canvas)
@@ -49,7 +50,8 @@ public sealed class Sketch(Canvas canvas)
         canvas.Fill(contour.Polygon(corners), Lit(color, alpha), clip);
 
     /// <summary>A brush stroke; widths are half widths in units.</summary>
-    public void Stroke(ReadOnlySpan<Vector2> knots, float start, float middle, float end, Vector4 color, float alpha = 1, Mask? clip = null) =>
+    public void Stroke(ReadOnlySpan<Vector2> knots, float start, float middle, float end, Vector4 color, float alpha = 1,
+        Mask? clip = null) =>
         canvas.Fill(contour.Stroke(knots, start * Unit, middle * Unit, end * Unit), Lit(color, alpha), clip);
 
     public void Ellipse(Vector2 middle, float width, float height, Vector4 color, float alpha = 1, Mask? clip = null) =>

@@ -30,8 +30,8 @@ public enum BeardStyle
 }
 
 /// <summary>
-/// Everything that stays the same over all clips of one person: the face and the voice. Traits are spread over the cast as a Latin hypercube:
-/// each is cut into as many steps as there are speakers and every speaker gets another step, so that no two look or sound alike.
+/// Everything that stays the same over all clips of one person: the face and the voice. Traits are spread over the cast as a Latin
+/// hypercube: each is cut into as many steps as there are speakers and every speaker gets another step, so that no two look or sound alike.
 /// Lengths are in half head heights.
 /// </summary>
 public sealed record Speaker
@@ -43,11 +43,13 @@ public sealed record Speaker
 
     private static readonly Vector4[] HairColors =
     [
-        Rgb(0x231C1E), Rgb(0xD9A441), Rgb(0x5A3825), Rgb(0xB5532A), Rgb(0x8C8A8C), Rgb(0x3E2A23), Rgb(0xDCC48C), Rgb(0x7E3B2C), Rgb(0x2A5D73),
+        Rgb(0x231C1E), Rgb(0xD9A441), Rgb(0x5A3825), Rgb(0xB5532A), Rgb(0x8C8A8C), Rgb(0x3E2A23), Rgb(0xDCC48C), Rgb(0x7E3B2C),
+            Rgb(0x2A5D73),
         Rgb(0xCFCBC8), Rgb(0x93684A), Rgb(0xA8447A),
     ];
 
-    private static readonly Vector4[] EyeColors = [Rgb(0x5B3A21), Rgb(0x3F7FA8), Rgb(0x5E8C4A), Rgb(0x7A5A2E), Rgb(0x6E7E8A), Rgb(0x2C2320)];
+    private static readonly Vector4[] EyeColors = [Rgb(0x5B3A21), Rgb(0x3F7FA8), Rgb(0x5E8C4A), Rgb(0x7A5A2E), Rgb(0x6E7E8A),
+        Rgb(0x2C2320)];
 
     private static readonly HairStyle[] MaleStyles =
         [HairStyle.Short, HairStyle.Curly, HairStyle.Bald, HairStyle.Parted, HairStyle.Spiky, HairStyle.Buzz, HairStyle.Long];
@@ -55,7 +57,8 @@ public sealed record Speaker
     private static readonly HairStyle[] FemaleStyles =
         [HairStyle.Long, HairStyle.Bob, HairStyle.Bun, HairStyle.Cloud, HairStyle.Wavy, HairStyle.Pixie, HairStyle.Parted];
 
-    private static readonly BeardStyle[] Beards = [BeardStyle.Full, BeardStyle.None, BeardStyle.Mustache, BeardStyle.Goatee, BeardStyle.Stubble];
+    private static readonly BeardStyle[] Beards = [BeardStyle.Full, BeardStyle.None, BeardStyle.Mustache, BeardStyle.Goatee,
+        BeardStyle.Stubble];
 
     public required int Index { get; init; }
 
@@ -152,7 +155,8 @@ public sealed record Speaker
         var (nose, width, mouth, lips, ears, hair) = (Spread(), Spread(), Spread(), Spread(), Spread(), Deal(HairColors));
         var (pitch, tract, accent2, accent3, breath, bright, rate) = (Spread(), Spread(), Spread(), Spread(), Spread(), Spread(), Spread());
         var (vibrato, depth, eyeColor, glasses) = (Spread(), Spread(), Deal(EyeColors), Deal([0, 1, 0, 2, 0]));
-        var (male, female, beard, freckles, rings) = (Deal(MaleStyles), Deal(FemaleStyles), Deal(Beards), Deal([true, false, false]), Deal([true, false]));
+        var (male, female, beard, freckles, rings) = (Deal(MaleStyles), Deal(FemaleStyles), Deal(Beards), Deal([true, false, false]),
+            Deal([true, false]));
         var cast = new Speaker[count];
         for (int i = 0; i < count; i++)
         {
@@ -205,7 +209,8 @@ public sealed record Speaker
     }
 }
 
-/// <summary>The random streams of a corpus, so that no two draws share one: one for the cast, one for the plan, eight for each clip.</summary>
+/// <summary>The random streams of a corpus, so that no two draws share one: one for the cast, one for the plan, eight for each
+/// clip.</summary>
 public static class Streams
 {
     public const ulong Cast = 0;

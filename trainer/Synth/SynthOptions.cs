@@ -23,7 +23,8 @@ public sealed record SynthOptions
     /// <summary>Share of neutral clips; the other seven emotions share the rest evenly.</summary>
     public double NeutralShare { get; init; } = 0.77;
 
-    /// <summary>How strongly each speaker prefers some emotions: standard deviation of the logarithm of the preference; 0 = independent.</summary>
+    /// <summary>How strongly each speaker prefers some emotions: standard deviation of the logarithm of the preference; 0 =
+    /// independent.</summary>
     public double Affinity { get; init; } = 0.5;
 
     /// <summary>Scale of camera noise, background sound and echo: 0 is a studio.</summary>
@@ -50,14 +51,16 @@ public sealed record SynthOptions
 
     public string ToJson() => JsonSerializer.Serialize(this, Json) + "\n";
 
-    /// <summary>Names and values that differ from those in a corpus.json, for example "seconds 2 instead of 3"; null if none does.</summary>
+    /// <summary>Names and values that differ from those in a corpus.json, for example "seconds 2 instead of 3"; null if none
+    /// does.</summary>
     public string? DifferenceFrom(string json)
     {
         using var here = JsonDocument.Parse(ToJson());
         using var there = JsonDocument.Parse(json);
         string[] differences =
         [
-            .. here.RootElement.EnumerateObject().Select(mine => (mine.Name, Mine: mine.Value.ToString(), Theirs: Find(there.RootElement, mine.Name)))
+            .. here.RootElement.EnumerateObject().Select(mine => (mine.Name, Mine: mine.Value.ToString(),
+                Theirs: Find(there.RootElement, mine.Name)))
                 .Where(pair => pair.Mine != pair.Theirs).Select(pair => $"{pair.Name} {pair.Theirs} instead of {pair.Mine}"),
         ];
         return differences.Length == 0 ? null : string.Join(", ", differences);

@@ -42,7 +42,8 @@ public sealed class Utterance
     // mean formants of ten American men's vowels after Peterson and Barney (1952), rounded
     private static readonly Vowel[] Vowels =
     [
-        new(730, 1090, 2440, 1, 0.2f), new(530, 1840, 2480, 0.7f, 0.7f), new(270, 2290, 3010, 0.42f, 1), new(570, 840, 2410, 0.75f, -0.8f), new(300, 870, 2240, 0.38f, -1),
+        new(730, 1090, 2440, 1, 0.2f), new(530, 1840, 2480, 0.7f, 0.7f), new(270, 2290, 3010, 0.42f, 1), new(570, 840, 2410, 0.75f, -0.8f),
+            new(300, 870, 2240, 0.38f, -1),
         new(500, 1500, 2500, 0.55f, 0), new(660, 1720, 2410, 0.9f, 0.5f),
     ];
 
@@ -62,7 +63,8 @@ public sealed class Utterance
                 double stress = i % 2 == beat ? random.NextDouble(0.7, 1) : random.NextDouble(0, 0.35);
                 double lasts = length * random.NextDouble(0.8, 1.15) * (0.85 + (0.3 * stress)) * (i == count - 1 ? 1.4 : 1);
                 lasts = Math.Min(lasts, seconds - 0.04 - time);
-                syllables.Add(new Syllable(time, lasts, Onsets[random.Next(Onsets.Length)], Vowels[random.Next(Vowels.Length)], stress, (double)i / Math.Max(1, count - 1)));
+                syllables.Add(new Syllable(time, lasts, Onsets[random.Next(Onsets.Length)], Vowels[random.Next(Vowels.Length)], stress,
+                    (double)i / Math.Max(1, count - 1)));
                 time += lasts;
             }
             time += random.NextDouble(0.12, 0.26) * prosody.Pause;

@@ -3,8 +3,8 @@ using Avedis.Engine;
 namespace Avedis.Trainer.Synth;
 
 /// <summary>
-/// Speaks an utterance: a source of glottal pulses (Rosenberg 1971) and aspiration noise, filtered by five formants in cascade (Klatt 1980),
-/// consonants from shaped noise, then the room (Schroeder 1962) and background noise.
+/// Speaks an utterance: a source of glottal pulses (Rosenberg 1971) and aspiration noise, filtered by five formants in cascade (Klatt
+/// 1980), consonants from shaped noise, then the room (Schroeder 1962) and background noise.
 /// </summary>
 public static class Voice
 {
@@ -25,7 +25,8 @@ public static class Voice
         double energy = 0;
         int voiced = 0;
         foreach (var syllable in utterance.Syllables)
-            for (int n = (int)(syllable.Start * SampleRate); n < Math.Min(count, (int)((syllable.Start + syllable.Length) * SampleRate)); n++, voiced++)
+            for (int n = (int)(syllable.Start * SampleRate); n < Math.Min(count,
+                (int)((syllable.Start + syllable.Length) * SampleRate)); n++, voiced++)
                 energy += signal[n] * signal[n];
         double level = Math.Sqrt(energy / Math.Max(1, voiced)), wanted = Decibel(NeutralLevel + prosody.Energy + scene.GainDb);
         for (int n = 0; n < count; n++)
@@ -60,7 +61,8 @@ public static class Voice
                 if (now is { } syllable)
                 {
                     bool onset = time < syllable.Start + syllable.OnsetLength;
-                    (goals[0], goals[1], goals[2]) = (syllable.Vowel.F1, syllable.Vowel.F2 * speaker.Accent2, syllable.Vowel.F3 * speaker.Accent3);
+                    (goals[0], goals[1], goals[2]) = (syllable.Vowel.F1, syllable.Vowel.F2 * speaker.Accent2,
+                        syllable.Vowel.F3 * speaker.Accent3);
                     voicedGoal = syllable.Envelope(time);
                     if (onset)
                         (voicedGoal, frictionGoal) = Begin(syllable, time, goals, ref hiss, scale);
@@ -84,7 +86,8 @@ public static class Voice
                 phase -= 1;
                 period = Math.Max(0.7, 1 + ((0.006 + prosody.Rough) * random.NextGaussian()));
             }
-            double glottis = phase < rise ? 0.5 * (1 - Math.Cos(Math.PI * phase / rise)) : phase < openPart ? Math.Cos(0.5 * Math.PI * (phase - rise) / fall) : 0;
+            double glottis = phase < rise ? 0.5 * (1 - Math.Cos(Math.PI * phase / rise)) : phase < openPart
+                ? Math.Cos(0.5 * Math.PI * (phase - rise) / fall) : 0;
             double noise = random.NextGaussian(), source = (glottis - flow) * 4; // the lips radiate the change of the flow
             flow = glottis;
             source += breath * noise * (0.3 + glottis);
@@ -97,7 +100,8 @@ public static class Voice
         return signal;
     }
 
-    /// <summary>The consonant that opens a syllable: sets the formants and the noise band, returns the levels of voice and of noise.</summary>
+    /// <summary>The consonant that opens a syllable: sets the formants and the noise band, returns the levels of voice and of
+    /// noise.</summary>
     private static (double Voice, double Noise) Begin(Syllable syllable, double time, Span<double> goals, ref Resonator hiss, double scale)
     {
         double into = (time - syllable.Start) / syllable.OnsetLength;
