@@ -24,7 +24,9 @@ public static class Program
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {
-            error.WriteLine($"avedis: {parsed.Errors[0].Message} (try: avedis {parsed.CommandResult.Command.Name} --help)");
+            string command = parsed.CommandResult.Command == root ? "" : $" {parsed.CommandResult.Command.Name}";
+            string what = parsed.UnmatchedTokens.Count > 0 ? $"'{parsed.UnmatchedTokens[0]}' is not known here" : parsed.Errors[0].Message.TrimEnd('.');
+            error.WriteLine($"avedis: {what}; try: avedis{command} --help");
             return ExitCode.Usage;
         }
         try

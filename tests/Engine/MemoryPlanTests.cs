@@ -24,8 +24,8 @@ public sealed class MemoryPlanTests
         });
         Assert.Multiple(() =>
         {
-            Assert.That(Math.Abs(a.Address - b.Address), Is.GreaterThanOrEqualTo(4096));
-            Assert.That(Math.Abs(b.Address - c.Address), Is.GreaterThanOrEqualTo(4096));
+            Assert.That((long)Math.Abs(a.Address - b.Address), Is.GreaterThanOrEqualTo(4096));
+            Assert.That((long)Math.Abs(b.Address - c.Address), Is.GreaterThanOrEqualTo(4096));
             Assert.That(c.Address, Is.EqualTo(a.Address));
             Assert.That(device.Memory!.TransientBytes, Is.EqualTo(2 * 4096));
             Assert.That(device.Memory.TransientBytesUnshared, Is.EqualTo(3 * 4096));
