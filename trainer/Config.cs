@@ -55,6 +55,8 @@ public sealed record Config
         try
         {
             var config = settings.Deserialize<Config>(Json.Indented)!;
+            config.Features.Validate();
+            config.Data.Validate();
             config.Training.Validate();
             return config;
         }

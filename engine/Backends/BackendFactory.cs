@@ -1,3 +1,5 @@
+using Avedis.Bindings.Cpu;
+
 namespace Avedis.Engine;
 
 /// <summary>What was asked for cannot run here; the message says what was tried.</summary>
@@ -11,9 +13,21 @@ public static class BackendFactory
     /// <exception cref="DeviceUnavailableException"/>
     public static IBackend Create(string device, int threads) => device switch
     {
-        "cpu" or "auto" => new CpuBackend(threads),
+        "cpu" or "auto" => CreateCpu(threads),
         "cuda" => throw new DeviceUnavailableException(
             "device cuda: this build has no CUDA backend yet, only cpu; use --device cpu, or --device auto to let avedis choose"),
         _ => throw new DeviceUnavailableException($"device '{device}' is unknown; use auto, cpu or cuda"),
     };
+
+    private static CpuBackend CreateCpu(int threads)
+    {
+        try
+        {
+            return new CpuBackend(threads);
+        }
+        catch (CpuLibraryException error)
+        {
+            throw new DeviceUnavailableException($"device cpu: {error.Message}", error);
+        }
+    }
 }
