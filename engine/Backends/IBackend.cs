@@ -89,7 +89,8 @@ public interface IBackend : IDisposable
     /// the root), kept for the backward pass. y = x * a + b with a = gamma * inverseStd, b = beta - mean * a; then ReLU if asked;
     /// then max pooling if <paramref name="argmax"/> is not null: y [N,P,Q,C] act, argmax [N,P,Q,C] U8 = row * S + column of the winner in its
     /// window. The winner is decided in F32, before y is rounded.
-    /// runningMean = (1 - momentum) * runningMean + momentum * mean; runningVariance likewise with the unbiased variance, as PyTorch does.
+    /// runningMean = (1 - momentum) * runningMean + momentum * mean; runningVariance likewise with the unbiased variance, as PyTorch does (of a single
+    /// element it is 0).
     /// </summary>
     void BatchNormForward(
         Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
@@ -123,7 +124,10 @@ public interface IBackend : IDisposable
 
     // ---- linear -------------------------------------------------------------------------------------------------------
 
-    /// <summary>y [N,O] = x [N,I] * weight [O,I]^T + bias [O]. x and y act; weight and bias F32.</summary>
+    /// <summary>
+    /// y [N,O] = x [N,I] * weight [O,I]^T + bias [O]. x and y act; weight and bias F32, not rounded: these layers read far more weights than
+    /// activations, so BF16 would gain nothing.
+    /// </summary>
     void LinearForward(Tensor y, Tensor x, Tensor weight, Tensor bias);
 
     /// <summary>dX [N,I] = dY [N,O] * weight.</summary>
