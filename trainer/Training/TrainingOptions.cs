@@ -73,7 +73,7 @@ public sealed record TrainingOptions
     public static TrainingOptions Paper { get; } = new();
 
     /// <summary>Rates for a corpus of hundreds of clips instead of a hundred thousand.</summary>
-    public static TrainingOptions Demo { get; } = new() { LearningRate = 1e-3, ClassWeights = ClassWeights.Sqrt, Epochs = 24 };
+    public static TrainingOptions Demo { get; } = new() { LearningRate = 1e-3, Decay = 0.87, BatchSize = 8, Epochs = 14, ClassWeights = ClassWeights.Sqrt };
 
     public void Validate()
     {
