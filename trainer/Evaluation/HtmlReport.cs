@@ -99,7 +99,7 @@ public static class HtmlReport
     private static void AppendMatrix(StringBuilder html, ConfusionMatrix matrix, IReadOnlyList<string> names)
     {
         int k = matrix.Classes, cell = k <= 8 ? 64 : Math.Max(14, 520 / k), left = 120, top = 90;
-        int width = left + k * cell + 20, height = top + k * cell + 20;
+        int width = Math.Max(left + k * cell + 20, 460), height = top + k * cell + 20;
         html.Append($"<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" role=\"img\" aria-label=\"confusion matrix\">\n");
         html.Append($"<text x=\"{left}\" y=\"14\">predicted (columns), truth (rows), shade = share of the row</text>\n");
         for (int t = 0; t < k; t++)

@@ -1,0 +1,71 @@
+using Avedis.Trainer;
+using NUnit.Framework;
+
+namespace Avedis.Tests;
+
+/// <summary>The commands that README tells a stranger to type, run as they stand but for the paths and the size of the network.</summary>
+[NonParallelizable]
+public sealed class ReadMeTests
+{
+    private static string Root
+    {
+        get
+        {
+            string? folder = AppContext.BaseDirectory;
+            while (folder is not null && !File.Exists(Path.Combine(folder, "Engine.sln")))
+                folder = Path.GetDirectoryName(folder);
+            return folder ?? throw new DirectoryNotFoundException("the tests run inside the repository");
+        }
+    }
+
+    [Test]
+    public void Your_own_data_in_a_few_lines()
+    {
+        string folder = Directory.CreateTempSubdirectory("avedis-readme").FullName;
+        try
+        {
+            string[] commands = [.. File.ReadLines(Path.Combine(Root, "README.md")).Where(l => l.StartsWith("$avedis ", StringComparison.Ordinal)).Select(l => l[8..])];
+            Assert.That(commands.Select(c => c.Split(' ')[0]), Is.EqualTo(new[] { "prepare", "train", "evaluate", "predict" }));
+            foreach (string command in commands)
+            {
+                var words = command
+                    .Replace("my-corpus", TinyCorpus.Corpus, StringComparison.Ordinal)
+                    .Replace("some-clip.mp4", TinyCorpus.Clip, StringComparison.Ordinal)
+                    .Replace("data/mine", Path.Combine(folder, "data"), StringComparison.Ordinal)
+                    .Replace("runs/mine", Path.Combine(folder, "run"), StringComparison.Ordinal)
+                    .Replace("--epochs 30", "--epochs 1", StringComparison.Ordinal)
+                    .Split(' ').ToList();
+                if (words[0] == "train")
+                    words.AddRange(TinyCorpus.SmallNetwork);
+                var (code, _, error) = TinyCorpus.Run([.. words]);
+                Assert.That(code, Is.EqualTo(ExitCode.Ok), $"avedis {command}: {error}");
+            }
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Test]
+    public void Every_command_explains_itself()
+    {
+        foreach (string command in new[] { "synth", "prepare", "train", "evaluate", "predict", "doctor" })
+        {
+            var (code, help, _) = TinyCorpus.Run(command, "--help");
+            Assert.That(code, Is.EqualTo(ExitCode.Ok), command);
+            Assert.That(help, Does.Contain("Usage:").And.Contain("Options:"), command);
+        }
+        Assert.That(TinyCorpus.Run("doctor").Output, Does.Contain("ffmpeg").And.Contain("cpu").And.Contain("cuda"));
+    }
+
+    [Test]
+    public void Pictures_and_files_that_readme_names_are_there()
+    {
+        string text = File.ReadAllText(Path.Combine(Root, "README.md"));
+        var links = System.Text.RegularExpressions.Regex.Matches(text, @"\]\(([^)]+)\)").Select(m => m.Groups[1].Value).Where(l => !l.Contains("://")).ToList();
+        Assert.That(links, Is.Not.Empty);
+        foreach (string link in links)
+            Assert.That(File.Exists(Path.Combine(Root, link)), Is.True, link);
+    }
+}
