@@ -235,7 +235,9 @@ public sealed class TrainingLoop : IDisposable
         ModelFile.Load(Path.Combine(checkpoint, "model.safetensors"), runtime);
         ModelFile.LoadOptimisers(Path.Combine(checkpoint, "optim.safetensors"), runtime);
         state = loaded with { Device = runtime.DeviceDescription };
-        log.WriteLine($"resumed from {checkpoint}: step {state.Step}, epoch {state.Epoch + 1}");
+        log.WriteLine(state.Epoch < config.Training.Epochs
+            ? $"resumed from {checkpoint}: step {state.Step}, epoch {state.Epoch + 1}"
+            : $"{checkpoint} has all {state.Epoch} epochs: nothing left to train (more with --epochs)");
     }
 
     /// <summary>One weight per emotion class from its count in the training split; mean over clips 1.</summary>
