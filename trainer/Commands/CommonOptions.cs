@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Avedis.Trainer.Data;
 using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Commands;
@@ -63,9 +62,6 @@ public sealed class CommonOptions
         if (value is not null)
             sets.Add($"{key}={value}");
     }
-
-    /// <summary>Opens prepared data whose options must be those of the settings.</summary>
-    public static PreparedDataset OpenData(string folder) => PreparedDataset.Open(folder);
 
     /// <summary>The run folder of --run, with its settings.</summary>
     public static (RunFolder Folder, Config Config) OpenRun(string path)

@@ -31,7 +31,7 @@ public static class EvaluateCommand
             var output = parsed.InvocationConfiguration.Output;
             var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(run));
             string path = folder.Resolve(parsed.GetRequiredValue(checkpoint));
-            using var dataset = CommonOptions.OpenData(parsed.GetRequiredValue(data));
+            using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             var part = Enum.Parse<Split>(parsed.GetRequiredValue(split), ignoreCase: true);
             using var model = TrainedModel.Open(
                 path, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), config.Training.Threads, config.Training.BatchSize);

@@ -48,7 +48,7 @@ public static class TrainCommand
                 },
             };
             config.Training.Validate();
-            return Train(config, CommonOptions.OpenData(parsed.GetRequiredValue(data)), folder, output, resuming);
+            return Train(config, PreparedDataset.Open(parsed.GetRequiredValue(data)), folder, output, resuming);
         });
         return command;
     }
