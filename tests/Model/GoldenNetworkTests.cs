@@ -1,8 +1,6 @@
 using Avedis.Bench;
 using Avedis.Engine;
-using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
-using Avedis.Trainer.Training;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -71,11 +69,8 @@ public sealed class GoldenNetworkTests
             device.Plan(() => { Load(s.Batch); strategy.Step(Network); ReadAll(); }, () => { Evaluate(); ReadAll(); });
             strategy.ApplyOptimisers = false;
             Network.Initialise(1);
-            foreach (var p in Network.Groups.SelectMany(g => g.Parameters))
-            {
-                int inputs = p.Shape.Rank == 1 ? FanInOfBias(p.Name) : (int)(p.Shape.Count / p.Shape[0]);
-                device.Ops.Upload<float>(p.Value, PyTorchLayout.FromFile(p.Shape, GoldenFormula.Parameter(p.Name, (int)p.Shape.Count, inputs)));
-            }
+            foreach (var (parameter, values) in AvedisEngine.GoldenWeights(Network))
+                device.Ops.Upload<float>(parameter.Value, values);
             if (auxiliary)
                 foreach (var branch in Network.Branches)
                     branch.SetLambda(s.Reversal);
@@ -88,14 +83,9 @@ public sealed class GoldenNetworkTests
         public void Load(int number)
         {
             var s = golden.Setting;
-            var batch = new Batch(s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps);
-            GoldenFormula.Faces(number, s.Size).CopyTo(batch.Faces, 0);
-            GoldenFormula.Mels(number, s.Size).CopyTo(batch.Mels, 0);
+            var batch = AvedisEngine.GoldenBatch(number, s.Size);
             s.FaceLengths.CopyTo(batch.FaceLengths, 0);
             s.MelLengths.CopyTo(batch.MelLengths, 0);
-            GoldenFormula.EmotionLabels(number, s.Size).CopyTo(batch.Emotions, 0);
-            GoldenFormula.SpeakerLabels(number, s.Size).CopyTo(batch.Speakers, 0);
-            Array.Fill(batch.Weights, 1f);
             Network.Load(batch, []);
         }
 
@@ -136,14 +126,6 @@ public sealed class GoldenNetworkTests
             foreach (var branch in Network.Branches)
                 foreach (var tensor in new[] { branch.Embedding, branch.Logits, branch.Loss, branch.AuxiliaryLoss }.OfType<Tensor>())
                     Read(tensor);
-        }
-
-        // a bias is drawn with the bound of its layer's weight; batch norms have their own formula
-        private int FanInOfBias(string name)
-        {
-            string weight = name.Replace(".bias", ".weight", StringComparison.Ordinal);
-            var shape = Network.Groups.SelectMany(g => g.Parameters).First(p => p.Name == weight).Shape;
-            return shape.Rank == 1 ? 0 : (int)(shape.Count / shape[0]);
         }
     }
 

@@ -59,6 +59,9 @@ public sealed class BadInputTests
         Refuses(ExitCode.Usage, ["training.batchsize", "did you mean 'batchSize'?", config],
             "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--config", config);
         Refuses(ExitCode.Usage, ["training.strategy", "baseline"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "magic");
+        Refuses(ExitCode.Usage, ["stl", "network.tasks"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "stl");
+        Refuses(ExitCode.Usage, ["baseline", "network.tasks"],
+            "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--set", "network.tasks=emotion");
     }
 
     [Test]

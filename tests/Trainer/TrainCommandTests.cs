@@ -82,7 +82,7 @@ public sealed class TrainCommandTests
     {
         Train("whole", "--epochs", "2");
         long steps = JsonDocument.Parse(File.ReadAllText(Path.Combine(Latest("whole"), "state.json"))).RootElement.GetProperty("step").GetInt64();
-        for (long stop = 1; stop < steps; stop += 3)
+        for (long stop = 1; stop < steps; stop++)
         {
             string run = $"stopped-{stop}";
             Train(run, "--epochs", "2", "--set", $"training.maxSteps={stop}");
@@ -110,6 +110,31 @@ public sealed class TrainCommandTests
         var (code, table, _) = TinyCorpus.Run("evaluate", TinyCorpus.Prepared, "--run", RunPath());
         Assert.That(code, Is.EqualTo(ExitCode.Ok));
         Assert.That(table, Does.Contain("speaker accuracy").And.Not.Contain("emotion macro-F"));
+    }
+
+    [TestCase("SIGINT", ExitCode.Interrupted)]
+    [TestCase("SIGTERM", ExitCode.Terminated)]
+    public void A_signal_to_synth_keeps_the_finished_clips(string signal, int expected)
+    {
+        var text = new StringBuilder();
+        string corpus = Path.Combine(folder, "corpus");
+        using var process = TinyCorpus.Start(text, "dotnet", TinyCorpus.ProgramPath, "synth", "--out", corpus, "--clips", "2000", "--seconds", "1");
+        var clock = Stopwatch.StartNew();
+        while (!Directory.Exists(corpus) || !Directory.EnumerateFiles(corpus, "*.mp4", SearchOption.AllDirectories).Any())
+        {
+            Assert.That(process.HasExited, Is.False, text.ToString());
+            Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromMinutes(2)), "no clip: " + text);
+            Thread.Sleep(20);
+        }
+        Process.Start("kill", ["-s", signal, process.Id.ToString()]).WaitForExit();
+        Assert.That(process.WaitForExit(60_000), Is.True, "it should stop within a clip");
+        process.WaitForExit();
+        Assert.Multiple(() =>
+        {
+            Assert.That(process.ExitCode, Is.EqualTo(expected), text.ToString());
+            Assert.That(text.ToString(), Does.Contain("finished clips are kept"));
+            Assert.That(File.Exists(Path.Combine(corpus, "manifest.csv")), Is.False);
+        });
     }
 
     [TestCase("SIGINT", ExitCode.Interrupted)]

@@ -57,7 +57,7 @@ public sealed class CommonOptions
         return Config.Load(parsed.GetValue(Preset), parsed.GetValue(ConfigFile) ?? file, sets);
     }
 
-    public static void AddFlag(List<string> sets, string key, string? value)
+    private static void AddFlag(List<string> sets, string key, string? value)
     {
         if (value is not null)
             sets.Add($"{key}={value}");

@@ -43,7 +43,7 @@ public static class SynthCommand
         {
             folder, speakers, clips, seconds, neutral, affinity, noise, seed, jobs, ffmpeg, picture,
         };
-        command.SetAction((parsed, stop) =>
+        command.SetAction(parsed =>
         {
             var options = new SynthOptions
             {
@@ -57,19 +57,29 @@ public static class SynthCommand
             options.Validate();
             var tool = FfmpegTool.Find(parsed.GetValue(ffmpeg));
             var (output, error) = (parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
+            using var interrupt = new Interrupt();
             if (parsed.GetValue(picture) is { } path)
             {
-                ContactSheet.Write(tool, options, path, stop);
+                ContactSheet.Write(tool, options, path, interrupt.Token);
                 output.WriteLine($"{path}: {string.Join(", ", Enum.GetNames<Emotion>()).ToLowerInvariant()} from left to right");
-                return Task.FromResult(ExitCode.Ok);
+                return ExitCode.Ok;
             }
             string target = parsed.GetValue(folder)!;
             bool terminal = ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected;
-            int made = Corpus.Make(options, target, tool, parallel, error, terminal, stop);
+            int made;
+            try
+            {
+                made = Corpus.Make(options, target, tool, parallel, error, terminal, interrupt.Token);
+            }
+            catch (OperationCanceledException) when (interrupt.Requested)
+            {
+                error.WriteLine($"avedis: stopped; finished clips are kept in {target}, and the same command goes on from there");
+                return interrupt.ExitCode;
+            }
             output.WriteLine(made == 0
                 ? $"{target}: {options.Clips} clips with these options are there already; reused"
                 : $"{target}: {options.Clips} clips of {options.Speakers} speakers, listed in {Path.Combine(target, "manifest.csv")}");
-            return Task.FromResult(ExitCode.Ok);
+            return ExitCode.Ok;
         });
         return command;
     }

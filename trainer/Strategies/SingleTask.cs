@@ -7,8 +7,18 @@ namespace Avedis.Trainer.Strategies;
 /// <summary>
 /// Single-task learning: one embedding, one head, its plain cross-entropy. The paper's yardstick for what the second task adds.
 /// </summary>
-public sealed class SingleTask(IReadOnlyList<Adam> optimisers) : Strategy
+public sealed class SingleTask : Strategy
 {
+    private readonly IReadOnlyList<Adam> optimisers;
+
+    /// <exception cref="UserException">The network has both branches.</exception>
+    public SingleTask(TwoStreamNetwork network, IReadOnlyList<Adam> optimisers)
+    {
+        if (network.Branches.Count != 1)
+            throw new UserException(ExitCode.Usage, "strategy stl trains one task: set network.tasks to emotion or speaker");
+        this.optimisers = optimisers;
+    }
+
     public override void Step(TwoStreamNetwork network)
     {
         network.Forward(Phase.Training);

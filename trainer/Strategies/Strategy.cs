@@ -11,11 +11,11 @@ namespace Avedis.Trainer.Strategies;
 public abstract class Strategy
 {
     /// <summary>Every strategy by its name in training.strategy.</summary>
-    public static IReadOnlyDictionary<string, Func<TrainingOptions, IReadOnlyList<Adam>, Strategy>> All { get; } =
-        new Dictionary<string, Func<TrainingOptions, IReadOnlyList<Adam>, Strategy>>
+    public static IReadOnlyDictionary<string, Func<TrainingOptions, TwoStreamNetwork, IReadOnlyList<Adam>, Strategy>> All { get; } =
+        new Dictionary<string, Func<TrainingOptions, TwoStreamNetwork, IReadOnlyList<Adam>, Strategy>>
         {
-            ["stl"] = (_, optimisers) => new SingleTask(optimisers),
-            ["baseline"] = (options, optimisers) => new Baseline(options, optimisers),
+            ["stl"] = (_, network, optimisers) => new SingleTask(network, optimisers),
+            ["baseline"] = (options, network, optimisers) => new Baseline(options, network, optimisers),
         };
 
     /// <param name="optimisers">One for each of the network's groups, in order.</param>
@@ -23,10 +23,7 @@ public abstract class Strategy
     {
         if (!All.TryGetValue(options.Strategy, out var create))
             throw new UserException(ExitCode.Usage, $"training.strategy is '{options.Strategy}', expected one of {string.Join(", ", All.Keys)}");
-        if (options.Strategy == "stl" != (network.Branches.Count == 1))
-            throw new UserException(ExitCode.Usage,
-                $"strategy {options.Strategy} does not fit network.tasks: stl trains one task (emotion or speaker), the others train both");
-        return create(options, optimisers);
+        return create(options, network, optimisers);
     }
 
     /// <summary>Forward, losses, backward and optimiser steps of the batch that <see cref="TwoStreamNetwork.Load"/> has sent.</summary>

@@ -16,8 +16,8 @@ public static class Corpus
 
     /// <summary>Makes what is missing of a corpus and returns the number of clips written.</summary>
     /// <param name="progress">Receives a line now and then; overwritten in place if <paramref name="terminal"/>.</param>
-    /// <exception cref="UserException">Bad options, a folder that holds something else, ffmpeg missing or failing, a full disk,
-    /// interruption.</exception>
+    /// <exception cref="UserException">Bad options, a folder that holds something else, ffmpeg missing or failing, a full disk.</exception>
+    /// <exception cref="OperationCanceledException">Stopped before the end; finished clips are kept.</exception>
     public static int Make(SynthOptions options, string folder, FfmpegTool tool, int jobs, TextWriter progress, bool terminal,
         CancellationToken stop)
     {
@@ -36,11 +36,6 @@ public static class Corpus
             ContactSheet.Write(tool, options, sheet, stop);
             WriteWhole(manifest, Manifest(options));
             return missing.Length;
-        }
-        catch (OperationCanceledException)
-        {
-            throw new UserException(ExitCode.Interrupted,
-                $"interrupted; what is finished in {folder} is kept, the same command goes on from there");
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {

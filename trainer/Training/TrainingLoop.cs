@@ -101,7 +101,6 @@ public sealed class TrainingLoop : IDisposable
         var clock = Stopwatch.StartNew();
         double waited = loader.WaitSeconds;
         int first = state.Position;
-        (double Emotion, double Speaker, int Count) window = default;
         while (state.Position < steps)
         {
             if (interrupt.Requested || LimitReached())
@@ -122,8 +121,10 @@ public sealed class TrainingLoop : IDisposable
                 Position = state.Position + 1,
                 EmotionLossSum = state.EmotionLossSum + losses.Emotion,
                 SpeakerLossSum = state.SpeakerLossSum + losses.Speaker,
+                EmotionWindowSum = state.EmotionWindowSum + losses.Emotion,
+                SpeakerWindowSum = state.SpeakerWindowSum + losses.Speaker,
+                WindowBatches = state.WindowBatches + 1,
             };
-            window = (window.Emotion + losses.Emotion, window.Speaker + losses.Speaker, window.Count + 1);
             double clips = (double)(state.Position - first) * training.BatchSize / clock.Elapsed.TotalSeconds;
             if (state.Step % LogEverySteps == 0)
             {
@@ -131,13 +132,13 @@ public sealed class TrainingLoop : IDisposable
                 {
                     Step = state.Step,
                     Epoch = state.Epoch,
-                    EmotionLoss = Finite(window.Emotion / window.Count),
-                    SpeakerLoss = Finite(window.Speaker / window.Count),
+                    EmotionLoss = Finite(state.EmotionWindowSum / state.WindowBatches),
+                    SpeakerLoss = Finite(state.SpeakerWindowSum / state.WindowBatches),
                     LearningRate = training.LearningRate * decay,
                     ClipsPerSecond = clips,
                     WaitShare = (loader.WaitSeconds - waited) / clock.Elapsed.TotalSeconds,
                 });
-                window = default;
+                state = state with { EmotionWindowSum = 0, SpeakerWindowSum = 0, WindowBatches = 0 };
             }
             state = state with { TrainClipsPerSecond = clips };
             progress.Report((long)state.Position * training.BatchSize, (long)steps * training.BatchSize, before, LossNote());

@@ -30,6 +30,13 @@ public sealed record TrainingState
 
     public double SpeakerLossSum { get; init; }
 
+    /// <summary>Sums of the losses since the last line of metrics.jsonl, and how many batches they hold.</summary>
+    public double EmotionWindowSum { get; init; }
+
+    public double SpeakerWindowSum { get; init; }
+
+    public int WindowBatches { get; init; }
+
     /// <summary>Names of the emotion outputs, in order.</summary>
     public IReadOnlyList<string> Emotions { get; init; } = [];
 
