@@ -1,4 +1,3 @@
-using System.Reflection;
 using System.Runtime.InteropServices;
 
 namespace Avedis.Bindings.Cpu;
@@ -19,10 +18,8 @@ internal static unsafe partial class CpuLibrary
     private const string FileName = "libavedis_cpu.so";
     private const int ResolveNow = 2;
 
-    public static nint Resolve(string name, Assembly assembly, DllImportSearchPath? searchPath) =>
-        name == CpuNative.Library ? Load() : 0;
-
-    private static nint Load()
+    /// <exception cref="CpuLibraryException"/>
+    public static nint Load()
     {
         SpinBriefly();
         _ = DlError();  // binds it now: binding it behind a failed dlopen would overwrite the reason

@@ -26,7 +26,7 @@ internal static unsafe partial class CpuNative
     internal const string Library = "avedis_cpu";
     private const int OutOfMemory = 2;
 
-    static CpuNative() => NativeLibrary.SetDllImportResolver(typeof(CpuNative).Assembly, CpuLibrary.Resolve);
+    static CpuNative() => NativeLibraries.Register();
 
     /// <summary>Turns a status into an exception that names the call and carries the library's text.</summary>
     /// <exception cref="CpuCallException"/>

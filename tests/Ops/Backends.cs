@@ -6,12 +6,16 @@ namespace Avedis.Tests.Ops;
 /// <summary>A backend that the operation tests may open. Absence says in one line why this machine lacks it, null if it does not.</summary>
 public sealed record BackendCase(string Name, Func<IBackend> Open, Func<string?> Absence)
 {
-    public override string ToString() => Name;
+    /// <summary>Whether F32 convolutions multiply in TF32.</summary>
+    public bool Tf32 { get; init; }
+
+    public override string ToString() => Tf32 ? $"{Name} tf32" : Name;
 }
 
 /// <summary>
-/// The source of backends for every operation test: all that the engine has, or the one that the environment variable
-/// AVEDIS_TEST_BACKEND names. A backend that this machine lacks is skipped with its reason; if it was asked for by name, it fails.
+/// The source of backends for every operation test: the processor's and the GPU's kernels under emulation, or what the environment variable
+/// AVEDIS_TEST_BACKEND names; cuda, the kernels on a real GPU, runs only if it is named, since a process loads one driver. A backend that this machine lacks
+/// is skipped with its reason; if it was asked for by name, it fails.
 /// </summary>
 public static class Backends
 {
@@ -20,17 +24,32 @@ public static class Backends
     private static readonly BackendCase[] known =
     [
         new("cpu", () => new CpuBackend(), () => null),
+        new("emulated", () => Emulation.Open(tf32: false), () => Emulation.Absence),
+        new("cuda", () => new CudaBackend(KernelImage.Read()), () => null),
+    ];
+
+    // with F32 convolutions on the matrix units: nothing else differs
+    private static readonly BackendCase[] knownTf32 =
+    [
+        new("emulated", () => Emulation.Open(tf32: true), () => Emulation.Absence) { Tf32 = true },
+        new("cuda", () => new CudaBackend(KernelImage.Read(), tf32: true), () => null) { Tf32 = true },
     ];
 
     public static string? Forced { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } name ? name : null;
 
-    public static IEnumerable<BackendCase> All()
+    public static IEnumerable<BackendCase> All() => Choose(known);
+
+    /// <summary>For the operations that the mode concerns, besides <see cref="All"/>.</summary>
+    public static IEnumerable<BackendCase> Tf32() => Choose(knownTf32);
+
+    private static IEnumerable<BackendCase> Choose(BackendCase[] cases)
     {
         if (Forced is null)
-            return known;
+            return cases.Where(backend => backend.Name != "cuda");
         string unknown = $"{Variable}={Forced} names no backend; known: {string.Join(", ", known.Select(backend => backend.Name))}";
-        var forced = known.FirstOrDefault(backend => backend.Name == Forced);
-        return [forced ?? new(Forced, () => throw new NotSupportedException(unknown), () => unknown)];
+        return known.Any(backend => backend.Name == Forced)
+            ? cases.Where(backend => backend.Name == Forced)
+            : [new(Forced, () => throw new NotSupportedException(unknown), () => unknown)];
     }
 }
 
@@ -44,6 +63,8 @@ public abstract class OpTests(BackendCase backendCase)
     private OpHarness? harness;
 
     private protected IBackend Backend => opened!;
+
+    private protected bool Tf32 => backendCase.Tf32;
 
     private protected OpHarness Op => harness!;
 

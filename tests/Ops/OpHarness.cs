@@ -6,7 +6,8 @@ namespace Avedis.Tests.Ops;
 /// <summary>
 /// The memory of one operation test. Every tensor lies between guard bytes at an address that is aligned to 64 bytes and no more.
 /// <see cref="Run"/> executes the operation twice, from different garbage in outputs and scratch, and fails unless both runs agree in
-/// every bit, every guard is intact and no input has changed: outputs are overwritten, and equal input gives equal bits.
+/// every bit, every guard is intact and no input has changed: outputs are overwritten, and equal input gives equal bits. Under emulation it runs once for
+/// each order of the threads, and the bits must agree as well.
 /// Values travel as doubles and are stored in the tensor's type.
 /// </summary>
 internal sealed class OpHarness(IBackend backend) : IDisposable
@@ -54,8 +55,12 @@ internal sealed class OpHarness(IBackend backend) : IDisposable
     public void Run(Action<IBackend> operation)
     {
         byte[][]? first = null;
-        foreach (byte garbage in garbageBytes)
+        bool emulated = backend is CudaBackend && Emulation.Chosen;
+        for (int run = 0; run < (emulated ? Emulation.Orders.Count : garbageBytes.Length); run++)
         {
+            byte garbage = garbageBytes[run % garbageBytes.Length];
+            if (emulated)
+                Emulation.SetOrder(run);
             foreach (var block in blocks)
                 Fill(block, garbage);
             operation(backend);
@@ -66,7 +71,7 @@ internal sealed class OpHarness(IBackend backend) : IDisposable
             if (first is not null)
                 foreach (var (before, now, block) in first.Zip(results, blocks.Where(block => block.Role != Role.Scratch)))
                     Assert.That(now.AsSpan().SequenceEqual(before), Is.True,
-                        $"{block.Tensor}: two runs differ, so it depends on what outputs or scratch held before, or on chance");
+                        $"{block.Tensor}: run {run} differs{(emulated ? $" (threads in {Emulation.Orders[run]} order)" : "")}: it depends on what outputs or scratch held before, on the order of threads, or on chance");
             first = results;
         }
     }

@@ -1,0 +1,69 @@
+using System.Runtime.InteropServices;
+
+namespace Avedis.Bindings.Cuda;
+
+/// <summary>No CUDA driver could be loaded. One line: what was tried, what the loader said to each, what to do.</summary>
+public sealed class CudaLibraryException(string message) : Exception(message);
+
+/// <summary>
+/// Finds the CUDA driver, libcuda.so.1, which comes with NVIDIA's kernel driver: nothing else of CUDA is needed. AVEDIS_CUDA_LIBRARY names another
+/// file instead and is then the only one tried.
+/// </summary>
+public static partial class CudaLibrary
+{
+    internal const string Name = "cuda";
+    private const string Variable = "AVEDIS_CUDA_LIBRARY";
+    private const int ResolveNow = 2;
+
+    private static readonly Lock loading = new();
+    private static nint library;
+
+    /// <summary>Where the driver is looked for, in order: the loader's own search first, then where containers and WSL keep it.</summary>
+    public static IReadOnlyList<string> Candidates =>
+        Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named
+            ? [named]
+            : ["libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/usr/local/cuda/compat/libcuda.so.1"];
+
+    /// <summary>The file that was loaded; null before <see cref="Load"/> has succeeded.</summary>
+    public static string? Path { get; private set; }
+
+    /// <exception cref="CudaLibraryException">None could be loaded.</exception>
+    internal static nint Load()
+    {
+        lock (loading)
+        {
+            if (library != 0)
+                return library;
+            LoadKernelsAtOnce();
+            _ = DlError();  // binds it now: binding it behind a failed dlopen would overwrite the reason
+            var tried = new List<string>();
+            foreach (string candidate in Candidates)
+            {
+                library = DlOpen(candidate, ResolveNow);
+                if (library != 0)
+                {
+                    Path = candidate;
+                    return library;
+                }
+                string reason = Marshal.PtrToStringUTF8(DlError()) ?? "unknown reason";
+                tried.Add(reason.StartsWith(candidate, StringComparison.Ordinal) ? reason : $"{candidate}: {reason}");
+            }
+            throw new CudaLibraryException($"no CUDA driver could be loaded; tried {string.Join("; ", tried)}");
+        }
+    }
+
+    /// <summary>
+    /// The driver may put off loading a kernel to its first launch, which then waits for the device and cannot be part of a recorded graph. Read once
+    /// when the driver starts; what the user has set stays.
+    /// </summary>
+    private static void LoadKernelsAtOnce() => _ = SetEnv("CUDA_MODULE_LOADING", "EAGER", overwrite: 0);
+
+    [LibraryImport("libc", EntryPoint = "dlopen", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial nint DlOpen(string path, int mode);
+
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int SetEnv(string name, string value, int overwrite);
+
+    [LibraryImport("libc", EntryPoint = "dlerror")]
+    private static partial nint DlError();
+}

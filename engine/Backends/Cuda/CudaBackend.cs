@@ -1,0 +1,135 @@
+using Avedis.Bindings.Cuda;
+
+namespace Avedis.Engine;
+
+/// <summary>
+/// The operations on an NVIDIA GPU, through the driver alone. Every operation launches kernels of kernels/ on one stream and returns at once; the
+/// partial files carry the kernels' names. Uploads travel on a stream of their own (<see cref="CudaUploads"/>). One thread at a time may use it.
+/// </summary>
+public sealed partial class CudaBackend : IBackend
+{
+    /// <summary>Scratch of the operations that reduce in two launches; what needs more asks for workspace.</summary>
+    private const long ScratchBytes = 16 << 20;
+
+    private readonly CudaContext context;
+    private readonly CudaModule module;
+    private readonly CudaStream stream;
+    private readonly CudaUploads uploads;
+    private readonly CudaDeviceMemory scratch;
+    private readonly Dictionary<string, nint> kernels = [];
+    private readonly Dictionary<nint, CudaDeviceMemory> allocations = [];
+    private readonly bool tf32;
+    private nint workspace;
+    private long workspaceBytes;
+
+    /// <param name="image">The fatbin of kernels/; see <see cref="KernelImage"/>.</param>
+    /// <param name="tf32">Whether F32 convolutions run on the matrix units, their inputs rounded to TF32.</param>
+    /// <exception cref="DeviceUnavailableException">No driver, no GPU, or one that the kernels do not run on.</exception>
+    public CudaBackend(byte[] image, bool tf32 = false)
+    {
+        this.tf32 = tf32;
+        try
+        {
+            context = new CudaContext();
+            module = CudaModule.Load(image);
+            stream = CudaStream.Create();
+            uploads = new CudaUploads(stream);
+            scratch = CudaDeviceMemory.Allocate(ScratchBytes);
+        }
+        catch (Exception error) when (error is CudaLibraryException or CudaException)
+        {
+            throw new DeviceUnavailableException($"device cuda: {error.Message}; use --device cpu, or --device auto to let avedis choose", error);
+        }
+        var (major, minor) = context.ComputeCapability;
+        Description = $"{context.DeviceName}, {context.Multiprocessors} multiprocessors, sm_{major}{minor}, " +
+            $"{context.Memory().Total / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path})";
+    }
+
+    public string Description { get; }
+
+    public bool HasFastBf16 => true;
+
+    public nint Allocate(long bytes)
+    {
+        Enter();
+        try
+        {
+            var memory = CudaDeviceMemory.Allocate(bytes);
+            allocations.Add(memory.Address, memory);
+            CudaDriver.Check(CudaDriver.MemsetD8Async(memory.Address, 0, (nuint)bytes, stream));
+            return memory.Address;
+        }
+        catch (CudaException failure) when (failure.OutOfMemory)
+        {
+            throw new OutOfDeviceMemoryException(bytes, context.DeviceName);
+        }
+    }
+
+    public void Free(nint address)
+    {
+        Synchronize();
+        allocations.Remove(address, out var memory);
+        memory!.Dispose();
+    }
+
+    public void SetWorkspace(nint address, long bytes)
+    {
+        workspace = address;
+        workspaceBytes = bytes;
+    }
+
+    public unsafe void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
+        where T : unmanaged
+    {
+        Enter();
+        RequireSize(destination, (long)source.Length * sizeof(T));
+        uploads.Queue(destination.Address, System.Runtime.InteropServices.MemoryMarshal.AsBytes(source));
+    }
+
+    public unsafe void Download<T>(Span<T> destination, Tensor source)
+        where T : unmanaged
+    {
+        Enter();
+        RequireSize(source, (long)destination.Length * sizeof(T));
+        fixed (T* pointer = destination)
+        {
+            CudaDriver.Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, stream));
+            CudaDriver.Check(CudaDriver.StreamSynchronize(stream));
+        }
+    }
+
+    public void Synchronize()
+    {
+        Enter();
+        CudaDriver.Check(CudaDriver.StreamSynchronize(stream));
+    }
+
+    public void Dispose()
+    {
+        context.MakeCurrent();
+        uploads.Dispose();
+        foreach (var memory in allocations.Values)
+            memory.Dispose();
+        scratch.Dispose();
+        module.Dispose();
+        stream.Dispose();
+        context.Dispose();
+    }
+
+    /// <summary>First line of every operation: the driver keeps a current context for each calling thread.</summary>
+    private void Enter() => context.MakeCurrent();
+
+    /// <summary>The suffix of a kernel's name that says which activations it takes.</summary>
+    private static string Suffix(Tensor act) => act.Type switch
+    {
+        DType.F32 => "f32",
+        DType.BF16 => "bf16",
+        _ => throw new ArgumentException($"{act} cannot hold activations"),
+    };
+
+    private static void RequireSize(Tensor tensor, long bytes)
+    {
+        if (bytes != tensor.Bytes)
+            throw new ArgumentException($"{tensor} holds {tensor.Bytes} bytes, the host side has {bytes}");
+    }
+}

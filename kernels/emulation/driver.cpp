@@ -1,0 +1,448 @@
+// The part of the CUDA driver API that bindings/Cuda uses, over the processor's own memory and the scheduler. Signatures are those of cuda.h, results its
+// numbers. For tests: a program never loads this library unless AVEDIS_CUDA_LIBRARY names it.
+//
+// Streams put their work off: it is done when somebody waits for it, and no sooner, so that a missing wait or a buffer reused too early shows in
+// the results. An error stays, as on a GPU: every later call returns it.
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "scheduler.h"
+
+namespace {
+
+using emulation::Kernel;
+
+enum Result {
+    kSuccess = 0,
+    kInvalidValue = 1,
+    kOutOfMemory = 2,
+    kInvalidImage = 200,
+    kNotFound = 500,
+    kNotReady = 600,
+    kLaunchFailed = 719,
+};
+
+constexpr uint64_t kMemory = 8ull << 30;  // of the pretended card
+constexpr size_t kAlignment = 256;
+
+struct Stream;
+
+// One piece of a stream's work; for a wait, which stream must have completed how many tasks first.
+struct Task {
+    std::function<Result()> work;
+    Stream* awaited = nullptr;
+    uint64_t awaited_ticket = 0;
+};
+
+struct Stream {
+    std::deque<Task> tasks;
+    uint64_t queued = 0, completed = 0;
+    std::vector<Task>* capture = nullptr;
+};
+
+struct Event {
+    Stream* stream = nullptr;
+    uint64_t ticket = 0;  // done when the stream has completed so many tasks
+    std::chrono::steady_clock::time_point time;
+};
+
+struct Graph {
+    std::vector<Task> tasks;
+};
+
+struct Memory {
+    size_t bytes;
+    void* mapped;
+    size_t mapped_bytes;
+};
+
+std::recursive_mutex guard;
+std::map<uintptr_t, Memory> memory;
+uint64_t used = 0;
+std::vector<std::unique_ptr<Stream>> streams;
+Stream default_stream;
+Result sticky = kSuccess;
+std::string fault_text;
+
+Stream& stream_of(void* handle) { return handle ? *static_cast<Stream*>(handle) : default_stream; }
+
+Result fail(Result result, std::string text) {
+    sticky = result;
+    fault_text = std::move(text);
+    return result;
+}
+
+Result run_until(Stream& stream, uint64_t ticket) {
+    while (stream.completed < ticket && sticky == kSuccess) {
+        Task task = std::move(stream.tasks.front());
+        stream.tasks.pop_front();
+        stream.completed++;
+        if (task.awaited) run_until(*task.awaited, task.awaited_ticket);
+        if (task.work) task.work();
+    }
+    return sticky;
+}
+
+Result enqueue(void* handle, Task task) {
+    if (sticky != kSuccess) return sticky;
+    Stream& stream = stream_of(handle);
+    if (stream.capture) {
+        stream.capture->push_back(std::move(task));
+    } else {
+        stream.tasks.push_back(std::move(task));
+        stream.queued++;
+    }
+    return kSuccess;
+}
+
+// The address of so many bytes of device memory, or a fault that says who asked: a copy must stay inside one allocation.
+bool inside(uintptr_t address, size_t bytes) {
+    auto after = memory.upper_bound(address);
+    if (after == memory.begin()) return false;
+    auto& [start, block] = *std::prev(after);
+    return address + bytes <= start + block.bytes;
+}
+
+template <typename F>
+Result enqueue_copy(void* stream, uintptr_t device, size_t bytes, const char* call, F copy) {
+    if (!inside(device, bytes)) return fail(kInvalidValue, std::string(call) + ": " + std::to_string(bytes) + " bytes do not lie in one allocation");
+    return enqueue(stream, {[copy] {
+        copy();
+        return kSuccess;
+    }});
+}
+
+}  // namespace
+
+#define API extern "C" __attribute__((visibility("default"))) int
+#define LOCK std::lock_guard<std::recursive_mutex> lock(guard)
+
+// ---- device and context
+
+API cuInit(unsigned) { return kSuccess; }
+
+API cuDriverGetVersion(int* version) {
+    *version = 12040;
+    return kSuccess;
+}
+
+API cuDeviceGetCount(int* count) {
+    *count = 1;
+    return kSuccess;
+}
+
+API cuDeviceGet(int* device, int) {
+    *device = 0;
+    return kSuccess;
+}
+
+API cuDeviceGetName(char* name, int length, int) {
+    std::strncpy(name, "emulated GPU (for tests)", static_cast<size_t>(length));
+    return kSuccess;
+}
+
+// numbers of CUdevice_attribute
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+    switch (attribute) {
+        case 16: *value = 2; break;            // multiprocessors
+        case 75: *value = 9; break;            // compute capability
+        case 76: *value = 0; break;
+        case 97: *value = 227 * 1024; break;   // shared memory a block may ask for
+        default: return kInvalidValue;
+    }
+    return kSuccess;
+}
+
+API cuDevicePrimaryCtxRetain(void** context, int) {
+    *context = &memory;
+    return kSuccess;
+}
+
+API cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
+
+API cuCtxSetCurrent(void*) { return kSuccess; }
+
+API cuMemGetInfo_v2(size_t* free, size_t* total) {
+    LOCK;
+    *free = kMemory - used;
+    *total = kMemory;
+    return sticky;
+}
+
+// ---- memory: each block ends, but for its alignment, where a page without access begins
+
+API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
+    LOCK;
+    if (sticky != kSuccess) return sticky;
+    if (bytes == 0) return kInvalidValue;
+    if (bytes > kMemory - used) return kOutOfMemory;
+    size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    size_t mapped_bytes = (rounded + page - 1) / page * page + page;
+    void* mapped = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) return kOutOfMemory;
+    uintptr_t end = reinterpret_cast<uintptr_t>(mapped) + mapped_bytes - page;
+    mprotect(reinterpret_cast<void*>(end), page, PROT_NONE);
+    *address = end - rounded;
+    std::memset(reinterpret_cast<void*>(*address), 0xff, rounded);
+    memory[*address] = {bytes, mapped, mapped_bytes};
+    used += bytes;
+    return kSuccess;
+}
+
+API cuMemFree_v2(uintptr_t address) {
+    LOCK;
+    for (auto& stream : streams) run_until(*stream, stream->queued);
+    auto found = memory.find(address);
+    if (found == memory.end()) return kInvalidValue;
+    used -= found->second.bytes;
+    munmap(found->second.mapped, found->second.mapped_bytes);
+    memory.erase(found);
+    return kSuccess;
+}
+
+API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+    *pointer = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+    return *pointer ? kSuccess : kOutOfMemory;
+}
+
+API cuMemFreeHost(void* pointer) {
+    std::free(pointer);
+    return kSuccess;
+}
+
+API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) {
+    LOCK;
+    return enqueue_copy(stream, to, bytes, "cuMemcpyHtoDAsync", [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
+}
+
+API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) {
+    LOCK;
+    return enqueue_copy(stream, from, bytes, "cuMemcpyDtoHAsync", [=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
+}
+
+API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) {
+    LOCK;
+    if (!inside(from, bytes)) return fail(kInvalidValue, "cuMemcpyDtoDAsync: the source does not lie in one allocation");
+    return enqueue_copy(stream, to, bytes, "cuMemcpyDtoDAsync",
+                        [=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
+}
+
+API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* stream) {
+    LOCK;
+    return enqueue_copy(stream, to, bytes, "cuMemsetD8Async", [=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
+}
+
+// ---- streams and events
+
+API cuStreamCreate(void** stream, unsigned) {
+    LOCK;
+    streams.push_back(std::make_unique<Stream>());
+    *stream = streams.back().get();
+    return kSuccess;
+}
+
+API cuStreamDestroy_v2(void* stream) {
+    LOCK;
+    Stream& s = stream_of(stream);
+    return run_until(s, s.queued);  // stays in the list: events may still name it
+}
+
+API cuStreamSynchronize(void* stream) {
+    LOCK;
+    Stream& s = stream_of(stream);
+    return run_until(s, s.queued);
+}
+
+API cuStreamWaitEvent(void* stream, void* event, unsigned) {
+    LOCK;
+    auto e = static_cast<Event*>(event);
+    return enqueue(stream, {nullptr, e->stream, e->ticket});
+}
+
+API cuEventCreate(void** event, unsigned) {
+    *event = new Event;
+    return kSuccess;
+}
+
+API cuEventDestroy_v2(void* event) {
+    LOCK;
+    auto e = static_cast<Event*>(event);
+    if (e->stream) run_until(*e->stream, e->ticket);
+    for (auto& stream : streams) run_until(*stream, stream->queued);  // someone's wait may name it
+    delete e;
+    return kSuccess;
+}
+
+API cuEventRecord(void* event, void* stream) {
+    LOCK;
+    auto e = static_cast<Event*>(event);
+    Result result = enqueue(stream, {[e] {
+        e->time = std::chrono::steady_clock::now();
+        return kSuccess;
+    }});
+    Stream& s = stream_of(stream);
+    if (!s.capture) {
+        e->stream = &s;
+        e->ticket = s.queued;
+    }
+    return result;
+}
+
+API cuEventSynchronize(void* event) {
+    LOCK;
+    auto e = static_cast<Event*>(event);
+    return e->stream ? run_until(*e->stream, e->ticket) : sticky;
+}
+
+API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
+    LOCK;
+    auto a = static_cast<Event*>(from), b = static_cast<Event*>(to);
+    if (!a->stream || !b->stream || a->stream->completed < a->ticket || b->stream->completed < b->ticket) return kNotReady;
+    *milliseconds = std::chrono::duration<float, std::milli>(b->time - a->time).count();
+    return kSuccess;
+}
+
+// ---- modules and launches: the kernels are linked in, whatever the image
+
+API cuModuleLoadData(void** module, const void*) {
+    *module = &memory;
+    return kSuccess;
+}
+
+API cuModuleUnload(void*) { return kSuccess; }
+
+API cuModuleGetFunction(void** function, void*, const char* name) {
+    *function = const_cast<Kernel*>(emulation::find_kernel(name));
+    return *function ? kSuccess : kNotFound;
+}
+
+API cuFuncSetAttribute(void*, int, int) { return kSuccess; }
+
+API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared_bytes, void* stream,
+                   void** parameters, void**) {
+    LOCK;
+    auto kernel = static_cast<const Kernel*>(function);
+    if (static_cast<uint64_t>(gx) * gy * gz == 0 || gy > 65535 || gz > 65535 || gx > 0x7fffffff || bx * by * bz == 0)
+        return fail(kInvalidValue, std::string(kernel->name) + ": a grid of no blocks, or of more than a GPU takes");
+    if (bx * by * bz > static_cast<unsigned>(kernel->threads))
+        return fail(kInvalidValue, std::string(kernel->name) + ": more threads a block than its launch bounds allow");
+    if (shared_bytes > 227 * 1024) return fail(kInvalidValue, std::string(kernel->name) + ": more shared memory than a block may have");
+    // a launch keeps its own copy of the arguments
+    auto values = std::make_shared<std::vector<std::vector<unsigned char>>>();
+    for (size_t i = 0; i < kernel->parameters.size(); i++) {
+        auto bytes = static_cast<const unsigned char*>(parameters[i]);
+        values->emplace_back(bytes, bytes + kernel->parameters[i].bytes);
+    }
+    return enqueue(stream, {[=]() -> Result {
+        std::vector<void*> arguments;
+        for (auto& value : *values) arguments.push_back(value.data());
+        std::string what = emulation::run({kernel, {gx, gy, gz}, {bx, by, bz}, shared_bytes, arguments.data()});
+        return what.empty() ? kSuccess : fail(kLaunchFailed, what);
+    }});
+}
+
+// ---- graphs: a list of tasks
+
+API cuStreamBeginCapture_v2(void* stream, int) {
+    LOCK;
+    stream_of(stream).capture = new std::vector<Task>;
+    return sticky;
+}
+
+API cuStreamEndCapture(void* stream, void** graph) {
+    LOCK;
+    Stream& s = stream_of(stream);
+    if (!s.capture) return kInvalidValue;
+    *graph = new Graph{std::move(*s.capture)};
+    delete s.capture;
+    s.capture = nullptr;
+    return sticky;
+}
+
+API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+    *executable = new Graph(*static_cast<Graph*>(graph));
+    return kSuccess;
+}
+
+API cuGraphLaunch(void* executable, void* stream) {
+    LOCK;
+    for (const Task& task : static_cast<Graph*>(executable)->tasks) enqueue(stream, task);
+    return sticky;
+}
+
+API cuGraphDestroy(void* graph) {
+    delete static_cast<Graph*>(graph);
+    return kSuccess;
+}
+
+API cuGraphExecDestroy(void* executable) {
+    LOCK;
+    for (auto& stream : streams) run_until(*stream, stream->queued);
+    delete static_cast<Graph*>(executable);
+    return kSuccess;
+}
+
+// ---- errors
+
+API cuGetErrorName(int result, const char** name) {
+    static const std::map<int, const char*> names{{kSuccess, "CUDA_SUCCESS"},        {kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
+                                                  {kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"}, {kInvalidImage, "CUDA_ERROR_INVALID_IMAGE"},
+                                                  {kNotFound, "CUDA_ERROR_NOT_FOUND"}, {kNotReady, "CUDA_ERROR_NOT_READY"},
+                                                  {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"}};
+    auto found = names.find(result);
+    *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
+    return kSuccess;
+}
+
+API cuGetErrorString(int result, const char** text) {
+    LOCK;
+    static thread_local std::string copy;
+    copy = fault_text.empty() || result != sticky ? "emulated driver" : fault_text;
+    *text = copy.c_str();
+    return kSuccess;
+}
+
+// ---- for the tests: not part of the driver API
+
+// Order 0 forward, 1 reverse, 2 random, of threads and blocks.
+API emulation_set_order(int order, unsigned long long seed) {
+    LOCK;
+    for (auto& stream : streams) run_until(*stream, stream->queued);
+    emulation::set_order(static_cast<emulation::Order>(order), seed);
+    return sticky;
+}
+
+// Forgets an error, so that a test that provoked one does not end all others. Queued work is dropped.
+API emulation_clear_error() {
+    LOCK;
+    for (auto& stream : streams) {
+        stream->completed = stream->queued;
+        stream->tasks.clear();
+    }
+    sticky = kSuccess;
+    fault_text.clear();
+    return kSuccess;
+}
+
+API emulation_kernel_count() { return emulation::kernel_count(); }
+
+// Name and parameters of a kernel, such as "p8 p8 i8 f4" (scheduler.h); false if the text does not fit.
+API emulation_kernel(int index, char* name, char* parameters, int capacity) {
+    const Kernel& kernel = emulation::kernel_at(index);
+    std::string text;
+    for (auto& p : kernel.parameters) text += (text.empty() ? "" : " ") + (p.kind + std::to_string(p.bytes));
+    if (text.size() >= static_cast<size_t>(capacity) || std::strlen(kernel.name) >= static_cast<size_t>(capacity)) return 0;
+    std::strcpy(name, kernel.name);
+    std::strcpy(parameters, text.c_str());
+    return 1;
+}

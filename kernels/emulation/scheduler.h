@@ -1,0 +1,36 @@
+// What the emulated driver needs of the scheduler: running a grid.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "cuda_emulation.h"
+
+namespace emulation {
+
+// In which order threads that could run do run. Whatever it is, a correct kernel gives the same bits.
+enum class Order {
+    kForward,  // in order of their numbers, taking turns at every meeting
+    kReverse,  // from the last number down, one going as far ahead as it can
+    kRandom,   // drawn anew at every meeting
+};
+
+void set_order(Order order, uint64_t seed);
+
+struct Launch {
+    const Kernel* kernel;
+    uint3 grid, block;
+    unsigned shared_bytes;
+    void* const* arguments;
+};
+
+// Runs every block, on all processors. Returns an empty string, or what went wrong first.
+std::string run(const Launch& launch);
+
+const Kernel* find_kernel(const char* name);
+
+// Kernels in order of their names.
+int kernel_count();
+const Kernel& kernel_at(int index);
+
+}  // namespace emulation

@@ -1,0 +1,63 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using Avedis.Engine;
+
+namespace Avedis.Tests.Ops;
+
+/// <summary>
+/// The emulated CUDA driver, libcuda_emulated.so: the same kernel sources, compiled for the processor (kernels/emulation). Tests name it to the engine
+/// as the driver to load; a run of the tests that asks for the real one (AVEDIS_TEST_BACKEND=cuda) does not.
+/// </summary>
+internal static class Emulation
+{
+    private const string Variable = "AVEDIS_CUDA_LIBRARY";
+
+    private static readonly string path = Path.Combine(AppContext.BaseDirectory, "libcuda_emulated.so");
+    private static readonly Lazy<nint> library = new(() => NativeLibrary.Load(path));
+
+    /// <summary>Whether this process uses it.</summary>
+    public static bool Chosen { get; private set; }
+
+    /// <summary>Orders in which the threads of a block may run; a correct kernel gives the same bits under each.</summary>
+    public static IReadOnlyList<string> Orders { get; } = ["forward", "reverse", "random"];
+
+    public static string? Absence => File.Exists(path) ? null : $"{path} has not been built (cmake --build artifacts/cmake --target kernels_emulated)";
+
+    public static IBackend Open(bool tf32)
+    {
+        Environment.SetEnvironmentVariable(Variable, path);
+        Chosen = true;
+        return new CudaBackend(image: [0], tf32); // the emulation has its kernels linked in
+    }
+
+    public static void SetOrder(int order) => Call<SetOrderFunction>("emulation_set_order")(order, seed: 20210606);
+
+    /// <summary>Forgets an error that a test has provoked; on a GPU it would end the process.</summary>
+    public static void ClearError() => Call<ClearErrorFunction>("emulation_clear_error")();
+
+    /// <summary>Every kernel by its name, with its parameters: p8 is a pointer, i an integer, f a float, s a struct of so many bytes.</summary>
+    public static unsafe Dictionary<string, string[]> Kernels()
+    {
+        var kernels = new Dictionary<string, string[]>();
+        const int Capacity = 1024;
+        byte* name = stackalloc byte[Capacity], parameters = stackalloc byte[Capacity];
+        int count = Call<KernelCountFunction>("emulation_kernel_count")();
+        for (int i = 0; i < count; i++)
+            if (Call<KernelFunction>("emulation_kernel")(i, name, parameters, Capacity) != 0)
+                kernels.Add(Text(name), Text(parameters).Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        return kernels;
+
+        static string Text(byte* text) => Encoding.ASCII.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(text));
+    }
+
+    private static T Call<T>(string name)
+        where T : Delegate => Marshal.GetDelegateForFunctionPointer<T>(NativeLibrary.GetExport(library.Value, name));
+
+    private delegate int SetOrderFunction(int order, ulong seed);
+
+    private delegate int ClearErrorFunction();
+
+    private delegate int KernelCountFunction();
+
+    private unsafe delegate int KernelFunction(int index, byte* name, byte* parameters, int capacity);
+}
