@@ -79,7 +79,7 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
         var tensorWeights = op.Input("weights", new Shape(weights.Length), DType.F32, weights);
         var loss = op.Output("loss", new Shape(weights.Length), DType.F32);
         var dLogits = op.Output("dLogits", matrix, DType.F32);
-        op.Run(device => device.UniformConfusion(loss, dLogits, tensorLogits, tensorWeights, scale));
+        op.Run(device => device.UniformConfusion(loss, op.Output("kl", new Shape(weights.Length), DType.F32), dLogits, tensorLogits, tensorWeights, scale));
         return (loss, dLogits);
     }
 }
