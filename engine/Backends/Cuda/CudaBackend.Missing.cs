@@ -2,15 +2,11 @@ namespace Avedis.Engine;
 
 public sealed partial class CudaBackend
 {
-    public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => throw new NotSupportedException();
     public void ReluForward(Tensor y, Tensor x) => throw new NotSupportedException();
     public void ReluBackward(Tensor dX, Tensor dY, Tensor y) => throw new NotSupportedException();
     public void GradientReversalBackward(Tensor dX, Tensor dY, Tensor lambda) => throw new NotSupportedException();
     public void ConcatForward(Tensor y, Tensor a, Tensor b) => throw new NotSupportedException();
     public void ConcatBackward(Tensor dA, Tensor dB, Tensor dY) => throw new NotSupportedException();
-    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
-    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
-    public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry) => throw new NotSupportedException();
     public void BatchNormForward(
         Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
         Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings) => throw new NotSupportedException();
