@@ -16,12 +16,6 @@ public sealed partial class CudaBackend
         Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings) => throw new NotSupportedException();
     public void MaxPoolForward(Tensor y, Tensor argmax, Tensor x, in Pool2dGeometry geometry) => throw new NotSupportedException();
     public void MaxPoolBackward(Tensor dX, Tensor dY, Tensor argmax, in Pool2dGeometry geometry) => throw new NotSupportedException();
-    public void LinearForward(Tensor y, Tensor x, Tensor weight, Tensor bias) => throw new NotSupportedException();
-    public void LinearBackwardData(Tensor dX, Tensor dY, Tensor weight) => throw new NotSupportedException();
-    public void LinearBackwardWeight(Tensor dWeight, Tensor dBias, Tensor dY, Tensor x) => throw new NotSupportedException();
-    public void SoftmaxCrossEntropy(
-        Tensor loss, Tensor probabilities, Tensor dLogits, Tensor logits, Tensor labels, Tensor weights, float scale) => throw new NotSupportedException();
-    public void UniformConfusion(Tensor loss, Tensor kl, Tensor dLogits, Tensor logits, Tensor weights, float scale) => throw new NotSupportedException();
     public long FreeMemory => throw new NotSupportedException();
     public void Replay(string name, Action work) => throw new NotSupportedException();
     public long Mark() => throw new NotSupportedException();
