@@ -1,3 +1,5 @@
 // Every kernel of Avedis, in the order in which a training step meets them: nvcc compiles this one file into one fatbin. (g++ compiles the files one by
 // one for the emulation.)
 #include "elementwise.cu"
+#include "max_pool.cu"
+#include "batch_norm.cu"
