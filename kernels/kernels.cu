@@ -3,6 +3,8 @@
 #include "elementwise.cu"
 #include "conv2d.cu"
 #include "reduce.cu"
+#include "batch_norm.cu"
+#include "max_pool.cu"
 #include "relu.cu"
 #include "masked_mean.cu"
 #include "concat.cu"

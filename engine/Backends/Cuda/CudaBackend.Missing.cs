@@ -2,16 +2,6 @@ namespace Avedis.Engine;
 
 public sealed partial class CudaBackend
 {
-    public void BatchNormForward(
-        Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
-        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings) => throw new NotSupportedException();
-    public void BatchNormInference(
-        Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance, in BatchNormSettings settings) => throw new NotSupportedException();
-    public void BatchNormBackward(
-        Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
-        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings) => throw new NotSupportedException();
-    public void MaxPoolForward(Tensor y, Tensor argmax, Tensor x, in Pool2dGeometry geometry) => throw new NotSupportedException();
-    public void MaxPoolBackward(Tensor dX, Tensor dY, Tensor argmax, in Pool2dGeometry geometry) => throw new NotSupportedException();
     public StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act) => throw new NotSupportedException();
     public void StemForward(
         Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
