@@ -12,6 +12,12 @@ internal sealed record StemProblem(Conv2dGeometry Geometry, DType Act, double[] 
 {
     private double[]? convolutionError;
 
+    /// <summary>X before it was rounded to TF32, if it was.</summary>
+    public double[] Image { get; private init; } = X;
+
+    /// <summary>Whether the convolution rounds what it multiplies to TF32.</summary>
+    public bool Tf32 { get; private init; }
+
     public int Channels => Geometry.K;
 
     /// <summary>Elements of z per channel.</summary>
@@ -23,22 +29,23 @@ internal sealed record StemProblem(Conv2dGeometry Geometry, DType Act, double[] 
     /// <param name="offset">Mean of the image.</param>
     /// <param name="lowBeta">Low end of beta, whose range is 1: far below zero, most outputs are off.</param>
     public static StemProblem Pose(
-        Random random, Conv2dGeometry geometry, BatchNormSettings settings, DType act, double offset = 0, double lowBeta = -0.5)
+        Random random, Conv2dGeometry geometry, BatchNormSettings settings, DType act, bool tf32 = false, double offset = 0, double lowBeta = -0.5)
     {
         double[] x = Numbers.Round(Array.ConvertAll(Numbers.Uniform(random, geometry.Input.Count), value => offset + value), act);
         double[] weight = Numbers.Uniform(random, geometry.Weight.Count);
         double[] gamma = [.. Numbers.Uniform(random, geometry.K, low: 0.5, high: 1.5).Select((value, c) => c % 4 == 3 ? -value : value)];
         double[] beta = Numbers.Uniform(random, geometry.K, low: lowBeta, high: lowBeta + 1);
-        return Of(geometry, settings, act, x, weight, gamma, beta);
+        return Of(geometry, settings, act, x, weight, gamma, beta, tf32);
     }
 
     /// <summary>Weights are rounded to the activation type, as the operation does on the way in.</summary>
     public static StemProblem Of(
-        Conv2dGeometry geometry, BatchNormSettings settings, DType act, double[] x, double[] weight, double[] gamma, double[] beta)
+        Conv2dGeometry geometry, BatchNormSettings settings, DType act, double[] x, double[] weight, double[] gamma, double[] beta, bool tf32 = false)
     {
-        double[] z = Reference.Conv2dForward(x, act == DType.F32 ? weight : Numbers.Round(weight, act), geometry);
+        double[] image = tf32 ? Numbers.RoundToTf32(x) : x;
+        double[] z = Reference.Conv2dForward(image, tf32 ? Numbers.RoundToTf32(weight) : act == DType.F32 ? weight : Numbers.Round(weight, act), geometry);
         var (mean, variance) = Reference.ChannelStatistics(z, geometry.K);
-        return new(geometry, act, x, weight, new(settings, z, gamma, beta, mean, variance));
+        return new(geometry, act, image, weight, new(settings, z, gamma, beta, mean, variance)) { Image = x, Tf32 = tf32 };
     }
 
     public (double[] DWeight, double[] DGamma, double[] DBeta) Backward(double[] dY, int[] argmax)
@@ -114,6 +121,8 @@ internal sealed record StemProblem(Conv2dGeometry Geometry, DType Act, double[] 
                 + Math.Abs(dZ[i]) * inverseError[c] / Norm.InverseStd[c] + Tolerance.Walk * Tolerance.F32 * magnitude.DX[i];
         })];
         dZError = Tolerance.Rounded(Act, dZError, dZ);
+        if (Tf32)
+            dZError = [.. dZError.Zip(dZ, (e, value) => e + Tolerance.Tf32 * (Math.Abs(value) + e))];
         double[] size = Numbers.Abs(X);
         double[] dWeightError = Reference.Plus(
             Reference.Conv2dBackwardWeight(dZError, size, Geometry),
