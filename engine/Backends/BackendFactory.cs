@@ -15,7 +15,7 @@ public static class BackendFactory
     public static IBackend Create(string device, int threads, bool tf32 = false) => device switch
     {
         "cpu" or "auto" when tf32 => throw new DeviceUnavailableException(
-            $"precision tf32 needs device cuda, device {device} is {(device == "cpu" ? "the processor" : "the processor here")}; use fp32"),
+            $"precision tf32 needs device cuda, and device {device} is the processor here; use fp32"),
         "cpu" or "auto" => CreateCpu(threads),
         "cuda" => throw new DeviceUnavailableException(
             "device cuda: this build has no CUDA backend yet, only cpu; use --device cpu, or --device auto to let avedis choose"),

@@ -52,6 +52,14 @@ public sealed class BadInputTests
         Refuses(ExitCode.DeviceUnavailable, ["cuda", "--device cpu"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--device", "cuda");
 
     [Test]
+    public void A_precision_that_only_a_gpu_has()
+    {
+        Refuses(ExitCode.DeviceUnavailable, ["tf32", "device cuda", "fp32"],
+            "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--device", "cpu", "--precision", "tf32");
+        Refuses(ExitCode.Usage, ["training.precision"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--precision", "fp8");
+    }
+
+    [Test]
     public void Misspelt_settings()
     {
         string config = Path.Combine(folder, "config.json");
