@@ -33,8 +33,7 @@ public static class PredictCommand
             var (folder, _) = CommonOptions.OpenRun(parsed.GetRequiredValue(run));
             var tool = FfmpegTool.Find(parsed.GetValue(common.Ffmpeg));
             using var model = TrainedModel.Open(
-                folder.Resolve(parsed.GetRequiredValue(checkpoint)), parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), threads: 0, batch: 1,
-                parsed.InvocationConfiguration.Error.WriteLine);
+                folder.Resolve(parsed.GetRequiredValue(checkpoint)), parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), threads: 0, batch: 1);
             return Predict(model, tool, parsed.GetRequiredValue(clips), parsed.GetValue(json), parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
         });
         return command;
