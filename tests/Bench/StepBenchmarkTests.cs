@@ -1,5 +1,6 @@
 using Avedis.Bench;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -32,13 +33,6 @@ public sealed class StepBenchmarkTests
     [Test]
     public void Bf16_losses_may_differ_by_what_its_rounding_costs() =>
         Assert.DoesNotThrow(() => StepBenchmark.CompareLosses(Report("avedis", "bf16", 2.40), Report("pytorch", "bf16", 2.43)));
-
-    [Test]
-    public void The_median_is_the_middle_value()
-    {
-        Assert.That(StepBenchmark.Median([5, 1, 3]), Is.EqualTo(3));
-        Assert.That(StepBenchmark.Median([5, 1, 3, 100]), Is.EqualTo(4));
-    }
 
     [Test]
     public void An_engine_is_started_asked_for_steps_and_ended()
