@@ -23,10 +23,16 @@ internal static class Emulation
 
     public static string? Absence => File.Exists(path) ? null : $"{path} has not been built (cmake --build artifacts/cmake --target kernels_emulated)";
 
-    public static IBackend Open(bool tf32)
+    /// <summary>Makes it the driver of this process, which loads one only.</summary>
+    public static void Choose()
     {
         Environment.SetEnvironmentVariable(Variable, path);
         Chosen = true;
+    }
+
+    public static IBackend Open(bool tf32)
+    {
+        Choose();
         return new CudaBackend(image: [0], tf32); // the emulation has its kernels linked in
     }
 
