@@ -7,3 +7,5 @@
 #include "gradient_reversal.cu"
 #include "adam.cu"
 #include "count_non_finite.cu"
+#include "max_pool.cu"
+#include "batch_norm.cu"

@@ -6,16 +6,6 @@ public sealed partial class CudaBackend
     public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
     public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
     public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry) => throw new NotSupportedException();
-    public void BatchNormForward(
-        Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
-        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings) => throw new NotSupportedException();
-    public void BatchNormInference(
-        Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance, in BatchNormSettings settings) => throw new NotSupportedException();
-    public void BatchNormBackward(
-        Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
-        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings) => throw new NotSupportedException();
-    public void MaxPoolForward(Tensor y, Tensor argmax, Tensor x, in Pool2dGeometry geometry) => throw new NotSupportedException();
-    public void MaxPoolBackward(Tensor dX, Tensor dY, Tensor argmax, in Pool2dGeometry geometry) => throw new NotSupportedException();
     public void LinearForward(Tensor y, Tensor x, Tensor weight, Tensor bias) => throw new NotSupportedException();
     public void LinearBackwardData(Tensor dX, Tensor dY, Tensor weight) => throw new NotSupportedException();
     public void LinearBackwardWeight(Tensor dWeight, Tensor dBias, Tensor dY, Tensor x) => throw new NotSupportedException();
