@@ -13,7 +13,7 @@ namespace Avedis.Tests;
 /// The tests as a program of their own, for machines without the .NET SDK: Avedis.Tests [--filter REGEX] [--out FILE]. Exit code 0 if all passed.
 /// "dotnet test" brings its own host and does not come here.
 /// </summary>
-public static class Program
+public static class TestProgram
 {
     private const int Passed = 0, Failed = 1, Usage = 2;
 
