@@ -4,7 +4,7 @@ using Avedis.Bindings.Cuda;
 using Avedis.Trainer;
 using NUnit.Framework;
 
-namespace Avedis.Tests.Trainer;
+namespace Avedis.Tests;
 
 /// <summary>
 /// What the program says about a GPU that is not there. In processes of their own: a process loads one driver, and this one may have loaded the emulated.
