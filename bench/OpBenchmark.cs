@@ -3,7 +3,6 @@ using System.Text;
 using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer;
-using Avedis.Trainer.Training;
 
 namespace Avedis.Bench;
 
@@ -27,8 +26,8 @@ public static class OpBenchmark
     /// <summary>Operations of one training step in their order; the same operation on the same tensor is one row.</summary>
     public static OpFile Run(string device, string preset, string precision, int clips, int threads, int steps)
     {
-        var backend = new TimingBackend(BackendFactory.Create(device, threads));
-        using var engine = new AvedisEngine(backend, preset, Enum.Parse<Precision>(precision, ignoreCase: true), clips);
+        var backend = new TimingBackend(AvedisEngine.Open(device, threads, precision));
+        using var engine = new AvedisEngine(backend, preset, AvedisEngine.Activations(precision), clips);
         for (int i = 0; i < WarmUpSteps; i++)
             engine.Step();
         var calls = new List<OpCall[]>();
