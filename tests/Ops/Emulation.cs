@@ -12,7 +12,9 @@ internal static class Emulation
 {
     private const string Variable = "AVEDIS_CUDA_LIBRARY";
 
-    private static readonly string path = Path.Combine(AppContext.BaseDirectory, "libcuda_emulated.so");
+    // tests/mutate-kernels names libraries whose kernels are wrong
+    private static readonly string path =
+        Environment.GetEnvironmentVariable("AVEDIS_TEST_EMULATION") is { Length: > 0 } named ? named : Path.Combine(AppContext.BaseDirectory, "libcuda_emulated.so");
     private static readonly Lazy<nint> library = new(() => NativeLibrary.Load(path));
 
     /// <summary>Whether this process uses it.</summary>
