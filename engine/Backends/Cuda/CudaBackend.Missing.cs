@@ -6,12 +6,6 @@ public sealed partial class CudaBackend
     public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
     public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
     public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry) => throw new NotSupportedException();
-    public void LinearForward(Tensor y, Tensor x, Tensor weight, Tensor bias) => throw new NotSupportedException();
-    public void LinearBackwardData(Tensor dX, Tensor dY, Tensor weight) => throw new NotSupportedException();
-    public void LinearBackwardWeight(Tensor dWeight, Tensor dBias, Tensor dY, Tensor x) => throw new NotSupportedException();
-    public void SoftmaxCrossEntropy(
-        Tensor loss, Tensor probabilities, Tensor dLogits, Tensor logits, Tensor labels, Tensor weights, float scale) => throw new NotSupportedException();
-    public void UniformConfusion(Tensor loss, Tensor kl, Tensor dLogits, Tensor logits, Tensor weights, float scale) => throw new NotSupportedException();
     public StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act) => throw new NotSupportedException();
     public void StemForward(
         Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
