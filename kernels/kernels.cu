@@ -12,3 +12,5 @@
 #include "count_non_finite.cu"
 #include "max_pool.cu"
 #include "batch_norm.cu"
+#include "conv2d.cu"
+#include "reduce.cu"

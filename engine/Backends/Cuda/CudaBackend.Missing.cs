@@ -2,10 +2,6 @@ namespace Avedis.Engine;
 
 public sealed partial class CudaBackend
 {
-    public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => throw new NotSupportedException();
-    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
-    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry) => throw new NotSupportedException();
-    public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry) => throw new NotSupportedException();
     public StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act) => throw new NotSupportedException();
     public void StemForward(
         Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
