@@ -64,7 +64,6 @@ struct alignas(sizeof(T) * N) Vector {
     T at[N];
 };
 
-<<<<<<< HEAD
 // One access of 16 bytes or less; the pointer is aligned to the vector.
 template <int N, typename T>
 __device__ inline Vector<T, N> load_vector(const T* from) {
@@ -105,7 +104,8 @@ __device__ inline void with_lanes(int32_t c, F body) {
         body(std::integral_constant<int, kVector>{});
     else
         body(std::integral_constant<int, 1>{});
-=======
+}
+
 // Divides integers from 0 to 2^31 - 1 by a fixed one through a multiplication: the host supplies multiplier = ceil(2^shift / divisor), shift =
 // 31 + ceil(log2 divisor).
 struct FastDivisor {
@@ -116,7 +116,6 @@ struct FastDivisor {
 
 __device__ inline int operator/(int x, FastDivisor by) {
     return static_cast<int>(static_cast<uint64_t>(static_cast<uint32_t>(x)) * by.multiplier >> by.shift);
->>>>>>> conv
 }
 
 // ---- sums -----------------------------------------------------------------------------------------------------------------
