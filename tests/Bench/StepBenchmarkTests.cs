@@ -34,6 +34,13 @@ public sealed class StepBenchmarkTests
     public void Bf16_losses_may_differ_by_what_its_rounding_costs() =>
         Assert.DoesNotThrow(() => StepBenchmark.CompareLosses(Report("avedis", "bf16", 2.40), Report("pytorch", "bf16", 2.43)));
 
+    [TestCase(2.41)]
+    public void Tf32_losses_may_differ_by_more_than_fp32_ones(double loss)
+    {
+        Assert.DoesNotThrow(() => StepBenchmark.CompareLosses(Report("avedis", "tf32", 2.40), Report("pytorch", "tf32", loss)));
+        Assert.Throws<UserException>(() => StepBenchmark.CompareLosses(Report("avedis", "fp32", 2.40), Report("pytorch", "fp32", loss)));
+    }
+
     [Test]
     public void An_engine_is_started_asked_for_steps_and_ended()
     {
