@@ -41,7 +41,7 @@ public sealed class GpuCheckTests
     public void Everything_that_the_parts_left_is_in_one_file_and_one_table()
     {
         Put("doctor.txt", "cuda        A GPU, sm_90\n");
-        Put("parts.tsv", "doctor\tpassed\t1\ntests\tpassed\t60.5\ntrain fp32\tpassed\t12.25\nsanitizer\tskipped\t0\tnot asked for\n");
+        Put("parts.tsv", "doctor\tpassed\t1\ntests\tpassed\t60.5\ntrain fp32\tpassed\t12.26\nsanitizer\tskipped\t0\tnot asked for\n");
         Put("tests.json", JsonSerializer.Serialize(new TestReport(10, 0, 2, 60, []), BenchJson.Options));
         Put("sanitizer-memcheck.log", "========= ERROR SUMMARY: 0 errors\n");
         Put("train/fp32/summary.json", """{"emotion_macro_f1": 0.5, "emotion_accuracy": 0.75, "speaker_accuracy": null, "train_clips_per_second": 1000, "precision": "fp32"}""");
@@ -56,7 +56,7 @@ public sealed class GpuCheckTests
         Assert.That(check.Emulated, Is.False);
         Assert.That(check.Training, Is.EqualTo(new[]
         {
-            new TrainingScore("cpu", "fp32", null, null, 0.952, null, null), new TrainingScore("cuda", "fp32", 12.25, 1000, 0.5, 0.75, null),
+            new TrainingScore("cpu", "fp32", null, null, 0.952, null, null), new TrainingScore("cuda", "fp32", 12.26, 1000, 0.5, 0.75, null),
         }));
 
         check.Write(folder);
