@@ -64,6 +64,18 @@ struct alignas(sizeof(T) * N) Vector {
     T at[N];
 };
 
+// Divides integers from 0 to 2^31 - 1 by a fixed one through a multiplication: the host supplies multiplier = ceil(2^shift / divisor), shift =
+// 31 + ceil(log2 divisor).
+struct FastDivisor {
+    int divisor;
+    uint32_t multiplier;
+    int shift;
+};
+
+__device__ inline int operator/(int x, FastDivisor by) {
+    return static_cast<int>(static_cast<uint64_t>(static_cast<uint32_t>(x)) * by.multiplier >> by.shift);
+}
+
 // One access of 16 bytes or less; the pointer is aligned to the vector.
 template <int N, typename T>
 __device__ inline Vector<T, N> load_vector(const T* from) {
@@ -104,18 +116,6 @@ __device__ inline void with_lanes(int32_t c, F body) {
         body(std::integral_constant<int, kVector>{});
     else
         body(std::integral_constant<int, 1>{});
-}
-
-// Divides integers from 0 to 2^31 - 1 by a fixed one through a multiplication: the host supplies multiplier = ceil(2^shift / divisor), shift =
-// 31 + ceil(log2 divisor).
-struct FastDivisor {
-    int divisor;
-    uint32_t multiplier;
-    int shift;
-};
-
-__device__ inline int operator/(int x, FastDivisor by) {
-    return static_cast<int>(static_cast<uint64_t>(static_cast<uint32_t>(x)) * by.multiplier >> by.shift);
 }
 
 // ---- sums -----------------------------------------------------------------------------------------------------------------
