@@ -20,7 +20,7 @@ public sealed class AvedisEngine : IDisposable
     private readonly Runtime runtime;
     private readonly TrainingOptions training;
     private readonly Batch[] batches;
-    private int done;
+    private int loaded;
 
     /// <summary>The engine takes over the backend and disposes it.</summary>
     public AvedisEngine(IBackend backend, string preset, Precision precision, int clips)
@@ -37,6 +37,7 @@ public sealed class AvedisEngine : IDisposable
         foreach (var (parameter, values) in GoldenWeights(runtime.Network))
             runtime.Write(parameter.Value, values);
         batches = [.. Enumerable.Range(0, 2).Select(number => GoldenBatch(number, size))];
+        LoadNext();
     }
 
     /// <summary>The device in the mode that a precision of the command line (fp32, tf32, bf16) asks of it.</summary>
@@ -76,12 +77,14 @@ public sealed class AvedisEngine : IDisposable
         return batch;
     }
 
-    /// <summary>One training step: its total loss and seconds.</summary>
+    /// <summary>One training step, and meanwhile the transfer of the next batch: its total loss and seconds.</summary>
     public (double Loss, double Seconds) Step()
     {
         var watch = Stopwatch.StartNew();
         runtime.Advance(training.LearningRate);
-        var losses = runtime.TrainStep(batches[done++ % batches.Length]);
+        runtime.TrainStep();
+        LoadNext();
+        var losses = runtime.Losses();
         return (training.EmotionWeight * losses.Emotion + training.SpeakerWeight * losses.Speaker, watch.Elapsed.TotalSeconds);
     }
 
@@ -101,4 +104,6 @@ public sealed class AvedisEngine : IDisposable
     }
 
     public void Dispose() => runtime.Dispose();
+
+    private void LoadNext() => runtime.Load(batches[loaded++ % batches.Length]);
 }

@@ -51,6 +51,7 @@ public static class Program
         UserException user => user.Code,
         DeviceUnavailableException => ExitCode.DeviceUnavailable,
         OutOfDeviceMemoryException => ExitCode.OutOfMemory,
+        DeviceFailedException => ExitCode.DeviceFailed,
         IOException or UnauthorizedAccessException => ExitCode.DiskOrIo,
         _ => null,
     };
