@@ -6,12 +6,14 @@ namespace Avedis.Trainer.Benchmark;
 
 /// <summary>One operation at one place of the network.</summary>
 /// <param name="Microseconds">Median over the steps.</param>
-/// <param name="GigabytesPerSecond">Of its tensors, each counted once: what a single perfect pass would read and write.</param>
 /// <param name="ShareOfStep">Of the sum of all operations.</param>
 /// <param name="Gflops">10^9 multiplications and additions a second; null where traffic is what counts.</param>
+/// <param name="GigabytesPerSecond">
+/// Of its tensors, each counted once: what a single perfect pass would read and write. This and Gflops are null where the clock is too coarse.
+/// </param>
 /// <param name="Launches">What it launched on the device, in order; null where that is not told.</param>
 public sealed record OpRow(
-    string Op, string Tensor, string Shape, double Microseconds, double GigabytesPerSecond, double ShareOfStep, double? Gflops = null, string? Launches = null);
+    string Op, string Tensor, string Shape, double Microseconds, double ShareOfStep, double? Gflops = null, double? GigabytesPerSecond = null, string? Launches = null);
 
 /// <summary>The operations of a training step as rows, and as a table for people.</summary>
 public static class OpTable
@@ -33,7 +35,7 @@ public static class OpTable
                     string launches = string.Join(", ", group.SelectMany(call => call.First.Launches));
                     return new OpRow(
                         group.Key.Op, group.Key.Tensor.Name, group.Key.Tensor.Shape.ToString(), time * 1e6,
-                        group.Sum(call => call.First.Bytes) / time / 1e9, time / total, flops > 0 ? flops / time / 1e9 : null,
+                        time / total, flops > 0 && time > 0 ? flops / time / 1e9 : null, time > 0 ? group.Sum(call => call.First.Bytes) / time / 1e9 : null,
                         launches.Length > 0 ? launches : null);
                 }),
         ];
