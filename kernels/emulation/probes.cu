@@ -170,6 +170,9 @@ KERNEL((32), probe_large_array, (uint32_t* y)) {
     y[threadIdx.x] = array[threadIdx.x] + dynamic[threadIdx.x];
 }
 
+// Reads 16 bytes from an address that may not be aligned to them.
+KERNEL((32), probe_vector_load, (float* y, const float* x)) { y[threadIdx.x] = load_vector<4>(x).at[3]; }
+
 // Needs about `bytes` of stack: the emulation gives a thread less than a GPU would.
 #ifndef __CUDACC__
 KERNEL((32), probe_deep_stack, (uint32_t* y, int32_t bytes)) {

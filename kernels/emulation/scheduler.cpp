@@ -125,14 +125,15 @@ std::string describe(uint3 v) { return "(" + std::to_string(v.x) + "," + std::to
 class Runner {
    public:
     Runner() {
-        stacks = static_cast<unsigned char*>(mmap(nullptr, kMostThreads * (kStackBytes + kStackSkew), PROT_READ | PROT_WRITE,
+        // before the first stack there is room for another, where a thread that needs too much does no harm until it is found out
+        stacks = static_cast<unsigned char*>(mmap(nullptr, (kMostThreads + 1) * (kStackBytes + kStackSkew), PROT_READ | PROT_WRITE,
                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
         shared.reset(new (std::align_val_t(128)) unsigned char[kStaticBytes + kMostShared + 2 * kGuard]);
         fibers.resize(kMostThreads);
         ready.reserve(kMostThreads);
     }
 
-    ~Runner() { munmap(stacks, kMostThreads * (kStackBytes + kStackSkew)); }
+    ~Runner() { munmap(stacks, (kMostThreads + 1) * (kStackBytes + kStackSkew)); }
 
     std::string run_block(const Launch& launch, uint3 index, uint64_t seed);
 
@@ -203,10 +204,10 @@ void Runner::start(Fiber& fiber, int number) {
     fiber.state = State::kReady;
     fiber.copies.clear();
     fiber.group = 0;
-    fiber.stack_end = reinterpret_cast<uint64_t*>(stacks + static_cast<size_t>(number) * (kStackBytes + kStackSkew));
+    fiber.stack_end = reinterpret_cast<uint64_t*>(stacks + static_cast<size_t>(number + 1) * (kStackBytes + kStackSkew));
     std::fill(fiber.stack_end, fiber.stack_end + kCanaryWords, kCanary);
     // as if emulation_switch had been called from a function that returns into enter, on a stack aligned as after a call
-    auto top = reinterpret_cast<uintptr_t>(stacks + static_cast<size_t>(number + 1) * (kStackBytes + kStackSkew)) & ~uintptr_t{15};
+    auto top = reinterpret_cast<uintptr_t>(stacks + static_cast<size_t>(number + 2) * (kStackBytes + kStackSkew)) & ~uintptr_t{15};
     auto sp = reinterpret_cast<void**>(top) - 2;
     *sp = reinterpret_cast<void*>(&Runner::enter);
     for (int i = 0; i < 6; i++) *--sp = nullptr;
@@ -539,6 +540,16 @@ void copy_async(Site site, void* shared, const void* global, size_t bytes, bool 
     std::memset(shared, kPoison, bytes);
     Fiber& fiber = *runner->current;
     fiber.copies.push_back({shared, valid ? global : nullptr, bytes, fiber.group});
+}
+
+// Every access that g++ does not know to be aligned comes here if it is not (-fsanitize=alignment, without its library): a GPU ends the kernel.
+struct Misaligned {
+    const char* file;
+    uint32_t line, column;
+};
+
+extern "C" void __ubsan_handle_type_mismatch_v1_abort(const Misaligned* where, uintptr_t address) {
+    fault(Site{where->file, static_cast<int>(where->line)}, "%#zx is not aligned as its type asks", static_cast<size_t>(address));
 }
 
 void commit_copies() { runner->current->group++; }

@@ -136,7 +136,7 @@ internal static partial class CompiledKernels
     [GeneratedRegex(@"^\s*Function : (\w+)")]
     private static partial Regex FunctionPattern();
 
-    [GeneratedRegex(@"^\s*arch = (\w+)|code for (\w+)")]
+    [GeneratedRegex(@"code for (\w+)")]
     private static partial Regex ArchitecturePattern();
 
     // /*0040*/  @P0 HMMA.1688.F32.TF32 R4, ...

@@ -482,6 +482,15 @@ public sealed class EmulationFaultTests(string order) : ProbeTests(order)
     }
 
     [Test]
+    public void A_vector_at_an_address_that_is_not_aligned_to_it()
+    {
+        nint x = Rig.Place(1f, 2, 3, 4, 5, 6, 7, 8), y = Result;
+        Rig.Launch("probe_vector_load", 32, y, x + 16);
+        Assert.That(Rig.Read<float>(y, 32), Is.All.EqualTo(8f));
+        Assert.That(FaultOf("probe_vector_load", 32, y, x + 4), Does.Contain("aligned").And.Contain("kernel.cuh:"));
+    }
+
+    [Test]
     public void A_copy_whose_group_was_not_closed_has_not_come()
     {
         nint x = Rig.Place(new uint[128]), y = Rig.Room(512);
