@@ -1,5 +1,5 @@
-// loss[n] = weights[n] * cross-entropy between the uniform distribution and softmax(logits[n]), its gradient, and how far
-// the loss is above its minimum.
+// loss[n] = weights[n] * cross-entropy between the uniform distribution and softmax(logits[n]), its gradient, and how
+// far the loss is above its minimum.
 #include "softmax.h"
 #include "status.h"
 
@@ -27,8 +27,8 @@ static double divergence(const float* x, int64_t c, const softmax_row& row) {
 
 using namespace avedis;
 
-int32_t avedis_uniform_confusion(float* loss, float* kl, float* dlogits, const float* logits, const float* weights, float scale,
-                                 int64_t n, int64_t c) {
+int32_t avedis_uniform_confusion(float* loss, float* kl, float* dlogits, const float* logits, const float* weights,
+                                 float scale, int64_t n, int64_t c) {
     return guarded([&] {
         float share = 1.0f / static_cast<float>(c);
 #pragma omp parallel for schedule(static) if (n * c > 4096)

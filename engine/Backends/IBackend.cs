@@ -268,6 +268,6 @@ public sealed class OutOfDeviceMemoryException : Exception
 
 /// <summary>
 /// The device failed while it worked: nothing more can be computed in this process, and what its memory holds is lost. The message says what failed, in
-/// one line.
+/// one line. Every method of the backend may throw it but <see cref="IBackend.Free"/> and Dispose, which clean up behind it.
 /// </summary>
 public sealed class DeviceFailedException(string message, Exception? inner = null) : Exception(message, inner);

@@ -66,6 +66,90 @@ public sealed class LayerTests
     }
 
     [Test]
+    public void Gradient_reversal_adds_to_what_else_reads_the_activation()
+    {
+        using var device = new Device(new CpuBackend());
+        var reversal = new GradientReversal(device, "reversal", new Shape(3));
+        var dX = device.Persistent("dX", new Shape(3), DType.F32);
+        var dY = device.Persistent("dY", new Shape(3), DType.F32);
+        var other = device.Persistent("other", new Shape(4), DType.F32);
+        device.Plan(() => reversal.BackwardAdd(dX, dY));
+        device.Ops.Upload<float>(dX, [1, 2, 3]);
+        device.Ops.Upload<float>(dY, [4, -8, 0]);
+        reversal.BackwardAdd(dX, dY);
+        Assert.That(Read(device, dX), Is.EqualTo(new float[] { 1, 2, 3 }), "lambda starts at 0");
+        reversal.SetLambda(0.5f);
+        reversal.BackwardAdd(dX, dY);
+        Assert.That(Read(device, dX), Is.EqualTo(new float[] { -1, 6, 3 }));
+        Assert.That(() => reversal.BackwardAdd(dX, other), Throws.ArgumentException.With.Message
+            .EqualTo("reversal: gradients must be [3], got dX [3] F32 and other [4] F32"));
+    }
+
+    /// <summary>Parameters and state of a stem are those of the two layers that it replaces, to the bit.</summary>
+    [Test]
+    public void A_stem_is_a_convolution_and_a_batch_norm_in_one()
+    {
+        var geometry = new Conv2dGeometry(2, 13, 15, 1, 5, 3, 3, 2, 1, 1, 0);
+        var pool = new Pool2dGeometry(2, geometry.P, geometry.Q, 5, 3, 2, 2, 2, 0, 0);
+        Dictionary<string, float[]> Step(Func<Device, ParameterGroup, (Action<Tensor> Forward, Func<Tensor> Output, Action<Tensor> Backward, RunningStatistics Running)> build)
+        {
+            using var device = new Device(new CpuBackend());
+            var group = new ParameterGroup(device, "group");
+            var layer = build(device, group);
+            group.Seal();
+            var x = device.Persistent("x", geometry.Input, DType.F32);
+            var dY = device.Persistent("dY", pool.Output, DType.F32);
+            var output = new float[pool.Output.Count];
+            void Run()
+            {
+                layer.Forward(x);
+                device.Ops.Download<float>(output, layer.Output());
+                layer.Backward(dY);
+            }
+            device.Plan(Run);
+            group.Initialise(seed: 3);
+            layer.Running.Initialise();
+            var random = new Philox(7, 0);
+            device.Ops.Upload<float>(x, [.. Enumerable.Range(0, (int)x.Count).Select(_ => (float)random.NextGaussian())]);
+            device.Ops.Upload<float>(dY, [.. Enumerable.Range(0, (int)dY.Count).Select(_ => (float)random.NextGaussian())]);
+            Run();
+            var results = group.Parameters.ToDictionary(p => p.Gradient.Name, p => Read(device, p.Gradient));
+            foreach (var p in group.Parameters)
+                results.Add(p.Name, Read(device, p.Value));
+            foreach (var statistic in new[] { layer.Running.Mean, layer.Running.Variance })
+                results.Add(statistic.Name, Read(device, statistic));
+            results.Add("output", output);
+            return results;
+        }
+
+        var separate = Step((device, group) =>
+        {
+            var conv = new Conv2d(device, group, "conv1", geometry, DType.F32);
+            var norm = new BatchNorm(device, group, "bn1", geometry.Output, DType.F32, relu: true, pool);
+            return (x => norm.Forward(conv.Forward(x)), () => norm.Output, dY => conv.Backward(norm.Backward(dY)!), norm.Statistics);
+        });
+        var together = Step((device, group) =>
+        {
+            var stem = new Stem(device, group, "conv1", "bn1", geometry, DType.F32, relu: true, pool);
+            return (x => stem.Forward(x), () => stem.Output, dY => stem.Backward(dY), stem.Statistics);
+        });
+        Assert.That(together.Keys, Is.EquivalentTo(separate.Keys));
+        foreach (var (name, values) in separate)
+            Assert.That(together[name], Is.EqualTo(values), name);
+    }
+
+    [Test]
+    public void A_stem_refuses_a_pooling_of_another_shape()
+    {
+        using var device = new Device(new CpuBackend());
+        var geometry = new Conv2dGeometry(1, 8, 8, 1, 2, 3, 3, 1, 1, 0, 0);
+        Assert.That(
+            () => new Stem(
+                device, new ParameterGroup(device, "group"), "conv1", "bn1", geometry, DType.F32, relu: true, new Pool2dGeometry(1, 8, 8, 2, 2, 2, 2, 2, 0, 0)),
+            Throws.ArgumentException.With.Message.EqualTo("conv1: pooling expects [1, 8, 8, 2], the convolution gives [1, 6, 6, 2]"));
+    }
+
+    [Test]
     public void A_wrong_shape_is_refused_with_layer_tensor_expected_and_found()
     {
         using var device = new Device(new CpuBackend());
