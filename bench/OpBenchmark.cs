@@ -34,9 +34,9 @@ public static class OpBenchmark
         var calls = new List<OpCall[]>();
         for (int i = 0; i < steps; i++)
         {
-            backend.Calls.Clear();
+            backend.TakeCalls();
             engine.Step();
-            calls.Add([.. backend.Calls]);
+            calls.Add([.. backend.TakeCalls()]);
         }
         return new OpFile(
             device, Machine.Describe(), Machine.Revision, backend.Description, preset, precision, clips, threads, steps, Rows(calls));

@@ -27,6 +27,9 @@ public sealed class Device : IDisposable
 
     public string Description => backend.Description;
 
+    /// <inheritdoc cref="IBackend.Replay"/>
+    public void Replay(string name, Action work) => Ops.Replay(name, work);
+
     /// <summary>Declares a tensor whose contents outlive the step: parameters, moments, statistics. Starts as zeros.</summary>
     public Tensor Persistent(string name, Shape shape, DType type) => Declare(persistent, name, shape, type);
 

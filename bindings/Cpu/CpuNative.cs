@@ -94,11 +94,17 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_gradient_reversal_backward")]
     public static partial int GradientReversalBackward(nint dX, nint dY, nint lambda, CpuType type, long count);
 
+    [LibraryImport(Library, EntryPoint = "avedis_gradient_reversal_add")]
+    public static partial int GradientReversalAdd(nint dX, nint dY, nint lambda, long count);
+
     [LibraryImport(Library, EntryPoint = "avedis_concat_forward")]
     public static partial int ConcatForward(nint y, nint a, nint b, long n, long aWidth, long bWidth);
 
     [LibraryImport(Library, EntryPoint = "avedis_concat_backward")]
     public static partial int ConcatBackward(nint dA, nint dB, nint dY, long n, long aWidth, long bWidth);
+
+    [LibraryImport(Library, EntryPoint = "avedis_count_non_finite")]
+    public static partial int CountNonFinite(nint result, nint x, CpuType type, long count);
 
     // conv2d.cpp
 
@@ -171,7 +177,7 @@ internal static unsafe partial class CpuNative
         nint loss, nint probabilities, nint dLogits, nint logits, nint labels, nint weights, float scale, long n, long c);
 
     [LibraryImport(Library, EntryPoint = "avedis_uniform_confusion")]
-    public static partial int UniformConfusion(nint loss, nint dLogits, nint logits, nint weights, float scale, long n, long c);
+    public static partial int UniformConfusion(nint loss, nint kl, nint dLogits, nint logits, nint weights, float scale, long n, long c);
 
     // adam.cpp
 

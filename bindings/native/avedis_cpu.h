@@ -63,11 +63,15 @@ AVEDIS_API int32_t avedis_relu_backward(void* dx, const void* dy, const void* y,
 // dx = -lambda[0] * dy
 AVEDIS_API int32_t avedis_gradient_reversal_backward(void* dx, const void* dy, const float* lambda, int32_t type,
                                                      int64_t count);
+// dx += -lambda[0] * dy
+AVEDIS_API int32_t avedis_gradient_reversal_add(float* dx, const float* dy, const float* lambda, int64_t count);
 // y [n, a_width + b_width] = a beside b, and its reverse
 AVEDIS_API int32_t avedis_concat_forward(float* y, const float* a, const float* b, int64_t n, int64_t a_width,
                                          int64_t b_width);
 AVEDIS_API int32_t avedis_concat_backward(float* da, float* db, const float* dy, int64_t n, int64_t a_width,
                                           int64_t b_width);
+// result [1] = elements of x that are NaN or infinite
+AVEDIS_API int32_t avedis_count_non_finite(int32_t* result, const void* x, int32_t type, int64_t count);
 
 // ---- conv2d.cpp
 
@@ -95,6 +99,7 @@ AVEDIS_API int32_t avedis_batch_norm_inference(void* y, const void* x, const flo
                                                const float* running_mean, const float* running_variance, int32_t type,
                                                int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,
                                                float epsilon, int32_t relu);
+// dx may be x.
 AVEDIS_API int32_t avedis_batch_norm_backward(void* dx, float* dgamma, float* dbeta, const void* dy,
                                               const uint8_t* argmax, const void* x, const float* gamma,
                                               const float* beta, const float* mean, const float* inverse_std,
@@ -125,13 +130,13 @@ AVEDIS_API int32_t avedis_linear_backward_weight(float* dweight, float* dbias, c
                                                  int32_t type, int64_t n, int64_t i, int64_t o);
 
 // ---- softmax_cross_entropy.cpp, uniform_confusion.cpp: logits [n, c]; the gradient is scale times that of the loss's
-// sum
+// sum; kl [n] is weights times the divergence of the uniform distribution from softmax(logits)
 
 AVEDIS_API int32_t avedis_softmax_cross_entropy(float* loss, float* probabilities, float* dlogits, const float* logits,
                                                 const int32_t* labels, const float* weights, float scale, int64_t n,
                                                 int64_t c);
-AVEDIS_API int32_t avedis_uniform_confusion(float* loss, float* dlogits, const float* logits, const float* weights,
-                                            float scale, int64_t n, int64_t c);
+AVEDIS_API int32_t avedis_uniform_confusion(float* loss, float* kl, float* dlogits, const float* logits,
+                                            const float* weights, float scale, int64_t n, int64_t c);
 
 // ---- adam.cpp
 

@@ -40,6 +40,23 @@ AVEDIS_CLONES static void scale_range(T* y, const T* x, float factor, int64_t be
     for (int64_t i = begin; i < end; i++) store(y + i, factor * to_float(x[i]));
 }
 
+AVEDIS_CLONES static void add_scaled_range(float* y, const float* x, float factor, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) y[i] += factor * x[i];
+}
+
+// An exponent of ones is an infinity or a NaN.
+template <class T>
+AVEDIS_CLONES static int32_t count_non_finite_range(const T* x, int64_t begin, int64_t end) {
+    int32_t count = 0;
+    for (int64_t i = begin; i < end; i++) {
+        float value = to_float(x[i]);
+        uint32_t bits;
+        std::memcpy(&bits, &value, 4);
+        count += (bits & 0x7f800000) == 0x7f800000;
+    }
+    return count;
+}
+
 template <class Y, class X>
 static void convert(void* y, const void* x, int64_t count) {
     parallel_ranges(count, kPiece, [&](int64_t begin, int64_t end) {
@@ -95,6 +112,27 @@ int32_t avedis_gradient_reversal_backward(void* dx, const void* dy, const float*
         parallel_ranges(count, kPiece, [&](int64_t begin, int64_t end) {
             scale_range(static_cast<T*>(dx), static_cast<const T*>(dy), factor, begin, end);
         });
+    });
+}
+
+int32_t avedis_gradient_reversal_add(float* dx, const float* dy, const float* lambda, int64_t count) {
+    return guarded([&] {
+        float factor = -lambda[0];
+        parallel_ranges(count, kPiece,
+                        [&](int64_t begin, int64_t end) { add_scaled_range(dx, dy, factor, begin, end); });
+    });
+}
+
+int32_t avedis_count_non_finite(int32_t* result, const void* x, int32_t type, int64_t count) {
+    return guarded(type, [&](auto zero) {
+        using T = decltype(zero);
+        int32_t total = 0;
+        parallel_ranges(count, kPiece, [&](int64_t begin, int64_t end) {
+            int32_t found = count_non_finite_range(static_cast<const T*>(x), begin, end);
+#pragma omp atomic
+            total += found;
+        });
+        *result = total;
     });
 }
 

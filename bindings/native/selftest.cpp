@@ -297,7 +297,8 @@ void test_losses() {
     floats logits = random_floats(n * c), weights = {0.5f, 0.25f, 0.25f, 0}, loss(n), p(n * c), gradient(n * c);
     int32_t labels[] = {0, 8, 3, -1};
     const float scale = 0.7f;
-    doubles p_expected(n * c), loss_expected(n), gradient_expected(n * c), confusion(n), confusion_gradient(n * c);
+    doubles p_expected(n * c), loss_expected(n), gradient_expected(n * c), confusion(n), confusion_gradient(n * c),
+        kl_expected(n);
     for (int i = 0; i < n; i++) {
         double sum = 0;
         for (int j = 0; j < c; j++) sum += std::exp(double(logits[i * c + j]));
@@ -309,6 +310,7 @@ void test_losses() {
             confusion[i] -= weights[i] * std::log(p_expected[at]) / c;
             confusion_gradient[at] = scale * weights[i] * (p_expected[at] - 1.0 / c);
         }
+        kl_expected[i] = confusion[i] - weights[i] * std::log(double(c));
     }
     check(avedis_softmax_cross_entropy(loss.data(), p.data(), gradient.data(), logits.data(), labels, weights.data(),
                                        scale, n, c),
@@ -316,8 +318,10 @@ void test_losses() {
     compare("softmax cross-entropy", loss, loss_expected, AVEDIS_F32);
     compare("softmax cross-entropy probabilities", p, p_expected, AVEDIS_F32);
     compare("softmax cross-entropy gradient", gradient, gradient_expected, AVEDIS_F32);
-    check(avedis_uniform_confusion(loss.data(), gradient.data(), logits.data(), weights.data(), scale, n, c),
+    floats kl(n);
+    check(avedis_uniform_confusion(loss.data(), kl.data(), gradient.data(), logits.data(), weights.data(), scale, n, c),
           "uniform confusion");
+    compare("uniform confusion divergence", kl, kl_expected, AVEDIS_F32);
     compare("uniform confusion", loss, confusion, AVEDIS_F32);
     compare("uniform confusion gradient", gradient, confusion_gradient, AVEDIS_F32);
 }
@@ -359,6 +363,17 @@ void test_flat() {
     for (size_t i = 0; i < count; i++) sum[i] = double(y[i]) + x[i];
     check(avedis_add(y.data(), x.data(), count), "add");
     compare("add", y, sum, AVEDIS_F32);
+
+    const float lambda = 0.5f;
+    for (size_t i = 0; i < count; i++) sum[i] = y[i] - 0.5 * x[i];
+    check(avedis_gradient_reversal_add(y.data(), x.data(), &lambda, count), "gradient reversal add");
+    compare("gradient reversal add", y, sum, AVEDIS_F32);
+
+    int32_t non_finite = 0;
+    x[0] = INFINITY;
+    x[20000] = x[count - 1] = NAN;
+    check(avedis_count_non_finite(&non_finite, x.data(), AVEDIS_F32, count), "count non-finite");
+    compare("count non-finite", {float(non_finite)}, {3}, AVEDIS_F32);
 
     floats a = random_floats(6), b = random_floats(4), both(10), da(6), db(4);
     check(avedis_concat_forward(both.data(), a.data(), b.data(), 2, 3, 2), "concat forward");

@@ -39,6 +39,34 @@ public interface IBackend : IDisposable
 
     void Synchronize();
 
+    /// <summary>
+    /// Bytes that the device could still provide, as far as it tells: what is free of a GPU's memory, or of this computer's.
+    /// For people; <see cref="Allocate"/> decides.
+    /// </summary>
+    long FreeMemory { get; }
+
+    /// <summary>
+    /// Runs <paramref name="work"/>, which must be the same sequence of operations on the same tensors with the same settings every time it is called
+    /// under this name; a device may record it the first time and replay the recording after, without calling it again. Inside, only operations:
+    /// no transfer, no mark, no other replay. What changes between calls (batches, schedules, factors) is in the tensors that it reads.
+    /// </summary>
+    void Replay(string name, Action work);
+
+    // ---- timing -------------------------------------------------------------------------------------------------------
+
+    /// <summary>Notes a point in the queued work without waiting for it; a backend may hold a small resource for each until it is disposed.</summary>
+    /// <returns>A number that means something to <see cref="Microseconds"/> of the same backend only.</returns>
+    long Mark();
+
+    /// <summary>Time on the device between two marks, the earlier first; waits for the later.</summary>
+    double Microseconds(long from, long to);
+
+    /// <summary>
+    /// What the operations since the last call launched on the device, in order, for people: kernels with their settings, libraries with their
+    /// algorithms. Empty where an operation is its own launch, as on the processor.
+    /// </summary>
+    IReadOnlyList<string> TakeLaunches();
+
     // ---- element-wise -------------------------------------------------------------------------------------------------
 
     /// <summary>x = 0.</summary>
@@ -65,11 +93,20 @@ public interface IBackend : IDisposable
     /// </summary>
     void GradientReversalBackward(Tensor dX, Tensor dY, Tensor lambda);
 
+    /// <summary>
+    /// Gradient reversal in the pass that sums gradients: dX += -lambda[0] * dY. It ADDS, because dX already holds what else reads the same
+    /// activation. F32, the shapes equal; lambda as in <see cref="GradientReversalBackward"/>.
+    /// </summary>
+    void GradientReversalAdd(Tensor dX, Tensor dY, Tensor lambda);
+
     /// <summary>y [N, A + B] = a [N, A] beside b [N, B]; F32.</summary>
     void ConcatForward(Tensor y, Tensor a, Tensor b);
 
     /// <summary>dA, dB = the two parts of dY.</summary>
     void ConcatBackward(Tensor dA, Tensor dB, Tensor dY);
+
+    /// <summary>count [1] I32 = how many elements of x, F32 or BF16, are NaN or infinite.</summary>
+    void CountNonFinite(Tensor count, Tensor x);
 
     // ---- convolution --------------------------------------------------------------------------------------------------
 
@@ -107,6 +144,45 @@ public interface IBackend : IDisposable
     void BatchNormBackward(
         Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
         Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings);
+
+    // ---- stem: the first block of a stream in one operation ---------------------------------------------------------------
+
+    /// <summary>
+    /// Memory that the stem of this geometry needs beside its tensors; builds what can be built before the first step. The stem is convolution, batch
+    /// norm, ReLU if asked, max pooling, over a data image that takes no gradient. Its convolution output, the largest tensor of a network, is the
+    /// backend's business: one backend stores it as state, another has the statistics from the windows' Gram matrix and computes it again.
+    /// </summary>
+    StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act);
+
+    /// <summary>
+    /// Training mode. With z [N,P,Q,K] = convolution of x [N,H,W,C] act with weight [K,R,S,C] F32 (rounded to BF16 on the way in at BF16):
+    /// <see cref="BatchNormForward"/> of z. settings.Pool is never null and takes z's extents; settings.Relu may be either.
+    /// y [N,P',Q',K] act and argmax [N,P',Q',K] U8 as of that pooling; mean, inverseStd [K] F32 are the statistics of z, which a backend may keep in
+    /// F32 or, at BF16, round to BF16 before it takes them; runningMean, runningVariance [K] move as there.
+    /// <paramref name="state"/> is filled for <see cref="StemBackward"/>, <paramref name="scratch"/> is garbage before and after; both U8, of the sizes
+    /// of <see cref="StemMemory"/> (State, ForwardScratch), on the boundaries of <see cref="Allocate"/>, null where that is 0.
+    /// </summary>
+    void StemForward(
+        Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
+        Tensor x, Tensor weight, Tensor gamma, Tensor beta, in Conv2dGeometry geometry, in BatchNormSettings settings);
+
+    /// <summary>
+    /// Evaluation mode: the running statistics instead of the batch's; nothing is updated. Nothing is kept for a backward pass either, so what
+    /// training keeps as state is scratch here: <paramref name="scratch"/> has State + ForwardScratch bytes, null if that is 0.
+    /// </summary>
+    void StemInference(
+        Tensor y, Tensor? scratch, Tensor x, Tensor weight, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance,
+        in Conv2dGeometry geometry, in BatchNormSettings settings);
+
+    /// <summary>
+    /// Backward of <see cref="StemForward"/> from dY act, the shape of y: dWeight [K,R,S,C], dGamma, dBeta [K] F32 accumulate; x takes no gradient.
+    /// y, argmax, mean, inverseStd and <paramref name="state"/> are as the forward pass left them. The state MAY BE DESTROYED: it serves one backward pass.
+    /// <paramref name="scratch"/> has BackwardScratch bytes, garbage before and after.
+    /// </summary>
+    void StemBackward(
+        Tensor dWeight, Tensor dGamma, Tensor dBeta, Tensor? scratch, Tensor dY, Tensor y, Tensor argmax, Tensor x,
+        Tensor weight, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, Tensor? state,
+        in Conv2dGeometry geometry, in BatchNormSettings settings);
 
     // ---- pooling ------------------------------------------------------------------------------------------------------
 
@@ -147,9 +223,11 @@ public interface IBackend : IDisposable
 
     /// <summary>
     /// Cross-entropy between the uniform distribution and softmax(logits) (Tzeng et al. 2015; the paper's confusion loss):
-    /// loss [N] = weights[n] * -(1/C) * sum_c log softmax(logits[n])[c], at least ln C; dLogits = scale * weights[n] * (probabilities - 1/C).
+    /// loss [N] = weights[n] * -(1/C) * sum_c log softmax(logits[n])[c], at least weights[n] * ln C; dLogits = scale * weights[n] *
+    /// (probabilities - 1/C). kl [N] = weights[n] * KL(uniform || softmax(logits[n])) = loss - weights[n] * ln C, but not computed as that difference,
+    /// which near the uniform distribution would leave nothing but rounding: it is 0 or more up to the rounding of its own size.
     /// </summary>
-    void UniformConfusion(Tensor loss, Tensor dLogits, Tensor logits, Tensor weights, float scale);
+    void UniformConfusion(Tensor loss, Tensor kl, Tensor dLogits, Tensor logits, Tensor weights, float scale);
 
     // ---- optimiser ----------------------------------------------------------------------------------------------------
 
@@ -164,9 +242,31 @@ public interface IBackend : IDisposable
 /// <summary>Settings of batch normalisation; <see cref="Pool"/> null means no pooling behind it.</summary>
 public readonly record struct BatchNormSettings(float Epsilon, float Momentum, bool Relu, Pool2dGeometry? Pool);
 
+/// <summary>Bytes of a stem's memory, each 0 or more; see <see cref="IBackend.StemMemory"/>.</summary>
+/// <param name="State">What the forward pass leaves for the backward pass.</param>
+/// <param name="ForwardScratch">What the forward pass needs only while it runs.</param>
+/// <param name="BackwardScratch">What the backward pass needs only while it runs.</param>
+public readonly record struct StemMemory(long State, long ForwardScratch, long BackwardScratch);
+
 /// <summary>The device has less memory than was asked for.</summary>
-public sealed class OutOfDeviceMemoryException(long bytes, string device)
-    : Exception($"{device} could not provide {bytes / 1048576.0:N0} MiB in one piece; use a smaller batch (--set training.batchSize=N)")
+public sealed class OutOfDeviceMemoryException : Exception
 {
-    public long Bytes { get; } = bytes;
+    /// <param name="device">For people: "this computer's memory", "GPU 0".</param>
+    public OutOfDeviceMemoryException(long bytes, string device)
+        : base($"{device} could not provide {bytes / 1048576.0:N0} MiB in one piece; use a smaller batch (--set training.batchSize=N)") =>
+        Bytes = bytes;
+
+    /// <summary>The same failure in better words.</summary>
+    public OutOfDeviceMemoryException(string message, OutOfDeviceMemoryException inner)
+        : base(message, inner) =>
+        Bytes = inner.Bytes;
+
+    /// <summary>Bytes that were asked for.</summary>
+    public long Bytes { get; }
 }
+
+/// <summary>
+/// The device failed while it worked: nothing more can be computed in this process, and what its memory holds is lost. The message says what failed, in
+/// one line.
+/// </summary>
+public sealed class DeviceFailedException(string message, Exception? inner = null) : Exception(message, inner);

@@ -55,6 +55,16 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
 
     public void Synchronize() { }
 
+    public long FreeMemory => target.FreeMemory;
+
+    public void Replay(string name, Action work) => work();
+
+    public long Mark() => 0;
+
+    public double Microseconds(long from, long to) => 0;
+
+    public IReadOnlyList<string> TakeLaunches() => [];
+
     public void Zero(Tensor x) => Use(x);
 
     public void Copy(Tensor y, Tensor x) => Use(y, x);
@@ -69,9 +79,13 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
 
     public void GradientReversalBackward(Tensor dX, Tensor dY, Tensor lambda) => Use(dX, dY, lambda);
 
+    public void GradientReversalAdd(Tensor dX, Tensor dY, Tensor lambda) => Use(dX, dY, lambda);
+
     public void ConcatForward(Tensor y, Tensor a, Tensor b) => Use(y, a, b);
 
     public void ConcatBackward(Tensor dA, Tensor dB, Tensor dY) => Use(dA, dB, dY);
+
+    public void CountNonFinite(Tensor count, Tensor x) => Use(count, x);
 
     public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry) => UseConv2d(geometry, y, weight, x);
 
@@ -93,6 +107,25 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
         Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings) =>
         Use(dX, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd);
 
+    public StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act) =>
+        target.StemMemory(geometry, settings, act);
+
+    public void StemForward(
+        Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
+        Tensor x, Tensor weight, Tensor gamma, Tensor beta, in Conv2dGeometry geometry, in BatchNormSettings settings) =>
+        Use(y, argmax, mean, inverseStd, runningMean, runningVariance, state, scratch, x, weight, gamma, beta);
+
+    public void StemInference(
+        Tensor y, Tensor? scratch, Tensor x, Tensor weight, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance,
+        in Conv2dGeometry geometry, in BatchNormSettings settings) =>
+        Use(y, scratch, x, weight, gamma, beta, runningMean, runningVariance);
+
+    public void StemBackward(
+        Tensor dWeight, Tensor dGamma, Tensor dBeta, Tensor? scratch, Tensor dY, Tensor y, Tensor argmax, Tensor x,
+        Tensor weight, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, Tensor? state,
+        in Conv2dGeometry geometry, in BatchNormSettings settings) =>
+        Use(dWeight, dGamma, dBeta, scratch, dY, y, argmax, x, weight, gamma, beta, mean, inverseStd, state);
+
     public void MaxPoolForward(Tensor y, Tensor argmax, Tensor x, in Pool2dGeometry geometry) => Use(y, argmax, x);
 
     public void MaxPoolBackward(Tensor dX, Tensor dY, Tensor argmax, in Pool2dGeometry geometry) => Use(dX, dY, argmax);
@@ -111,8 +144,8 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
         Tensor loss, Tensor probabilities, Tensor dLogits, Tensor logits, Tensor labels, Tensor weights, float scale) =>
         Use(loss, probabilities, dLogits, logits, labels, weights);
 
-    public void UniformConfusion(Tensor loss, Tensor dLogits, Tensor logits, Tensor weights, float scale) =>
-        Use(loss, dLogits, logits, weights);
+    public void UniformConfusion(Tensor loss, Tensor kl, Tensor dLogits, Tensor logits, Tensor weights, float scale) =>
+        Use(loss, kl, dLogits, logits, weights);
 
     public void Adam(Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon) =>
         Use(parameters, gradients, m, v, schedule);

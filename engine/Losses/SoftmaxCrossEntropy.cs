@@ -13,12 +13,14 @@ public sealed class SoftmaxCrossEntropy
     {
         this.device = device;
         logitsShape = new Shape(batch, classes);
-        Loss = device.Transient($"{name}.loss", new Shape(batch), DType.F32);
+        Loss = device.Persistent($"{name}.loss", new Shape(batch), DType.F32);
         Probabilities = device.Transient($"{name}.probabilities", logitsShape, DType.F32);
         LogitsGradient = device.Transient($"{name}.logitsGradient", logitsShape, DType.F32);
     }
 
-    /// <summary>Weighted loss per clip [N]; the batch's loss is the sum.</summary>
+    /// <summary>
+    /// Weighted loss per clip [N]; the batch's loss is the sum. Persistent, so that the next batch may be loaded before the host reads it.
+    /// </summary>
     public Tensor Loss { get; }
 
     public Tensor Probabilities { get; }

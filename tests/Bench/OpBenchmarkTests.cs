@@ -14,10 +14,10 @@ public sealed class OpBenchmarkTests
     {
         OpCall[] Step(double seconds) =>
         [
-            new("conv2d forward", First, seconds, 6e9, 3_000_000_000),
-            new("conv2d forward", Second, 1, 5e9, 1_000_000_000),
-            new("add", First, 0.5, 0, 1_000_000_000),
-            new("add", First, 0.5, 0, 1_000_000_000),
+            new("conv2d forward", First, seconds, 6e9, 3_000_000_000, []),
+            new("conv2d forward", Second, 1, 5e9, 1_000_000_000, []),
+            new("add", First, 0.5, 0, 1_000_000_000, []),
+            new("add", First, 0.5, 0, 1_000_000_000, []),
         ];
         OpRow[] rows = OpBenchmark.Rows([Step(100), Step(2), Step(1)]);
         Assert.That(rows.Select(row => (row.Op, row.Tensor)), Is.EqualTo(new[]

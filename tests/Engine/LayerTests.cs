@@ -51,6 +51,7 @@ public sealed class LayerTests
         {
             loss.Evaluate(logits, weights);
             Read(device, loss.Loss);
+            Read(device, loss.Divergence);
             Read(device, loss.LogitsGradient);
         }
         device.Plan(Step);
@@ -59,6 +60,7 @@ public sealed class LayerTests
         Assert.Multiple(() =>
         {
             Assert.That(Read(device, loss.Loss).Sum(), Is.EqualTo(Math.Log(5)).Within(1e-6), "rounding of one logarithm");
+            Assert.That(Read(device, loss.Divergence), Is.All.EqualTo(0), "nothing is above the minimum");
             Assert.That(Read(device, loss.LogitsGradient), Is.All.EqualTo(0).Within(1e-7), "rounding of 1/5 - 1/5");
         });
     }

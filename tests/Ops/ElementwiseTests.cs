@@ -119,6 +119,20 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
         Op.ExpectExactly(dB, expected.DB);
     }
 
+    /// <summary>Every so many elements one of the three that are not finite; between them the largest and the smallest that are.</summary>
+    [Test]
+    public void Count_of_what_is_not_finite(
+        [Values(1, 7, 64, 1003, 40001)] int count, [Values(1, 2, 5, 100_000)] int every, [Values(DType.F32, DType.BF16)] DType type)
+    {
+        double largest = Numbers.Round(type == DType.F32 ? float.MaxValue : 3.38e38, type);
+        double[] finite = [0, -0.0, 1, -largest, largest, 1.5e-38], odd = [double.NaN, double.PositiveInfinity, double.NegativeInfinity];
+        double[] values = [.. Enumerable.Range(1, count).Select(i => i % every == 0 ? odd[i / every % 3] : Numbers.Round(finite[i % 6], type))];
+        var x = Op.Input("x", new Shape(count), type, values);
+        var result = Op.Output("count", new Shape(1), DType.I32);
+        Op.Run(device => device.CountNonFinite(result, x));
+        Op.ExpectExactly(result, [count / every]);
+    }
+
     /// <summary>Nineteen copies, so that vector body and tail both convert it.</summary>
     private ushort[] Convert(uint single)
     {

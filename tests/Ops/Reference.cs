@@ -108,19 +108,21 @@ internal static partial class Reference
         return (loss, probabilities, dLogits);
     }
 
-    public static (double[] Loss, double[] DLogits) UniformConfusion(double[] logits, double[] weights, double scale)
+    public static (double[] Loss, double[] Kl, double[] DLogits) UniformConfusion(double[] logits, double[] weights, double scale)
     {
         int rows = weights.Length, classes = logits.Length / rows;
         double[] logs = LogSoftmax(logits, rows);
         var loss = new double[rows];
+        var kl = new double[rows];
         var dLogits = new double[logits.Length];
         for (int n = 0; n < rows; n++)
         {
             loss[n] = -weights[n] * Row(logs, rows, n).Average();
+            kl[n] = loss[n] - weights[n] * Math.Log(classes);
             for (int c = 0; c < classes; c++)
                 dLogits[n * classes + c] = scale * weights[n] * (Math.Exp(logs[n * classes + c]) - 1.0 / classes);
         }
-        return (loss, dLogits);
+        return (loss, kl, dLogits);
     }
 
     /// <summary>One step in place; schedule = rate, 1 - beta1^t, 1 - beta2^t. The gradients are left alone.</summary>

@@ -72,10 +72,12 @@ public sealed class ReferenceTests
     {
         double[] logits = [0, Math.Log(3)];
         var (loss, probabilities, _) = Reference.SoftmaxCrossEntropy(logits, [0], [0.5], 1);
-        double confusion = Reference.UniformConfusion(logits, [1], 1).Loss[0];
+        var (confusion, divergence, _) = Reference.UniformConfusion(logits, [1], 1);
         Assert.That(loss[0], Is.EqualTo(0.5 * Math.Log(4)).Within(Tolerance.Double));
         Assert.That(probabilities, Is.EqualTo(new[] { 0.25, 0.75 }).Within(Tolerance.Double));
-        Assert.That(confusion, Is.EqualTo((Math.Log(4) + Math.Log(4.0 / 3)) / 2).Within(Tolerance.Double));
+        Assert.That(confusion[0], Is.EqualTo((Math.Log(4) + Math.Log(4.0 / 3)) / 2).Within(Tolerance.Double));
+        // 1/2 ln(1/2 : 1/4) + 1/2 ln(1/2 : 3/4)
+        Assert.That(divergence[0], Is.EqualTo((Math.Log(2) + Math.Log(2.0 / 3)) / 2).Within(Tolerance.Double));
     }
 
     [Test]

@@ -21,10 +21,11 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
     [Test]
     public void The_gradient_is_zero_at_the_uniform_distribution([Values(1, 2, 7, 24, 1251)] int classes, [Values(0, 3, -10000)] int logit)
     {
-        var (loss, dLogits) = Execute(Op, Numbers.Constant(2 * classes, logit), [1, 1], 1);
+        var (loss, kl, dLogits) = Execute(Op, Numbers.Constant(2 * classes, logit), [1, 1], 1);
 
         double[] expected = Numbers.Constant(2, Math.Log(classes));
         Op.Expect(loss, expected, Tolerance.Sum(DType.F32, classes, Array.ConvertAll(expected, value => value + 1), expected));
+        Op.Expect(kl, new double[2], LossCases.DivergenceBounds(Numbers.Constant(2 * classes, logit), [1, 1]));
         Op.Expect(dLogits, new double[2 * classes], Numbers.Constant(2 * classes, Tolerance.Walk * Tolerance.F32 / classes));
     }
 
@@ -34,11 +35,27 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
         const int Rows = 50;
         const double Spread = 0.01;
         double[] logits = Numbers.Uniform(new Random(3), Rows * classes, low: -Spread, high: Spread);
-        var (loss, _) = Execute(Op, logits, Numbers.Constant(Rows, 1), 1);
+        var (loss, _, _) = Execute(Op, logits, Numbers.Constant(Rows, 1), 1);
 
         // near the uniform distribution it is also little more: no log probability is farther from -ln C than the spread of the logits
         double least = Math.Log(classes) * (1 - Tolerance.Walk * Tolerance.F32), most = Math.Log(classes) + 2 * Spread;
         Assert.That(Op.Read(loss), Is.All.InRange(least, most));
+    }
+
+    /// <summary>
+    /// Around a common value the divergence is about half the variance of the logits: here some 1e-5 to 1e-11, of which the loss minus ln C would
+    /// leave one digit or none.
+    /// </summary>
+    [Test]
+    public void The_divergence_is_right_where_little_is_left_of_it(
+        [Values(2, 7, 24, 1251)] int classes, [Values(1e-2, 1e-3, 1e-5)] double spread, [Values(0, 3, -40)] int around)
+    {
+        const int Rows = 9;
+        double[] logits = Numbers.Round(
+            Array.ConvertAll(Numbers.Uniform(new Random(6), Rows * classes, low: -spread, high: spread), value => around + value), DType.F32);
+        double[] weights = LossCases.Weights(new Random(7), Rows);
+        var (_, kl, _) = Execute(Op, logits, weights, 1);
+        Op.Expect(kl, Reference.UniformConfusion(logits, weights, 1).Kl, LossCases.DivergenceBounds(logits, weights));
     }
 
     [Test]
@@ -54,7 +71,7 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
         (double Loss, double[] DLogits) At(double[] values)
         {
             using var op = new OpHarness(Backend);
-            var (loss, dLogits) = Execute(op, values, weights, Scale);
+            var (loss, _, dLogits) = Execute(op, values, weights, Scale);
             return (Scale * op.Read(loss).Sum(), op.Read(dLogits));
         }
         FiniteDifference.CheckDirection("logits", at => At(at).Loss, logits, At(logits).DLogits, random, step: 1e-2);
@@ -62,7 +79,7 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
 
     private void Expect(double[] logits, double[] weights, float scale)
     {
-        var (loss, dLogits) = Execute(Op, logits, weights, scale);
+        var (loss, kl, dLogits) = Execute(Op, logits, weights, scale);
 
         var expected = Reference.UniformConfusion(logits, weights, scale);
         int classes = logits.Length / weights.Length;
@@ -70,16 +87,18 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
         Op.Expect(dLogits, expected.DLogits, bound.DLogits);
         double[] lossBound = [.. weights.Zip(bound.LogProbabilities.Chunk(classes), (weight, row) => weight * row.Average())];
         Op.Expect(loss, expected.Loss, lossBound);
+        Op.Expect(kl, expected.Kl, LossCases.DivergenceBounds(logits, weights));
     }
 
-    private static (Tensor Loss, Tensor DLogits) Execute(OpHarness op, double[] logits, double[] weights, float scale)
+    private static (Tensor Loss, Tensor Kl, Tensor DLogits) Execute(OpHarness op, double[] logits, double[] weights, float scale)
     {
         var matrix = new Shape(weights.Length, logits.Length / weights.Length);
         var tensorLogits = op.Input("logits", matrix, DType.F32, logits);
         var tensorWeights = op.Input("weights", new Shape(weights.Length), DType.F32, weights);
         var loss = op.Output("loss", new Shape(weights.Length), DType.F32);
+        var kl = op.Output("kl", new Shape(weights.Length), DType.F32);
         var dLogits = op.Output("dLogits", matrix, DType.F32);
-        op.Run(device => device.UniformConfusion(loss, dLogits, tensorLogits, tensorWeights, scale));
-        return (loss, dLogits);
+        op.Run(device => device.UniformConfusion(loss, kl, dLogits, tensorLogits, tensorWeights, scale));
+        return (loss, kl, dLogits);
     }
 }

@@ -49,6 +49,12 @@ public sealed partial class CpuBackend
         CpuNative.Check(CpuNative.GradientReversalBackward(dX.Address, dY.Address, lambda.Address, Type(dY), dY.Count));
     }
 
+    public void GradientReversalAdd(Tensor dX, Tensor dY, Tensor lambda)
+    {
+        Enter();
+        CpuNative.Check(CpuNative.GradientReversalAdd(dX.Address, dY.Address, lambda.Address, dX.Count));
+    }
+
     public void ConcatForward(Tensor y, Tensor a, Tensor b)
     {
         Enter();
@@ -59,5 +65,11 @@ public sealed partial class CpuBackend
     {
         Enter();
         CpuNative.Check(CpuNative.ConcatBackward(dA.Address, dB.Address, dY.Address, dA.Shape[0], dA.Shape[1], dB.Shape[1]));
+    }
+
+    public void CountNonFinite(Tensor count, Tensor x)
+    {
+        Enter();
+        CpuNative.Check(CpuNative.CountNonFinite(count.Address, x.Address, Type(x), x.Count));
     }
 }

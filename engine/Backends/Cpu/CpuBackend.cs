@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Avedis.Bindings.Cpu;
 
 namespace Avedis.Engine;
@@ -25,6 +26,20 @@ public sealed partial class CpuBackend : IBackend
     public string Description { get; }
 
     public bool HasFastBf16 => CpuNative.NativeBF16() != 0;
+
+    public long FreeMemory
+    {
+        get
+        {
+            const string Key = "MemAvailable:";
+            long limit = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
+            string? line = File.Exists("/proc/meminfo")
+                ? File.ReadLines("/proc/meminfo").FirstOrDefault(line => line.StartsWith(Key, StringComparison.Ordinal))
+                : null;
+            // the system counts in KiB; a container may have less than the machine
+            return line is null ? limit : Math.Min(limit, 1024 * long.Parse(line[Key.Length..].Replace("kB", "", StringComparison.Ordinal)));
+        }
+    }
 
     public nint Allocate(long bytes)
     {
@@ -67,6 +82,14 @@ public sealed partial class CpuBackend : IBackend
     public void Synchronize()
     {
     }
+
+    public void Replay(string name, Action work) => work();
+
+    public long Mark() => Stopwatch.GetTimestamp();
+
+    public double Microseconds(long from, long to) => Stopwatch.GetElapsedTime(from, to).TotalMicroseconds;
+
+    public IReadOnlyList<string> TakeLaunches() => [];
 
     public void Dispose()
     {
