@@ -18,6 +18,9 @@ public static partial class CudaLibrary
     private static readonly Lock loading = new();
     private static nint library;
 
+    /// <summary>Whether the user has named the driver to load.</summary>
+    public static bool Named => Environment.GetEnvironmentVariable(Variable) is { Length: > 0 };
+
     /// <summary>Where the driver is looked for, in order: the loader's own search first, then where containers and WSL keep it.</summary>
     public static IReadOnlyList<string> Candidates =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named

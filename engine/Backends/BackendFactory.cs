@@ -1,26 +1,63 @@
 using Avedis.Bindings.Cpu;
+using Avedis.Bindings.Cuda;
 
 namespace Avedis.Engine;
 
 /// <summary>What was asked for cannot run here; the message says what was tried.</summary>
 public sealed class DeviceUnavailableException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>Makes the backend that a name stands for. There is no silent fallback: only "auto" chooses.</summary>
+/// <summary>Makes the backend that a name stands for. There is no silent fallback: only "auto" chooses, and says what and why.</summary>
 public static class BackendFactory
 {
-    /// <param name="device">auto, cpu or cuda</param>
+    /// <param name="device">auto (the GPU if there is one that can be used, else the processor), cpu or cuda</param>
     /// <param name="threads">Threads of the CPU backend; 0 for all cores.</param>
     /// <param name="tf32">Convolutions of F32 activations round their inputs to TF32, for the matrix units of a GPU.</param>
+    /// <param name="say">Takes a line about what auto has chosen.</param>
     /// <exception cref="DeviceUnavailableException"/>
-    public static IBackend Create(string device, int threads, bool tf32 = false) => device switch
+    public static IBackend Create(string device, int threads, bool tf32 = false, Action<string>? say = null) => device switch
     {
-        "cpu" or "auto" when tf32 => throw new DeviceUnavailableException(
-            $"precision tf32 needs device cuda, device {device} is {(device == "cpu" ? "the processor" : "the processor here")}; use fp32"),
-        "cpu" or "auto" => CreateCpu(threads),
-        "cuda" => throw new DeviceUnavailableException(
-            "device cuda: this build has no CUDA backend yet, only cpu; use --device cpu, or --device auto to let avedis choose"),
+        "cpu" when tf32 => throw new DeviceUnavailableException("precision tf32 needs device cuda, device cpu is the processor; use fp32"),
+        "cpu" => CreateCpu(threads),
+        "cuda" => CreateCuda(tf32),
+        "auto" => Choose(threads, tf32, say),
         _ => throw new DeviceUnavailableException($"device '{device}' is unknown; use auto, cpu or cuda"),
     };
+
+    private static IBackend Choose(int threads, bool tf32, Action<string>? say)
+    {
+        string reason;
+        // a driver that the user has named, such as the emulated one, is used when device cuda is asked for, not by itself
+        if (CudaLibrary.Named)
+            reason = "AVEDIS_CUDA_LIBRARY names a driver, which only --device cuda uses";
+        else
+            try
+            {
+                var cuda = CreateCuda(tf32);
+                say?.Invoke("device auto: the GPU");
+                return cuda;
+            }
+            catch (DeviceUnavailableException absent)
+            {
+                reason = absent.Message;
+            }
+        if (tf32)
+            throw new DeviceUnavailableException($"precision tf32 needs device cuda, and device auto would take the processor ({reason}); use fp32");
+        say?.Invoke($"device auto: the processor ({reason})");
+        return CreateCpu(threads);
+    }
+
+    private static CudaBackend CreateCuda(bool tf32)
+    {
+        try
+        {
+            CudaLibrary.Load(); // without a driver, that is what to say, whether or not the kernels are there
+        }
+        catch (CudaLibraryException error)
+        {
+            throw new DeviceUnavailableException($"device cuda: {error.Message}; --device cpu works without a GPU", error);
+        }
+        return new CudaBackend(KernelImage.Read(), tf32);
+    }
 
     private static CpuBackend CreateCpu(int threads)
     {

@@ -48,10 +48,6 @@ public sealed class BadInputTests
     }
 
     [Test]
-    public void A_gpu_where_there_is_none() =>
-        Refuses(ExitCode.DeviceUnavailable, ["cuda", "--device cpu"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--device", "cuda");
-
-    [Test]
     public void Misspelt_settings()
     {
         string config = Path.Combine(folder, "config.json");

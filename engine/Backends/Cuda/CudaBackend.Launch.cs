@@ -17,7 +17,10 @@ internal sealed class KernelsAttribute(params string[] names) : Attribute
 public sealed partial class CudaBackend
 {
     /// <summary>Blocks of a launch, as the kernel's header asks for them.</summary>
-    private readonly record struct Grid(long X, int Y = 1, int Z = 1);
+    private readonly record struct Grid(long X, int Y = 1, int Z = 1)
+    {
+        public override string ToString() => Z > 1 ? $"({X}, {Y}, {Z})" : Y > 1 ? $"({X}, {Y})" : $"{X}";
+    }
 
     /// <summary>Queues one kernel.</summary>
     /// <param name="threads">Threads of a block.</param>
@@ -39,11 +42,13 @@ public sealed partial class CudaBackend
         {
             for (int i = 0; i < offsets.Length; i++)
                 parameters[i] = (byte*)start + offsets[i];
-            CudaDriver.Check(
-                CudaDriver.LaunchKernel(
-                    function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null),
-                $"LaunchKernel {kernel}");
+            int result = CudaDriver.LaunchKernel(
+                function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null);
+            if (result != 0)
+                Check(result, $"LaunchKernel {kernel}");
         }
+        if (marks.Count > 0)
+            launches.Add($"{kernel} {grid} x {threads}{(sharedBytes > 0 ? $", {sharedBytes} B shared" : "")}");
     }
 
     /// <summary>Blocks of so many threads that do one element a thread, or several where that would be more blocks than keep the device busy.</summary>

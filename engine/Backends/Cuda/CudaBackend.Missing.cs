@@ -28,6 +28,19 @@ public sealed partial class CudaBackend
     public void LinearBackwardWeight(Tensor dWeight, Tensor dBias, Tensor dY, Tensor x) => throw new NotSupportedException();
     public void SoftmaxCrossEntropy(
         Tensor loss, Tensor probabilities, Tensor dLogits, Tensor logits, Tensor labels, Tensor weights, float scale) => throw new NotSupportedException();
-    public void UniformConfusion(Tensor loss, Tensor dLogits, Tensor logits, Tensor weights, float scale) => throw new NotSupportedException();
+    public void UniformConfusion(Tensor loss, Tensor kl, Tensor dLogits, Tensor logits, Tensor weights, float scale) => throw new NotSupportedException();
     public void Adam(Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon) => throw new NotSupportedException();
+    public void GradientReversalAdd(Tensor dX, Tensor dY, Tensor lambda) => throw new NotSupportedException();
+    public void CountNonFinite(Tensor count, Tensor x) => throw new NotSupportedException();
+    public StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act) => throw new NotSupportedException();
+    public void StemForward(
+        Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
+        Tensor x, Tensor weight, Tensor gamma, Tensor beta, in Conv2dGeometry geometry, in BatchNormSettings settings) => throw new NotSupportedException();
+    public void StemInference(
+        Tensor y, Tensor? scratch, Tensor x, Tensor weight, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance,
+        in Conv2dGeometry geometry, in BatchNormSettings settings) => throw new NotSupportedException();
+    public void StemBackward(
+        Tensor dWeight, Tensor dGamma, Tensor dBeta, Tensor? scratch, Tensor dY, Tensor y, Tensor argmax, Tensor x,
+        Tensor weight, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, Tensor? state,
+        in Conv2dGeometry geometry, in BatchNormSettings settings) => throw new NotSupportedException();
 }

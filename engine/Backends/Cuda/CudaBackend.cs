@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Avedis.Bindings.Cuda;
 
 namespace Avedis.Engine;
@@ -38,7 +40,7 @@ public sealed partial class CudaBackend : IBackend
         }
         catch (Exception error) when (error is CudaLibraryException or CudaException)
         {
-            throw new DeviceUnavailableException($"device cuda: {error.Message}; use --device cpu, or --device auto to let avedis choose", error);
+            throw new DeviceUnavailableException($"device cuda: {error.Message}; --device cpu works without a GPU", error);
         }
         var (major, minor) = context.ComputeCapability;
         Description = $"{context.DeviceName}, {context.Multiprocessors} multiprocessors, sm_{major}{minor}, " +
@@ -78,12 +80,28 @@ public sealed partial class CudaBackend : IBackend
         workspaceBytes = bytes;
     }
 
+    public long FreeMemory
+    {
+        get
+        {
+            Enter();
+            return context.Memory().Free;
+        }
+    }
+
     public unsafe void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
         where T : unmanaged
     {
         Enter();
         RequireSize(destination, (long)source.Length * sizeof(T));
-        uploads.Queue(destination.Address, System.Runtime.InteropServices.MemoryMarshal.AsBytes(source));
+        try
+        {
+            uploads.Queue(destination.Address, MemoryMarshal.AsBytes(source));
+        }
+        catch (CudaException failure) when (failure.Sticky)
+        {
+            throw Failed(failure);
+        }
     }
 
     public unsafe void Download<T>(Span<T> destination, Tensor source)
@@ -92,22 +110,24 @@ public sealed partial class CudaBackend : IBackend
         Enter();
         RequireSize(source, (long)destination.Length * sizeof(T));
         fixed (T* pointer = destination)
-        {
-            CudaDriver.Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, stream));
-            CudaDriver.Check(CudaDriver.StreamSynchronize(stream));
-        }
+            Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, stream));
+        Synchronize();
     }
 
     public void Synchronize()
     {
         Enter();
-        CudaDriver.Check(CudaDriver.StreamSynchronize(stream));
+        Check(CudaDriver.StreamSynchronize(stream));
     }
 
     public void Dispose()
     {
         context.MakeCurrent();
         uploads.Dispose();
+        foreach (var recording in recordings.Values)
+            recording.Dispose();
+        foreach (var mark in marks)
+            mark.Dispose();
         foreach (var memory in allocations.Values)
             memory.Dispose();
         scratch.Dispose();
@@ -118,6 +138,22 @@ public sealed partial class CudaBackend : IBackend
 
     /// <summary>First line of every operation: the driver keeps a current context for each calling thread.</summary>
     private void Enter() => context.MakeCurrent();
+
+    /// <summary>Like the driver's own check, for calls that a failed kernel may come to light in.</summary>
+    /// <exception cref="DeviceFailedException">The context is lost.</exception>
+    private static void Check(int result, [CallerArgumentExpression(nameof(result))] string call = "")
+    {
+        try
+        {
+            CudaDriver.Check(result, call);
+        }
+        catch (CudaException failure) when (failure.Sticky)
+        {
+            throw Failed(failure);
+        }
+    }
+
+    private static DeviceFailedException Failed(CudaException failure) => new($"the GPU failed: {failure.Message}", failure);
 
     /// <summary>The suffix of a kernel's name that says which activations it takes.</summary>
     private static string Suffix(Tensor act) => act.Type switch

@@ -13,7 +13,7 @@ public static class KernelImage
         if (path is null)
             throw new DeviceUnavailableException(
                 $"device cuda: the kernels are not compiled: there is no {FileName} in {string.Join(" or ", folders)}; get NVIDIA's compiler " +
-                "(kernels/get-cuda-toolkit) and build again, or use --device cpu");
+                "(kernels/get-cuda-toolkit) and build again; --device cpu works without");
         try
         {
             return File.ReadAllBytes(path);
