@@ -160,7 +160,7 @@ public interface IBackend : IDisposable
     /// y [N,P',Q',K] act and argmax [N,P',Q',K] U8 as of that pooling; mean, inverseStd [K] F32 are the statistics of z, which a backend may keep in
     /// F32 or, at BF16, round to BF16 before it takes them; runningMean, runningVariance [K] move as there.
     /// <paramref name="state"/> is filled for <see cref="StemBackward"/>, <paramref name="scratch"/> is garbage before and after; both U8, of the sizes
-    /// of <see cref="StemMemory"/> (State, ForwardScratch), on the boundaries of <see cref="Allocate"/>, null where that is 0.
+    /// of <see cref="StemMemory"/> (State, ForwardScratch), on 64-byte boundaries, null where that is 0.
     /// </summary>
     void StemForward(
         Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
@@ -246,7 +246,8 @@ public readonly record struct BatchNormSettings(float Epsilon, float Momentum, b
 /// <param name="State">What the forward pass leaves for the backward pass.</param>
 /// <param name="ForwardScratch">What the forward pass needs only while it runs.</param>
 /// <param name="BackwardScratch">What the backward pass needs only while it runs.</param>
-public readonly record struct StemMemory(long State, long ForwardScratch, long BackwardScratch);
+/// <param name="Workspace">What either pass needs of the scratch that all operations share: <see cref="IBackend.SetWorkspace"/>.</param>
+public readonly record struct StemMemory(long State, long ForwardScratch, long BackwardScratch, long Workspace = 0);
 
 /// <summary>The device has less memory than was asked for.</summary>
 public sealed class OutOfDeviceMemoryException : Exception

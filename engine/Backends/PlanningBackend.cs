@@ -41,6 +41,12 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
         Use(a, b, act);
     }
 
+    private void UseStem(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act, params ReadOnlySpan<Tensor?> tensors)
+    {
+        WorkspaceBytes = Math.Max(WorkspaceBytes, target.StemMemory(geometry, settings, act).Workspace);
+        Use(tensors);
+    }
+
     public nint Allocate(long bytes) => throw new InvalidOperationException("a step allocates nothing");
 
     public void Free(nint address) => throw new InvalidOperationException("a step frees nothing");
@@ -113,18 +119,19 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
     public void StemForward(
         Tensor y, Tensor argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance, Tensor? state, Tensor? scratch,
         Tensor x, Tensor weight, Tensor gamma, Tensor beta, in Conv2dGeometry geometry, in BatchNormSettings settings) =>
-        Use(y, argmax, mean, inverseStd, runningMean, runningVariance, state, scratch, x, weight, gamma, beta);
+        UseStem(geometry, settings, x.Type, y, argmax, mean, inverseStd, runningMean, runningVariance, state, scratch, x, weight, gamma, beta);
 
     public void StemInference(
         Tensor y, Tensor? scratch, Tensor x, Tensor weight, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance,
         in Conv2dGeometry geometry, in BatchNormSettings settings) =>
-        Use(y, scratch, x, weight, gamma, beta, runningMean, runningVariance);
+        UseStem(geometry, settings, x.Type, y, scratch, x, weight, gamma, beta, runningMean, runningVariance);
 
     public void StemBackward(
         Tensor dWeight, Tensor dGamma, Tensor dBeta, Tensor? scratch, Tensor dY, Tensor y, Tensor argmax, Tensor x,
         Tensor weight, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, Tensor? state,
         in Conv2dGeometry geometry, in BatchNormSettings settings) =>
-        Use(dWeight, dGamma, dBeta, scratch, dY, y, argmax, x, weight, gamma, beta, mean, inverseStd, state);
+        UseStem(
+            geometry, settings, x.Type, dWeight, dGamma, dBeta, scratch, dY, y, argmax, x, weight, gamma, beta, mean, inverseStd, state);
 
     public void MaxPoolForward(Tensor y, Tensor argmax, Tensor x, in Pool2dGeometry geometry) => Use(y, argmax, x);
 

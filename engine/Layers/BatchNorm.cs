@@ -1,6 +1,26 @@
 namespace Avedis.Engine;
 
 /// <summary>
+/// State of a batch norm that outlives the step: name.running_mean and name.running_var [C] F32. Evaluation divides by the root of the variance, so a network
+/// starts with it at 1.
+/// </summary>
+public sealed class RunningStatistics(Device device, string name, Shape channels)
+{
+    public string Name { get; } = name;
+
+    public Tensor Mean { get; } = device.Persistent($"{name}.running_mean", channels, DType.F32);
+
+    public Tensor Variance { get; } = device.Persistent($"{name}.running_var", channels, DType.F32);
+
+    /// <summary>Mean 0, variance 1; the device must have been planned.</summary>
+    public void Initialise()
+    {
+        device.Ops.Zero(Mean);
+        device.Ops.Upload<float>(Variance, Enumerable.Repeat(1f, (int)Variance.Count).ToArray());
+    }
+}
+
+/// <summary>
 /// Batch normalisation over N, H, W (Ioffe and Szegedy 2015), and in the same pass ReLU and max pooling, so that the large normalised activation is never
 /// stored. Parameters: name.weight (gamma) and name.bias (beta) [C]; state: running mean and variance [C].
 /// </summary>
@@ -21,10 +41,8 @@ public sealed class BatchNorm : Layer
             throw new ArgumentException($"{name}: pooling expects {p.Input}, batch norm gives {input}");
         settings = new(epsilon, momentum, relu, pool);
         var channels = new Shape(input[3]);
-        gamma = group.Constant($"{name}.weight", channels, 1);
-        beta = group.Constant($"{name}.bias", channels, 0);
-        RunningMean = device.Persistent($"{name}.running_mean", channels, DType.F32);
-        RunningVariance = device.Persistent($"{name}.running_var", channels, DType.F32);
+        (gamma, beta) = ScaleAndShift(group, name, channels);
+        Statistics = new RunningStatistics(device, name, channels);
         mean = device.Transient($"{name}.mean", channels, DType.F32);
         inverseStd = device.Transient($"{name}.inverseStd", channels, DType.F32);
         var output = pool?.Output ?? input;
@@ -34,17 +52,19 @@ public sealed class BatchNorm : Layer
         InputGradient = device.Transient($"{name}.inputGradient", input, act);
     }
 
-    public Tensor RunningMean { get; }
+    public RunningStatistics Statistics { get; }
 
-    public Tensor RunningVariance { get; }
+    /// <summary>The parameters of a batch norm: name.weight, at first 1, and name.bias, at first 0.</summary>
+    internal static (Parameter Gamma, Parameter Beta) ScaleAndShift(ParameterGroup group, string name, Shape channels) =>
+        (group.Constant($"{name}.weight", channels, 1), group.Constant($"{name}.bias", channels, 0));
 
     protected override void Compute(Tensor x, Phase phase)
     {
         if (phase == Phase.Training)
             Ops.BatchNormForward(
-                Output, argmax, mean, inverseStd, RunningMean, RunningVariance, x, gamma.Value, beta.Value, settings);
+                Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, gamma.Value, beta.Value, settings);
         else
-            Ops.BatchNormInference(Output, x, gamma.Value, beta.Value, RunningMean, RunningVariance, settings);
+            Ops.BatchNormInference(Output, x, gamma.Value, beta.Value, Statistics.Mean, Statistics.Variance, settings);
     }
 
     protected override void ComputeGradients(Tensor dY) =>

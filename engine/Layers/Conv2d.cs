@@ -9,23 +9,25 @@ public sealed class Conv2d : Layer
     private readonly Conv2dGeometry geometry;
     private readonly Parameter weight;
 
-    /// <param name="inputGradient">false for the first layer of a network: nobody needs the gradient of the data.</param>
-    public Conv2d(Device device, ParameterGroup group, string name, Conv2dGeometry geometry, DType act, bool inputGradient = true)
+    public Conv2d(Device device, ParameterGroup group, string name, Conv2dGeometry geometry, DType act)
         : base(device, name)
     {
         this.geometry = geometry;
-        weight = group.Uniform($"{name}.weight", geometry.Weight, 1 / MathF.Sqrt(geometry.R * geometry.S * geometry.C));
+        weight = Weight(group, name, geometry);
         (InputShape, InputType) = (geometry.Input, act);
         Output = device.Transient($"{name}.output", geometry.Output, act);
-        InputGradient = inputGradient ? device.Transient($"{name}.inputGradient", geometry.Input, act) : null;
+        InputGradient = device.Transient($"{name}.inputGradient", geometry.Input, act);
     }
+
+    /// <summary>The parameter of a convolution: name.weight.</summary>
+    internal static Parameter Weight(ParameterGroup group, string name, in Conv2dGeometry geometry) =>
+        group.Uniform($"{name}.weight", geometry.Weight, 1 / MathF.Sqrt(geometry.R * geometry.S * geometry.C));
 
     protected override void Compute(Tensor x, Phase phase) => Ops.Conv2dForward(Output, x, weight.Value, geometry);
 
     protected override void ComputeGradients(Tensor dY)
     {
         Ops.Conv2dBackwardWeight(weight.Gradient, dY, Input, geometry);
-        if (InputGradient is not null)
-            Ops.Conv2dBackwardData(InputGradient, dY, weight.Value, geometry);
+        Ops.Conv2dBackwardData(InputGradient!, dY, weight.Value, geometry);
     }
 }

@@ -8,23 +8,24 @@ public sealed class GradientReversal
 {
     private readonly Device device;
     private readonly Tensor lambda;
-    private readonly Tensor inputGradient;
+    private readonly Shape shape;
+    private readonly string name;
 
     public GradientReversal(Device device, string name, Shape shape)
     {
-        this.device = device;
+        (this.device, this.name, this.shape) = (device, name, shape);
         lambda = device.Persistent($"{name}.lambda", new Shape(1), DType.F32);
-        inputGradient = device.Transient($"{name}.inputGradient", shape, DType.F32);
     }
 
     /// <summary>Sets the factor for the steps to come; 0, as at the start, stops the gradient.</summary>
     public void SetLambda(float value) => device.Ops.Upload(lambda, [value]);
 
-    public Tensor Backward(Tensor dY)
+    /// <summary>Adds the reversed gradient to what else reads the same activation: dX += -lambda * dY, both F32.</summary>
+    /// <exception cref="ArgumentException">A shape is another than the layer's.</exception>
+    public void BackwardAdd(Tensor dX, Tensor dY)
     {
-        if (dY.Shape != inputGradient.Shape)
-            throw new ArgumentException($"{inputGradient.Name}: gradient must be {inputGradient.Shape}, got {dY}");
-        device.Ops.GradientReversalBackward(inputGradient, dY, lambda);
-        return inputGradient;
+        if (dX.Shape != shape || dY.Shape != shape)
+            throw new ArgumentException($"{name}: gradients must be {shape}, got {dX} and {dY}");
+        device.Ops.GradientReversalAdd(dX, dY, lambda);
     }
 }

@@ -8,7 +8,6 @@ namespace Avedis.Trainer.Model;
 /// </summary>
 public sealed class Branch
 {
-    private readonly Device device;
     private readonly Linear embedding;
     private readonly Relu relu;
     private readonly Linear head;
@@ -22,7 +21,6 @@ public sealed class Branch
         Device device, ParameterGroup primary, ParameterGroup auxiliaryGroup, string name,
         int batch, int inputs, int width, int classes, int otherClasses)
     {
-        this.device = device;
         Name = name;
         Classes = classes;
         embedding = new Linear(device, primary, $"{name}.embedding", batch, inputs, width);
@@ -89,7 +87,7 @@ public sealed class Branch
     {
         var dEmbedding = head.Backward(loss.LogitsGradient)!;
         if (withAuxiliary)
-            device.Ops.Add(dEmbedding, reversal!.Backward(auxiliary!.Backward(auxiliaryLoss!.LogitsGradient)!));
+            reversal!.BackwardAdd(dEmbedding, auxiliary!.Backward(auxiliaryLoss!.LogitsGradient)!);
         return embedding.Backward(relu.Backward(dEmbedding)!)!;
     }
 }

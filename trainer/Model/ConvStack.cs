@@ -6,8 +6,8 @@ namespace Avedis.Trainer.Model;
 public readonly record struct Window(int R, int S, int StrideH, int StrideW, int PadH = 0, int PadW = 0);
 
 /// <summary>
-/// One row of a stack's table: convolution, batch norm, ReLU, and max pooling where given. A convolution window of 0 rows or columns stands for
-/// all that is left.
+/// One row of a stack's table: convolution, batch norm, ReLU, and max pooling where given; the first row has it. A convolution window of 0 rows or
+/// columns stands for all that is left.
 /// </summary>
 public readonly record struct ConvRow(Window Conv, Window? Pool = null);
 
@@ -39,9 +39,11 @@ public sealed class ConvStack
         new(new(0, 1, 1, 1)),
     ];
 
+    private readonly Stem stem;
     private readonly List<(Conv2d Conv, BatchNorm Norm)> blocks = [];
 
     /// <param name="name">Prefix of all names: name.conv1, name.bn1, ...</param>
+    /// <param name="rows">The first becomes the stem, the others blocks of convolution and batch norm.</param>
     /// <param name="n">Images per batch; each has one channel.</param>
     /// <exception cref="UserException">The input is too small for the table.</exception>
     public ConvStack(
@@ -51,19 +53,27 @@ public sealed class ConvStack
         if (channels.Count != rows.Count)
             throw new UserException(ExitCode.Usage, $"network.{name}Channels needs {rows.Count} numbers, got {channels.Count}");
         InputShape = new Shape(n, height, width, 1);
-        var shape = InputShape;
-        for (int i = 0; i < rows.Count; i++)
+        var first = Row(0, InputShape);
+        stem = new Stem(
+            device, group, $"{name}.conv1", $"{name}.bn1", first.Conv, act, relu: true,
+            first.Pool ?? throw new ArgumentException($"{name}: the first row of a stack pools"));
+        var shape = stem.Output.Shape;
+        for (int i = 1; i < rows.Count; i++)
         {
-            var geometry = Geometry(rows[i].Conv, shape, channels[i]);
-            if (geometry.P <= 0 || geometry.Q <= 0)
-                throw TooSmall(name, $"conv{i + 1}", height, width);
-            var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act, inputGradient: i > 0);
-            Pool2dGeometry? pool = rows[i].Pool is { } w ? Geometry(w, geometry.Output) : null;
-            if (pool is { } p && (p.P <= 0 || p.Q <= 0))
-                throw TooSmall(name, $"pool{i + 1}", height, width);
+            var (geometry, pool) = Row(i, shape);
+            var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act);
             var norm = new BatchNorm(device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool);
             blocks.Add((conv, norm));
             shape = norm.Output.Shape;
+        }
+
+        (Conv2dGeometry Conv, Pool2dGeometry? Pool) Row(int i, Shape x)
+        {
+            var geometry = Geometry(rows[i].Conv, x, channels[i]);
+            if (geometry.P <= 0 || geometry.Q <= 0)
+                throw TooSmall(name, $"conv{i + 1}", height, width);
+            Pool2dGeometry? pool = rows[i].Pool is { } w ? Geometry(w, geometry.Output) : null;
+            return pool is { } p && (p.P <= 0 || p.Q <= 0) ? throw TooSmall(name, $"pool{i + 1}", height, width) : (geometry, pool);
         }
     }
 
@@ -72,7 +82,8 @@ public sealed class ConvStack
     /// <summary>[N, P, Q, C] of the last block.</summary>
     public Tensor Output => blocks[^1].Norm.Output;
 
-    public IEnumerable<BatchNorm> Norms => blocks.Select(b => b.Norm);
+    /// <summary>State of every batch norm, in order.</summary>
+    public IEnumerable<RunningStatistics> Norms => [stem.Statistics, .. blocks.Select(b => b.Norm.Statistics)];
 
     /// <summary>Valid output columns for so many valid input columns: the extents of the table, at least one.</summary>
     public static int ValidSteps(IReadOnlyList<ConvRow> rows, int columns)
@@ -90,6 +101,7 @@ public sealed class ConvStack
 
     public Tensor Forward(Tensor x, Phase phase)
     {
+        x = stem.Forward(x, phase);
         foreach (var (conv, norm) in blocks)
             x = norm.Forward(conv.Forward(x, phase), phase);
         return x;
@@ -98,11 +110,8 @@ public sealed class ConvStack
     public void Backward(Tensor dY)
     {
         for (int i = blocks.Count - 1; i >= 0; i--)
-        {
-            var dX = blocks[i].Conv.Backward(blocks[i].Norm.Backward(dY)!);
-            if (i > 0)
-                dY = dX!;
-        }
+            dY = blocks[i].Conv.Backward(blocks[i].Norm.Backward(dY)!)!;
+        stem.Backward(dY);
     }
 
     private static Conv2dGeometry Geometry(Window w, Shape x, int channels) =>

@@ -98,13 +98,13 @@ public sealed class TwoStreamNetwork
 
     public long ParameterCount => Groups.Sum(g => g.Parameters.Sum(p => p.Shape.Count));
 
-    /// <summary>Sets parameters to their initial values and the running variances to 1; the device must have been planned.</summary>
+    /// <summary>Sets parameters and running statistics to their initial values; the device must have been planned.</summary>
     public void Initialise(ulong seed)
     {
         foreach (var group in Groups)
             group.Initialise(seed);
         foreach (var norm in Norms)
-            device.Ops.Upload<float>(norm.RunningVariance, Enumerable.Repeat(1f, (int)norm.RunningVariance.Count).ToArray());
+            norm.Initialise();
         BatchesTracked = 0;
     }
 
@@ -151,12 +151,12 @@ public sealed class TwoStreamNetwork
     /// <summary>Every tensor of the trained state by its PyTorch name, in the engine's layout: parameters, then running statistics.</summary>
     public IEnumerable<(string Name, Tensor Tensor)> State() =>
         Groups.SelectMany(g => g.Parameters).Select(p => (p.Name, p.Value))
-            .Concat(Norms.SelectMany(n => new[] { (n.RunningMean.Name, n.RunningMean), (n.RunningVariance.Name, n.RunningVariance) }));
+            .Concat(Norms.SelectMany(n => new[] { (n.Mean.Name, n.Mean), (n.Variance.Name, n.Variance) }));
 
     /// <summary>Names of the batch norms: each has a num_batches_tracked in PyTorch's files.</summary>
     public IEnumerable<string> NormNames => Norms.Select(n => n.Name);
 
-    private IEnumerable<BatchNorm> Norms => face.Norms.Concat(voice.Norms);
+    private IEnumerable<RunningStatistics> Norms => face.Norms.Concat(voice.Norms);
 
     private static void BackwardStream(ConvStack stack, MaskedMean mean, Tensor dMean)
     {
