@@ -22,7 +22,7 @@ public sealed class Device : IDisposable
     /// <summary>The operations: the backend's, or during <see cref="Plan"/> those of the planner. Layers ask anew for every call.</summary>
     public IBackend Ops { get; private set; }
 
-    /// <summary>Where everything went; null before <see cref="Plan"/>.</summary>
+    /// <summary>Where everything went, or would have gone if it had fitted; null before <see cref="Plan"/>.</summary>
     public MemoryPlan? Memory { get; private set; }
 
     public string Description => backend.Description;
@@ -53,11 +53,10 @@ public sealed class Device : IDisposable
         }
         Ops = backend;
 
-        var plan = MemoryPlan.Create(persistent, transient, recorder.Steps, recorder.WorkspaceBytes);
-        arena = backend.Allocate(plan.TotalBytes);
-        plan.SetAddresses(arena);
-        backend.SetWorkspace(arena + (nint)plan.WorkspaceOffset, plan.WorkspaceBytes);
-        Memory = plan;
+        Memory = MemoryPlan.Create(persistent, transient, recorder.Steps, recorder.WorkspaceBytes);
+        arena = backend.Allocate(Memory.TotalBytes);
+        Memory.SetAddresses(arena);
+        backend.SetWorkspace(arena + (nint)Memory.WorkspaceOffset, Memory.WorkspaceBytes);
     }
 
     public void Dispose()

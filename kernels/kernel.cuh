@@ -8,6 +8,7 @@
 
 #ifdef __CUDACC__
 #include <cstdint>
+#include <type_traits>
 
 // KERNEL((threads[, blocks per multiprocessor]), name, (parameters)) { body }: launched by name with at most so many threads a block.
 #define KERNEL(bounds, name, parameters) extern "C" __global__ void __launch_bounds__ bounds name parameters
@@ -62,6 +63,60 @@ template <typename T, int N>
 struct alignas(sizeof(T) * N) Vector {
     T at[N];
 };
+
+// Divides integers from 0 to 2^31 - 1 by a fixed one through a multiplication: the host supplies multiplier = ceil(2^shift / divisor), shift =
+// 31 + ceil(log2 divisor).
+struct FastDivisor {
+    int divisor;
+    uint32_t multiplier;
+    int shift;
+};
+
+__device__ inline int operator/(int x, FastDivisor by) {
+    return static_cast<int>(static_cast<uint64_t>(static_cast<uint32_t>(x)) * by.multiplier >> by.shift);
+}
+
+// One access of 16 bytes or less; the pointer is aligned to the vector.
+template <int N, typename T>
+__device__ inline Vector<T, N> load_vector(const T* from) {
+    return *reinterpret_cast<const Vector<T, N>*>(from);
+}
+
+template <int N, typename T>
+__device__ inline void store_vector(T* to, const Vector<T, N>& x) {
+    *reinterpret_cast<Vector<T, N>*>(to) = x;
+}
+
+// N floats beside each other as FP32 registers, four at a time where N allows it.
+template <int N>
+__device__ inline void load_floats(float (&x)[N], const float* from) {
+    constexpr int kAtOnce = N % 4 == 0 ? 4 : 1;
+#pragma unroll
+    for (int i = 0; i < N; i += kAtOnce) {
+        Vector<float, kAtOnce> part = load_vector<kAtOnce>(from + i);
+#pragma unroll
+        for (int k = 0; k < kAtOnce; k++) x[i + k] = part.at[k];
+    }
+}
+
+// Rounds N results to the activation type and stores them as one vector.
+template <int N, typename T>
+__device__ inline void store_rounded(T* to, const float (&x)[N]) {
+    Vector<T, N> rounded;
+#pragma unroll
+    for (int i = 0; i < N; i++) rounded.at[i] = from_float<T>(x[i]);
+    store_vector<N>(to, rounded);
+}
+
+// Calls body(integral constant N) with the channels that a thread does at once: 16 bytes of them where c divides into such vectors, else one.
+template <typename T, typename F>
+__device__ inline void with_lanes(int32_t c, F body) {
+    constexpr int kVector = 16 / sizeof(T);
+    if (c % kVector == 0)
+        body(std::integral_constant<int, kVector>{});
+    else
+        body(std::integral_constant<int, 1>{});
+}
 
 // ---- sums -----------------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ public static class ExitCode
     public const int OutOfMemory = 6;
     public const int Diverged = 7;
     public const int DiskOrIo = 8;
+    public const int DeviceFailed = 9;
     public const int Interrupted = 130;
     public const int Terminated = 143;
 }

@@ -19,6 +19,7 @@ public static class Program
             TrainCommand.Create(),
             EvaluateCommand.Create(),
             PredictCommand.Create(),
+            BenchCommand.Create(),
             DoctorCommand.Create(),
         };
         var parsed = root.Parse(args);
@@ -51,6 +52,7 @@ public static class Program
         UserException user => user.Code,
         DeviceUnavailableException => ExitCode.DeviceUnavailable,
         OutOfDeviceMemoryException => ExitCode.OutOfMemory,
+        DeviceFailedException => ExitCode.DeviceFailed,
         IOException or UnauthorizedAccessException => ExitCode.DiskOrIo,
         _ => null,
     };

@@ -38,7 +38,7 @@ public static class BackendFactory
             }
             catch (DeviceUnavailableException absent)
             {
-                reason = absent.Message;
+                reason = absent.InnerException is CudaLibraryException ? "there is no CUDA driver; avedis doctor shows what was tried" : absent.Message;
             }
         if (tf32)
             throw new DeviceUnavailableException($"precision tf32 needs device cuda, and device auto would take the processor ({reason}); use fp32");

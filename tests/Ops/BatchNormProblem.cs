@@ -88,7 +88,7 @@ internal sealed record BatchNormProblem(
     public double[] PooledBound(double[] bound) => Settings.Pool is { } pool ? Reference.MaxPoolForward(bound, pool).Y : bound;
 
     /// <summary>The gradient behind pooling and ReLU.</summary>
-    private double[] NormalisedGradient(double[] dY, int[]? argmax)
+    public double[] NormalisedGradient(double[] dY, int[]? argmax)
     {
         double[] gradient = argmax is null ? dY : Reference.MaxPoolBackward(dY, argmax, Settings.Pool!.Value);
         return Settings.Relu ? Reference.ReluBackward(gradient, Normalised()) : gradient;

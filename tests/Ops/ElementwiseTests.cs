@@ -5,6 +5,9 @@ namespace Avedis.Tests.Ops;
 
 public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
 {
+    /// <summary>More than one turn for every thread of a GPU's grid, and an odd end.</summary>
+    private const int Large = 70_003;
+
     [Test]
     public void Zero([Values(1, 7, 64, 1003)] int count, [Values] DType type)
     {
@@ -14,7 +17,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     }
 
     [Test]
-    public void Copy_of_the_same_type_keeps_every_bit([Values(1, 7, 64, 1003)] int count, [Values(DType.F32, DType.BF16)] DType type)
+    public void Copy_of_the_same_type_keeps_every_bit([Values(1, 7, 64, 1003, Large)] int count, [Values(DType.F32, DType.BF16)] DType type)
     {
         double[] values = Numbers.Uniform(new Random(1), count, type);
         var x = Op.Input("x", new Shape(count), type, values);
@@ -24,7 +27,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     }
 
     [Test]
-    public void Copy_from_BF16_to_F32_is_exact([Values(1, 7, 64, 1003)] int count)
+    public void Copy_from_BF16_to_F32_is_exact([Values(1, 7, 64, 1003, Large)] int count)
     {
         double[] values = Numbers.Uniform(new Random(2), count, DType.BF16, -1e20, 1e20);
         var x = Op.Input("x", new Shape(count), DType.BF16, values);
@@ -34,7 +37,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     }
 
     [Test]
-    public void Copy_from_F32_to_BF16_rounds_to_nearest([Values(1, 7, 64, 1003)] int count)
+    public void Copy_from_F32_to_BF16_rounds_to_nearest([Values(1, 7, 64, 1003, Large)] int count)
     {
         double[] values = Numbers.Uniform(new Random(3), count, DType.F32, -1e3, 1e3);
         var x = Op.Input("x", new Shape(count), DType.F32, values);
@@ -68,7 +71,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
         Assert.That(Convert(single).Select(bits => bits & 0x7FFF), Is.All.GreaterThan(0x7F80));
 
     [Test]
-    public void Add([Values(1, 7, 64, 1003)] int count)
+    public void Add([Values(1, 7, 64, 1003, Large)] int count)
     {
         var random = new Random(4);
         double[] start = Numbers.Uniform(random, count), values = Numbers.Uniform(random, count);
@@ -80,7 +83,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     }
 
     [Test]
-    public void Normalise_maps_pixels_to_minus_one_to_one([Values(1, 7, 256, 1003)] int count, [Values(DType.F32, DType.BF16)] DType act)
+    public void Normalise_maps_pixels_to_minus_one_to_one([Values(1, 7, 256, 1003, Large)] int count, [Values(DType.F32, DType.BF16)] DType act)
     {
         const float Scale = 2f / 255, Shift = -1;
         double[] pixels = [.. Enumerable.Range(0, count).Select(i => (double)(255 - i % 256))];
@@ -91,8 +94,53 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
         Op.Expect(y, expected, Tolerance.Sum(act, 1, Array.ConvertAll(pixels, pixel => Scale * pixel + 1), expected));
     }
 
+    /// <summary>Parts that start and end off the boundaries of 16 bytes: each on its own, and all one element off.</summary>
+    [Test]
+    public void Memory_off_the_boundaries_of_vectors([Values(0, 1)] int startY, [Values(0, 1)] int startX, [Values(DType.F32, DType.BF16)] DType act)
+    {
+        const int Count = 1003, Whole = Count + 2;
+        var random = new Random(7);
+        double[] wide = Numbers.Uniform(random, Whole), narrow = Numbers.Uniform(random, Whole, act), start = Numbers.Uniform(random, Whole);
+        double[] pixels = Numbers.Integers(random, Whole, 0, 255);
+        var tensorWide = Op.Input("wide", new Shape(Whole), DType.F32, wide);
+        var tensorNarrow = Op.Input("narrow", new Shape(Whole), act, narrow);
+        var tensorPixels = Op.Input("pixels", new Shape(Whole), DType.U8, pixels);
+        var lambda = Op.Input("lambda", new Shape(1), DType.F32, [2]);
+        Tensor Result(string name, DType type) => Op.Sum(name, new Shape(Whole), Numbers.Round(start, type), type);
+        var (converted, sum, image) = (Result("converted", act), Result("sum", DType.F32), Result("image", act));
+        var (rectified, gradient, reversed) = (Result("rectified", act), Result("gradient", act), Result("reversed", act));
+        var shape = new Shape(Count);
+        Tensor Y(Tensor y) => y.Part("y", shape, startY);
+        Tensor X(Tensor x) => x.Part("x", shape, startX);
+
+        Op.Run(device =>
+        {
+            device.Copy(Y(converted), X(tensorWide));
+            device.Add(Y(sum), X(tensorWide));
+            device.Normalise(Y(image), X(tensorPixels), 2, 1);
+            device.ReluForward(Y(rectified), X(tensorNarrow));
+            device.ReluBackward(Y(gradient), X(tensorNarrow), X(tensorNarrow));
+            device.GradientReversalBackward(Y(reversed), X(tensorNarrow), lambda);
+        });
+
+        void Expect(Tensor tensor, Func<int, double> expected)
+        {
+            double[] values = Numbers.Round(start, tensor.Type);
+            for (int i = 0; i < Count; i++)
+                values[startY + i] = Numbers.Round(expected(i), tensor.Type);
+            Op.ExpectExactly(tensor, values);
+        }
+        Expect(converted, i => wide[startX + i]);
+        Expect(sum, i => start[startY + i] + wide[startX + i]);
+        Expect(image, i => 2 * pixels[startX + i] + 1);
+        Expect(rectified, i => Math.Max(narrow[startX + i], 0));
+        Expect(gradient, i => Math.Max(narrow[startX + i], 0));
+        Expect(reversed, i => -2 * narrow[startX + i]);
+    }
+
     [TestCase(1, 1, 1)]
     [TestCase(1, 512, 512)]
+    [TestCase(3, 1200, 1032)]
     [TestCase(5, 3, 17)]
     [TestCase(7, 33, 1)]
     public void Concat_and_its_backward(int rows, int columnsA, int columnsB)

@@ -8,8 +8,13 @@ namespace Avedis.Tests.Ops;
 /// </summary>
 public sealed class LinearTests(BackendCase backend) : OpTests(backend)
 {
+    /// <summary>Small and odd; then heads of 5 and of 1251 classes; then batches of several tiles of rows, of widths that end inside a tile and on its edge.</summary>
     private static IEnumerable<TestCaseData> Cases() =>
-        from sizes in new[] { (1, 1, 1), (1, 17, 1), (1, 1, 24), (3, 33, 7), (2, 1024, 256), (17, 24, 33), (13, 97, 101), (33, 7, 8) }
+        from sizes in new[]
+        {
+            (1, 1, 1), (1, 17, 1), (1, 1, 24), (3, 33, 7), (2, 1024, 256), (17, 24, 33), (13, 97, 101), (33, 7, 8),
+            (16, 256, 5), (16, 128, 1251), (32, 132, 260), (33, 300, 70), (64, 128, 64), (130, 65, 68),
+        }
         from act in Activations
         select new TestCaseData(sizes.Item1, sizes.Item2, sizes.Item3, act);
 

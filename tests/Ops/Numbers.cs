@@ -42,6 +42,15 @@ internal static class Numbers
         return Math.ScaleB(Math.Round(Math.ScaleB(value, -exponent), MidpointRounding.ToEven), exponent);
     }
 
+    /// <summary>Nearest values of TF32, eleven significant bits, ties away from zero.</summary>
+    public static double[] RoundToTf32(double[] values) => Array.ConvertAll(values, value =>
+    {
+        if (value == 0)
+            return value;
+        int exponent = Math.ILogB(value) - 10;
+        return Math.ScaleB(Math.Round(Math.ScaleB(value, -exponent), MidpointRounding.AwayFromZero), exponent);
+    });
+
     public static byte[] Encode(double[] values, DType type)
     {
         var bytes = type switch

@@ -39,18 +39,15 @@ internal sealed class OpHarness(IBackend backend) : IDisposable
     public Tensor Sum(string name, Shape shape, double[] start, DType type = DType.F32) =>
         Place(name, shape, type, Role.Sum, Numbers.Encode(start, type));
 
-    /// <summary>Gives the backend exactly the scratch it asks for.</summary>
-    public void UseWorkspace(in Conv2dGeometry geometry, DType act)
-    {
-        long bytes = backend.Conv2dWorkspace(geometry, act);
-        if (bytes == 0)
-        {
-            backend.SetWorkspace(0, 0);
-            return;
-        }
-        var workspace = Place("workspace", new Shape(checked((int)bytes)), DType.U8, Role.Scratch, []);
-        backend.SetWorkspace(workspace.Address, bytes);
-    }
+    /// <summary>Memory of exactly so many bytes that the operation may leave in any state; null for none.</summary>
+    public Tensor? Scratch(string name, long bytes) =>
+        bytes == 0 ? null : Place(name, new Shape(checked((int)bytes)), DType.U8, Role.Scratch, []);
+
+    /// <summary>Gives the backend exactly the scratch that a convolution asks for.</summary>
+    public void UseWorkspace(in Conv2dGeometry geometry, DType act) => UseWorkspace(backend.Conv2dWorkspace(geometry, act));
+
+    /// <summary>Gives the backend exactly so much of the scratch that its operations share.</summary>
+    public void UseWorkspace(long bytes) => backend.SetWorkspace(Scratch("workspace", bytes)?.Address ?? 0, bytes);
 
     public void Run(Action<IBackend> operation)
     {

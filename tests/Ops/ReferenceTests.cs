@@ -133,6 +133,40 @@ public sealed class ReferenceTests
         FiniteDifference.Check("beta", Loss, p.Beta, gradients.DBeta);
     }
 
+    /// <summary>
+    /// No kink within reach: draws again until the normalised values stay 0.005 from zero and a window's largest two 0.005 apart, ten steps, where the
+    /// slope is below 2.
+    /// </summary>
+    [Test]
+    public void Stem_gradients([Values] bool relu)
+    {
+        const double Reach = 0.005;
+        var g = new Conv2dGeometry(2, 5, 6, 1, 3, 3, 2, 1, 2, 1, 0);
+        var pool = new Pool2dGeometry(2, g.P, g.Q, 3, 2, 2, 2, 1, 1, 0);
+        var settings = new BatchNormSettings(1e-5f, 0.1f, relu, pool);
+        var random = new Random(13);
+        var p = StemProblem.Pose(random, g, settings, DType.F32);
+        while (p.Norm.Normalised().Min(Math.Abs) < Reach || Gap(p) < Reach)
+            p = StemProblem.Pose(random, g, settings, DType.F32);
+        double[] weight = [.. p.Weight], dY = Numbers.Uniform(random, pool.Output.Count);
+        double Loss() => Reference.Dot(dY, StemProblem.Of(g, settings, DType.F32, p.X, weight, p.Norm.Gamma, p.Norm.Beta).Norm.Forward().Y);
+        var gradients = p.Backward(dY, p.Norm.Forward().Argmax!);
+        FiniteDifference.Check("gamma", Loss, p.Norm.Gamma, gradients.DGamma);
+        FiniteDifference.Check("beta", Loss, p.Norm.Beta, gradients.DBeta);
+        FiniteDifference.Check("weight", Loss, weight, gradients.DWeight);
+
+        double Gap(StemProblem problem)
+        {
+            double[] values = problem.Norm.Normalised();
+            return Enumerable.Range(0, (int)pool.Output.Count).Min(output =>
+            {
+                double[] window = [.. Enumerable.Range(0, pool.R * pool.S)
+                    .Select(position => Reference.PoolInput(pool, output, position)).OfType<int>().Select(i => values[i]).OrderDescending()];
+                return window.Length > 1 ? window[0] - window[1] : double.PositiveInfinity;
+            });
+        }
+    }
+
     /// <summary>Inputs are 0.01 apart, twenty steps: no winner changes.</summary>
     [Test]
     public void Max_pool_gradients()

@@ -6,7 +6,7 @@ namespace Avedis.Tests.Ops;
 public sealed class ReluTests(BackendCase backend) : OpTests(backend)
 {
     [Test]
-    public void Forward([Values(1, 7, 64, 1003)] int count, [Values(DType.F32, DType.BF16)] DType act)
+    public void Forward([Values(1, 7, 64, 1003, 70_003)] int count, [Values(DType.F32, DType.BF16)] DType act)
     {
         double[] x = Mixed(new Random(1), count, act);
         var tensorX = Op.Input("x", new Shape(count), act, x);
@@ -19,7 +19,7 @@ public sealed class ReluTests(BackendCase backend) : OpTests(backend)
 
     /// <summary>Where y is 0 the gradient is 0, whatever the sign of x was.</summary>
     [Test]
-    public void Backward([Values(1, 7, 64, 1003)] int count, [Values(DType.F32, DType.BF16)] DType act)
+    public void Backward([Values(1, 7, 64, 1003, 70_003)] int count, [Values(DType.F32, DType.BF16)] DType act)
     {
         var random = new Random(2);
         double[] y = Reference.ReluForward(Mixed(random, count, act)), dY = Numbers.Uniform(random, count, act);

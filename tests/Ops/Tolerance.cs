@@ -14,6 +14,9 @@ internal static class Tolerance
     /// <summary>Rounding unit of BF16: 8 significant bits, round to nearest.</summary>
     public const double BF16 = 1.0 / (1 << 8);
 
+    /// <summary>Rounding unit of TF32: 11 significant bits, round to nearest.</summary>
+    public const double Tf32 = 1.0 / (1 << 11);
+
     /// <summary>The roundings of a sum walk at random, whatever its order: four standard deviations, or four roundings.</summary>
     public const double Walk = 4;
 

@@ -48,6 +48,14 @@ public sealed class BadInputTests
     }
 
     [Test]
+    public void A_precision_that_only_a_gpu_has()
+    {
+        Refuses(ExitCode.DeviceUnavailable, ["tf32", "device cuda", "fp32"],
+            "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--device", "cpu", "--precision", "tf32");
+        Refuses(ExitCode.Usage, ["training.precision"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--precision", "fp8");
+    }
+
+    [Test]
     public void Misspelt_settings()
     {
         string config = Path.Combine(folder, "config.json");

@@ -101,6 +101,30 @@ public sealed class TrainCommandTests
             return string.Join(" ", record.Where(r => r.Key is not ("time" or "clipsPerSecond" or "waitShare" or "peakRssBytes")).Select(r => $"{r.Key}={r.Value}"));
         })];
 
+    /// <summary>The weights are F32 whatever multiplied them.</summary>
+    [Test]
+    public void A_run_trained_in_tf32_on_a_gpu_is_evaluated_in_fp32_on_the_processor()
+    {
+        Train("run", "--epochs", "1", "--precision", "fp32");
+        Checkpoint.Save(Path.Combine(RunPath(), "checkpoints"), "gpu", target =>
+        {
+            foreach (string file in Directory.GetFiles(Latest("run")).Where(file => Path.GetFileName(file) != "manifest.json"))
+                File.Copy(file, Path.Combine(target, Path.GetFileName(file)));
+            string state = Path.Combine(target, "state.json");
+            File.WriteAllText(state, File.ReadAllText(state).Replace("\"fp32\"", "\"tf32\"", StringComparison.Ordinal));
+        }, latest: false);
+        string[] evaluate = ["evaluate", TinyCorpus.Prepared, "--run", RunPath(), "--device", "cpu", "--checkpoint"];
+        string Scores(string checkpoint, params string[] more)
+        {
+            var (code, table, error) = TinyCorpus.Run([.. evaluate, checkpoint, "--json", .. more]);
+            Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+            return JsonDocument.Parse(table).RootElement.GetProperty("emotion_macro_f1").GetRawText();
+        }
+        string gpu = Path.Combine(RunPath(), "checkpoints", "gpu");
+        Assert.That(Scores(gpu), Is.EqualTo(Scores("latest")));
+        Assert.That(TinyCorpus.Run([.. evaluate, gpu, "--precision", "tf32"]).Code, Is.EqualTo(ExitCode.DeviceUnavailable), "asked for by name");
+    }
+
     [Test]
     public void Single_task_training_has_one_branch()
     {

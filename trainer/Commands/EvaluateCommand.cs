@@ -34,7 +34,8 @@ public static class EvaluateCommand
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             var part = Enum.Parse<Split>(parsed.GetRequiredValue(split), ignoreCase: true);
             using var model = TrainedModel.Open(
-                path, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), config.Training.Threads, config.Training.BatchSize);
+                path, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), config.Training.Threads, config.Training.BatchSize,
+                parsed.GetValue(json) ? null : output.WriteLine);
             model.CheckFits(dataset);
             using var loader = BatchLoader.ForEvaluation(dataset, part, config.Training.BatchSize);
             if (loader.BatchesPerEpoch == 0)

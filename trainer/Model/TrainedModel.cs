@@ -21,14 +21,16 @@ public sealed class TrainedModel : IDisposable
 
     public Runtime Runtime { get; }
 
-    /// <param name="precision">null for the one that it was trained in.</param>
+    /// <param name="precision">null for the one that it was trained in; instead of tf32 that is fp32 on the processor, the weights being the same.</param>
     /// <exception cref="UserException">Exit code 4: cut short, changed, or of another configuration.</exception>
-    public static TrainedModel Open(string checkpoint, string device, string? precision, int threads, int batch)
+    public static TrainedModel Open(string checkpoint, string device, string? precision, int threads, int batch, Action<string>? say = null)
     {
         var config = Config.Load(null, Path.Combine(checkpoint, "config.json"), precision is null ? [] : [$"training.precision={precision}"]);
         var state = TrainingState.Load(checkpoint);
-        var backend = BackendFactory.Create(device, threads);
-        var act = precision is null ? (state.Precision == "bf16" ? DType.BF16 : DType.F32) : Precisions.Resolve(config.Training.Precision, backend);
+        var backend = precision is null && state.Precision == "tf32"
+            ? CreateForTf32(device, threads, say)
+            : BackendFactory.Create(device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say);
+        var act = Precisions.Resolve(precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend);
         FeatureOptions f = config.Features;
         var shape = new NetworkShape(
             batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Emotions.Count, state.Speakers.Count, act);
@@ -59,4 +61,16 @@ public sealed class TrainedModel : IDisposable
     }
 
     public void Dispose() => Runtime.Dispose();
+
+    private static IBackend CreateForTf32(string device, int threads, Action<string>? say)
+    {
+        try
+        {
+            return BackendFactory.Create(device, threads, tf32: true, say);
+        }
+        catch (DeviceUnavailableException) when (device != "cuda")
+        {
+            return BackendFactory.Create(device, threads, say: say);
+        }
+    }
 }

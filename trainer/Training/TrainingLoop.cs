@@ -26,12 +26,18 @@ public sealed class TrainingLoop : IDisposable
     private TrainingState state;
 
     public TrainingLoop(Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume)
+        : this(config, dataset, folder, log, interrupt, resume, CreateBackend(config.Training, log))
+    {
+    }
+
+    /// <summary>The loop takes over the backend and disposes it.</summary>
+    internal TrainingLoop(
+        Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume, IBackend backend)
     {
         (this.config, this.dataset, this.folder, this.log, this.interrupt) = (config, dataset, folder, log, interrupt);
         var training = config.Training;
-        var backend = BackendFactory.Create(training.Device, training.Threads);
         var act = Precisions.Resolve(training.Precision, backend);
-        precision = Precisions.Name(act);
+        precision = Precisions.Name(training.Precision, act);
         var features = dataset.Features;
         var shape = new NetworkShape(
             training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames,
@@ -57,7 +63,23 @@ public sealed class TrainingLoop : IDisposable
     }
 
     /// <returns>The state at the end; the caller looks at the interrupt for an early one.</returns>
+    /// <exception cref="UserException">Exit codes 7 to 9: training diverged, a checkpoint could not be written, the device failed.</exception>
     public TrainingState Run()
+    {
+        try
+        {
+            return TrainEpochs();
+        }
+        catch (DeviceFailedException failure)
+        {
+            throw new UserException(
+                ExitCode.DeviceFailed, $"{failure.Message}; the last good checkpoint is {LastGood()}; go on with --resume", failure);
+        }
+    }
+
+    public void Dispose() => runtime.Dispose();
+
+    private TrainingState TrainEpochs()
     {
         var training = config.Training;
         using var metrics = new MetricsLog(folder.MetricsPath, state.MetricsBytes);
@@ -85,9 +107,10 @@ public sealed class TrainingLoop : IDisposable
         return state;
     }
 
-    public void Dispose() => runtime.Dispose();
+    private static IBackend CreateBackend(TrainingOptions training, TextWriter log) =>
+        BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, log.WriteLine);
 
-    private bool LimitReached() => config.Training.MaxSteps > 0 && state.Step >= config.Training.MaxSteps;
+    private bool LimitReached(int ahead = 0) => config.Training.MaxSteps > 0 && state.Step + ahead >= config.Training.MaxSteps;
 
     private string StepName() => $"step-{state.Step:D8}";
 
@@ -101,6 +124,7 @@ public sealed class TrainingLoop : IDisposable
         var clock = Stopwatch.StartNew();
         double waited = loader.WaitSeconds;
         int first = state.Position;
+        bool loaded = false;
         while (state.Position < steps)
         {
             if (interrupt.Requested || LimitReached())
@@ -108,13 +132,17 @@ public sealed class TrainingLoop : IDisposable
                 progress.End();
                 return false;
             }
-            if (!loader.TryNext(out var batch))
-                throw new InvalidOperationException("the training loader ended");
+            if (!loaded)
+                LoadNext(loader);
             runtime.Advance(training.LearningRate * decay, training.AuxiliaryLearningRate * decay);
-            var losses = runtime.TrainStep(batch);
-            loader.Return(batch);
+            runtime.TrainStep();
+            // the next batch is sent while the device works on this one
+            loaded = state.Position + 1 < steps && !interrupt.Requested && !LimitReached(ahead: 1);
+            if (loaded)
+                LoadNext(loader);
+            var losses = runtime.Losses();
             if (!float.IsFinite(losses.Sum))
-                throw Diverged(losses);
+                throw Diverged($"emotion loss {losses.Emotion}, speaker loss {losses.Speaker}", state.Step + 1);
             state = state with
             {
                 Step = state.Step + 1,
@@ -146,6 +174,14 @@ public sealed class TrainingLoop : IDisposable
                 Save(StepName(), metrics);
         }
         return true;
+    }
+
+    private void LoadNext(BatchLoader loader)
+    {
+        if (!loader.TryNext(out var batch))
+            throw new InvalidOperationException("the training loader ended");
+        runtime.Load(batch);
+        loader.Return(batch);
     }
 
     /// <summary>Scores the validation split; true if it is the best so far. Without such a split every epoch is.</summary>
@@ -195,13 +231,17 @@ public sealed class TrainingLoop : IDisposable
 
     private static double? Finite(double value) => double.IsFinite(value) ? value : null;
 
-    private UserException Diverged(StepLosses losses) => new(
+    private string LastGood() => Checkpoint.Latest(folder.CheckpointsPath) ?? "none";
+
+    private UserException Diverged(string what, long step) => new(
         ExitCode.Diverged,
-        $"training diverged at step {state.Step + 1}: emotion loss {losses.Emotion}, speaker loss {losses.Speaker}; " +
-        $"the last good checkpoint is {Checkpoint.Latest(folder.CheckpointsPath) ?? "none"}; try a smaller training.learningRate");
+        $"training diverged at step {step}: {what}; the last good checkpoint is {LastGood()}; try a smaller training.learningRate");
 
     private void Save(string name, MetricsLog metrics)
     {
+        // a step may spoil the weights and have had a good loss before
+        if (runtime.CountNonFinite() is > 0 and var count)
+            throw Diverged($"{count} of {runtime.Network.ParameterCount} parameters are not finite", state.Step);
         state = state with { MetricsBytes = metrics.Bytes, PeakRssBytes = ProcessMemory.PeakRssBytes };
         try
         {
@@ -218,7 +258,7 @@ public sealed class TrainingLoop : IDisposable
         {
             throw new UserException(ExitCode.DiskOrIo,
                 $"checkpoint {name} could not be written to {folder.CheckpointsPath}: {error.Message} " +
-                $"The last good one is {Checkpoint.Latest(folder.CheckpointsPath) ?? "none"}; make room and go on with --resume", error);
+                $"The last good one is {LastGood()}; make room and go on with --resume", error);
         }
         sinceCheckpoint.Restart();
     }

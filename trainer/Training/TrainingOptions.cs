@@ -6,6 +6,9 @@ public enum Precision
     /// <summary>BF16 where the device multiplies it natively, else FP32; the run says which.</summary>
     Auto,
     Fp32,
+
+    /// <summary>FP32 activations; convolutions round their inputs to TF32 (10 bits of mantissa) for the matrix units of a GPU.</summary>
+    Tf32,
     Bf16,
 }
 

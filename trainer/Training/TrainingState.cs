@@ -46,7 +46,7 @@ public sealed record TrainingState
     /// <summary>Identity of the prepared data.</summary>
     public string DataHash { get; init; } = "";
 
-    /// <summary>Number format that was trained with, "fp32" or "bf16".</summary>
+    /// <summary>Number format that was trained with, "fp32", "tf32" or "bf16".</summary>
     public string Precision { get; init; } = "";
 
     /// <summary>Device that trained, for people.</summary>

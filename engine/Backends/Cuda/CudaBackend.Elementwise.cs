@@ -6,6 +6,9 @@ public sealed partial class CudaBackend
 {
     private const int ElementwiseThreads = 256;
 
+    /// <summary>What a thread of the element-wise kernels takes at a time.</summary>
+    private const int BytesPerLoad = 16;
+
     [Kernels("convert_f32_bf16", "convert_bf16_f32", "add_f32")]
     private readonly record struct ElementwiseArguments(nint Y, nint X, long Count);
 
@@ -30,9 +33,11 @@ public sealed partial class CudaBackend
     public void Add(Tensor y, Tensor x) => LaunchElementwise("add_f32", y, x);
 
     public void Normalise(Tensor y, Tensor x, float scale, float shift) =>
-        Launch($"normalise_{Suffix(y)}", Strided(y.Count, ElementwiseThreads), ElementwiseThreads,
-            new NormaliseArguments(y.Address, x.Address, y.Count, scale, shift));
+        Launch($"normalise_{Suffix(y)}", Elementwise(y), ElementwiseThreads, new NormaliseArguments(y.Address, x.Address, y.Count, scale, shift));
 
     private void LaunchElementwise(string kernel, Tensor y, Tensor x) =>
-        Launch(kernel, Strided(y.Count, ElementwiseThreads), ElementwiseThreads, new ElementwiseArguments(y.Address, x.Address, y.Count));
+        Launch(kernel, Elementwise(y.Type == DType.F32 ? y : x), ElementwiseThreads, new ElementwiseArguments(y.Address, x.Address, y.Count));
+
+    /// <summary>Blocks for a pass over so many elements of this type, the widest of those that it touches.</summary>
+    private Grid Elementwise(Tensor widest) => Strided((widest.Bytes + BytesPerLoad - 1) / BytesPerLoad, ElementwiseThreads);
 }

@@ -1,0 +1,122 @@
+namespace Avedis.Engine;
+
+// Which kernel of kernels/conv2d.cu runs when, in the precision f32, tf32 or bf16 (Conv2dPlan chooses, from the geometry alone):
+//
+//   pass                        kernel                                           tile
+//   forward, gradient of x      conv2d_gather_<precision>_128x<w>[_general]      w = 128, 96, 64 or 32 columns (K or C): the least padding, a wider one
+//                                                                                if in doubt; 24, 32 -> 32, 48, 64 -> 64, 96 -> 96, 256 -> 128
+//   gradient of the weights     conv2d_weight_<precision>_<w>x<w>[_general]      w = 64 where K or R * S * C is no more than that, else 128
+//
+//   _general   C (forward), K (gradient of x), either (weights) is no multiple of 16 bytes: 4 F32, 8 BF16
+//   slices     a gather of few tiles (up to 132) is cut to fill 264 blocks, a weight pass to fill 528, into slices of eight steps at least; partial sums
+//              in the workspace, behind the prepared weights, then reduce_slices_...
+//   in front of a gather: conv2d_prepare_<forward|backward>_<precision>, once for each class of the stride that has taps
+public sealed partial class CudaBackend
+{
+    private const int TransposedTile = 32, PrepareThreads = 256, ReduceThreads = 256, ReducedByBlock = 32;
+
+    // Conv2dGatherPlan and the kernels agree on these
+    private const int GatherRows = 128, Stages = 4;
+
+    [Kernels(
+        "conv2d_gather_f32_128x128", "conv2d_gather_f32_128x96", "conv2d_gather_f32_128x64", "conv2d_gather_f32_128x32",
+        "conv2d_gather_f32_128x128_general", "conv2d_gather_f32_128x96_general", "conv2d_gather_f32_128x64_general", "conv2d_gather_f32_128x32_general",
+        "conv2d_gather_tf32_128x128", "conv2d_gather_tf32_128x96", "conv2d_gather_tf32_128x64", "conv2d_gather_tf32_128x32",
+        "conv2d_gather_tf32_128x128_general", "conv2d_gather_tf32_128x96_general", "conv2d_gather_tf32_128x64_general", "conv2d_gather_tf32_128x32_general",
+        "conv2d_gather_bf16_128x128", "conv2d_gather_bf16_128x96", "conv2d_gather_bf16_128x64", "conv2d_gather_bf16_128x32",
+        "conv2d_gather_bf16_128x128_general", "conv2d_gather_bf16_128x96_general", "conv2d_gather_bf16_128x64_general", "conv2d_gather_bf16_128x32_general")]
+    private readonly record struct Conv2dGatherArguments(
+        nint Y, nint Partial, nint X, nint Weights, Conv2dGather Positions, int Columns, int ColumnTiles, int Slices, long Results);
+
+    [Kernels(
+        "conv2d_weight_f32_128x128", "conv2d_weight_f32_64x64", "conv2d_weight_f32_128x128_general", "conv2d_weight_f32_64x64_general",
+        "conv2d_weight_tf32_128x128", "conv2d_weight_tf32_64x64", "conv2d_weight_tf32_128x128_general", "conv2d_weight_tf32_64x64_general",
+        "conv2d_weight_bf16_128x128", "conv2d_weight_bf16_64x64", "conv2d_weight_bf16_128x128_general", "conv2d_weight_bf16_64x64_general")]
+    private readonly record struct Conv2dWeightArguments(nint DWeight, nint Partial, nint DY, nint X, Conv2dWeightPass Pass, int Slices);
+
+    [Kernels("conv2d_prepare_forward_f32", "conv2d_prepare_forward_tf32", "conv2d_prepare_forward_bf16")]
+    private readonly record struct Conv2dPrepareForwardArguments(nint Prepared, nint Weight, int Rows, int Depth, int Pitch);
+
+    [Kernels("conv2d_prepare_backward_f32", "conv2d_prepare_backward_tf32", "conv2d_prepare_backward_bf16")]
+    private readonly record struct Conv2dPrepareBackwardArguments(
+        nint Prepared, nint Weight, int K, int C, int R, int S, int FirstR, int FirstS, int StrideH, int StrideW, int Rows, int Columns, int Pitch);
+
+    [Kernels("reduce_slices_add_f32", "reduce_slices_f32", "reduce_slices_bf16")]
+    private readonly record struct ReduceSlicesArguments(nint Y, nint Partial, long Count, int Slices);
+
+    private readonly Dictionary<(Conv2dGeometry Geometry, DType Act), Conv2dPlan> conv2dPlans = [];
+
+    public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => Conv2dPlanOf(geometry, act).WorkspaceBytes;
+
+    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    {
+        var plan = Conv2dPlanOf(geometry, x.Type);
+        RequireWorkspace(plan);
+        var taps = plan.Forward.Taps[0];
+        int depth = plan.Forward.Classes[0].Depth;
+        Launch($"conv2d_prepare_forward_{Precision(x.Type)}", new((taps.Pitch + PrepareThreads - 1) / PrepareThreads, Math.Min(plan.Geometry.K, 65535)),
+            PrepareThreads, new Conv2dPrepareForwardArguments(workspace, weight.Address, plan.Geometry.K, depth, taps.Pitch));
+        Gather(y, x, plan.Forward);
+    }
+
+    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry)
+    {
+        var plan = Conv2dPlanOf(geometry, dY.Type);
+        RequireWorkspace(plan);
+        var g = plan.Geometry;
+        foreach (var taps in plan.BackwardData.Taps)
+            Launch($"conv2d_prepare_backward_{Precision(dY.Type)}",
+                new((g.K + TransposedTile - 1) / TransposedTile, (g.C + TransposedTile - 1) / TransposedTile, taps.Rows * taps.Columns), PrepareThreads,
+                new Conv2dPrepareBackwardArguments(
+                    workspace + (nint)(taps.Start * dY.Type.Bytes()), weight.Address, g.K, g.C, g.R, g.S, taps.FirstR, taps.FirstS,
+                    g.StrideH, g.StrideW, taps.Rows, taps.Columns, taps.Pitch));
+        Gather(dX, dY, plan.BackwardData);
+    }
+
+    public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry)
+    {
+        var plan = Conv2dPlanOf(geometry, x.Type);
+        RequireWorkspace(plan);
+        int tile = plan.WeightTile, threads = Conv2dThreads(x.Type, tile, tile);
+        Launch($"conv2d_weight_{Precision(x.Type)}_{tile}x{tile}{(plan.WeightGeneral ? "_general" : "")}", new(plan.WeightTiles, plan.WeightSlices), threads,
+            new Conv2dWeightArguments(dWeight.Address, workspace, dY.Address, x.Address, plan.Weight, plan.WeightSlices), Conv2dSharedBytes(tile, tile));
+        if (plan.WeightSlices > 1)
+            ReduceSlices("reduce_slices_add_f32", dWeight, workspace, plan.WeightSlices);
+    }
+
+    /// <summary>y = or += (by the kernel's name) the sum of so many FP32 results [slices, elements of y], in order.</summary>
+    private void ReduceSlices(string kernel, Tensor y, nint partial, int slices) =>
+        Launch(kernel, new((y.Count + ReducedByBlock - 1) / ReducedByBlock), ReduceThreads, new ReduceSlicesArguments(y.Address, partial, y.Count, slices));
+
+    private void Gather(Tensor y, Tensor x, Conv2dGatherPlan pass)
+    {
+        nint partial = workspace + (nint)Conv2dPlan.PreparedBytes(pass, x.Type);
+        string kernel = $"conv2d_gather_{Precision(x.Type)}_{GatherRows}x{pass.TileColumns}{(pass.General ? "_general" : "")}";
+        foreach (var each in pass.Classes)
+            Launch(kernel, new((long)Conv2dGatherPlan.Tiles(each) * pass.ColumnTiles, pass.Slices), Conv2dThreads(x.Type, GatherRows, pass.TileColumns),
+                new Conv2dGatherArguments(y.Address, partial, x.Address, workspace, each, pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results),
+                Conv2dSharedBytes(GatherRows, pass.TileColumns));
+        if (pass.Slices > 1)
+            ReduceSlices($"reduce_slices_{Suffix(y)}", y, partial, pass.Slices);
+    }
+
+    private static int Conv2dSharedBytes(int rows, int columns) => Stages * (rows + columns) * Conv2dPlan.StepBytes;
+
+    /// <summary>Four warps on the matrix units, else 64 sums a thread.</summary>
+    private int Conv2dThreads(DType act, int rows, int columns) => act == DType.BF16 || tf32 ? 128 : rows * columns / 64;
+
+    private string Precision(DType act) => act == DType.BF16 ? "bf16" : tf32 ? "tf32" : "f32";
+
+    private Conv2dPlan Conv2dPlanOf(in Conv2dGeometry geometry, DType act)
+    {
+        if (!conv2dPlans.TryGetValue((geometry, act), out var plan))
+            conv2dPlans.Add((geometry, act), plan = new Conv2dPlan(geometry, act));
+        return plan;
+    }
+
+    private void RequireWorkspace(Conv2dPlan plan)
+    {
+        if (workspaceBytes < plan.WorkspaceBytes)
+            throw new InvalidOperationException($"this convolution needs {plan.WorkspaceBytes} bytes of workspace, SetWorkspace gave {workspaceBytes}");
+    }
+}
