@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
 using Avedis.Trainer.Training;
@@ -39,6 +40,16 @@ public sealed class AvedisEngine : IDisposable
         batches = [.. Enumerable.Range(0, 2).Select(number => GoldenBatch(number, size))];
         LoadNext();
     }
+
+    /// <summary>The device in the mode that a precision of the command line (fp32, tf32, bf16) asks of it.</summary>
+    /// <exception cref="DeviceUnavailableException"/>
+    public static IBackend Open(string device, int threads, string precision) => BackendFactory.Create(device, threads, tf32: precision == "tf32");
+
+    /// <summary>What that precision stores activations as: tf32 differs from fp32 in the multiplications only.</summary>
+    public static Precision Activations(string precision) => precision == "bf16" ? Precision.Bf16 : Precision.Fp32;
+
+    /// <summary>Largest resident set of this process; on a GPU what the network's plan takes there.</summary>
+    private long PeakBytes(string device) => device == "cpu" ? ProcessMemory.PeakRssBytes : runtime.Memory.TotalBytes;
 
     /// <summary>Every parameter of a network with its golden values, in the engine's layout.</summary>
     public static IEnumerable<(Parameter Parameter, float[] Values)> GoldenWeights(TwoStreamNetwork network)
@@ -82,15 +93,14 @@ public sealed class AvedisEngine : IDisposable
     /// <exception cref="DeviceUnavailableException"/>
     public static void Serve(string device, string preset, string precision, int clips, int threads, TextReader input, TextWriter output)
     {
-        using var engine = new AvedisEngine(
-            BackendFactory.Create(device, threads), preset, Enum.Parse<Precision>(precision, ignoreCase: true), clips);
+        using var engine = new AvedisEngine(Open(device, threads, precision), preset, Activations(precision), clips);
         double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => engine.Step().Loss)];
         output.WriteLine(JsonSerializer.Serialize(
-            new EngineReport("avedis", Machine.Revision, preset, precision, "nhwc", clips, threads, losses, ProcessMemory.PeakRssBytes), BenchJson.Options));
+            new EngineReport("avedis", Machine.Revision, preset, precision, "nhwc", clips, threads, losses, engine.PeakBytes(device)), BenchJson.Options));
         while (input.ReadLine() is { } line)
         {
             double[] seconds = [.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => engine.Step().Seconds)];
-            output.WriteLine(JsonSerializer.Serialize(new Timing(seconds, ProcessMemory.PeakRssBytes), BenchJson.Options));
+            output.WriteLine(JsonSerializer.Serialize(new Timing(seconds, engine.PeakBytes(device)), BenchJson.Options));
         }
     }
 

@@ -6,7 +6,7 @@ using BenchmarkDotNet.Running;
 
 namespace Avedis.Bench;
 
-/// <summary>The command line of the benchmarks: step, ops, host, and serve, which step starts.</summary>
+/// <summary>The command line of the benchmarks: step, host, serve, which step starts, and summary, which check-gpu ends with.</summary>
 public static class Commands
 {
     private static readonly char[] Blank = [' ', '\t', '\r', '\n'];
@@ -29,11 +29,11 @@ public static class Commands
 
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, single operations, host work.");
+        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, host work.");
         root.Subcommands.Add(Step());
-        root.Subcommands.Add(Ops());
         root.Subcommands.Add(Host());
         root.Subcommands.Add(Serve());
+        root.Subcommands.Add(Summary());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {
@@ -59,13 +59,23 @@ public static class Commands
             error.WriteLine($"bench: {failure.Message}");
             return ExitCode.OutOfMemory;
         }
+        catch (DeviceFailedException failure)
+        {
+            error.WriteLine($"bench: {failure.Message}");
+            return ExitCode.DeviceFailed;
+        }
     }
 
     private static Command Step()
     {
-        var precision = Choice("--precision", "Number format of activations.", "all", "fp32", "bf16", "all");
+        var precision = Choice("--precision", "Number format of activations; tf32 on a GPU only.", "all", "fp32", "tf32", "bf16", "all");
         var peers = Choice("--peers", "What to compare with.", "pytorch", "pytorch", "none");
-        var layout = Choice("--layout", "Memory order of PyTorch's activations; all takes both, so that it has its better one.", "all", "nchw", "channels-last", "all");
+        var layout = new Option<string[]>("--layout")
+        {
+            Description = "Memory order of PyTorch's activations; may be repeated. all: both, so that it has its better one. compile: channels-last under torch.compile.",
+            DefaultValueFactory = _ => ["all"],
+        };
+        layout.AcceptOnlyFromAmong("nchw", "channels-last", "compile", "all");
         var python = new Option<string?>("--python") { Description = "Python that has PyTorch. [default: the first of python3, /usr/bin/python3 that has]" };
         var rounds = new Option<int>("--rounds") { Description = "Rounds to keep; every engine has one turn in each.", DefaultValueFactory = _ => 7 };
         var turn = new Option<double>("--turn-seconds") { Description = "About how long a turn is; one step at least.", DefaultValueFactory = _ => 2 };
@@ -83,15 +93,17 @@ public static class Commands
         command.SetAction(parsed =>
         {
             var output = parsed.InvocationConfiguration.Output;
-            string[] layouts = All(parsed.GetRequiredValue(layout), "channels-last", "nchw");
+            string device = parsed.GetRequiredValue(Device);
+            string[] layouts = [.. parsed.GetRequiredValue(layout).SelectMany(l => All(l, "channels-last", "nchw")).Distinct()];
             var options = new StepOptions(
-                parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads),
+                device, parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads),
                 parsed.GetRequiredValue(peers) == "none" ? [] : layouts,
                 parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"],
                 parsed.GetRequiredValue(rounds), parsed.GetRequiredValue(turn), parsed.GetRequiredValue(foreign),
                 TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)));
             var benchmark = new StepBenchmark(options, output);
-            foreach (string format in All(parsed.GetRequiredValue(precision), "fp32", "bf16"))
+            string[] formats = device == "cpu" ? ["fp32", "bf16"] : ["fp32", "tf32", "bf16"];
+            foreach (string format in All(parsed.GetRequiredValue(precision), formats))
             {
                 var results = benchmark.Run(format);
                 output.WriteLine();
@@ -100,28 +112,6 @@ public static class Commands
                 if (parsed.GetValue(result) is { } folder)
                     ResultTable.Write(folder, results);
             }
-            return ExitCode.Ok;
-        });
-        return command;
-    }
-
-    private static Command Ops()
-    {
-        var precision = Choice("--precision", "Number format of activations.", "fp32", "fp32", "bf16");
-        var steps = new Option<int>("--steps") { Description = "Steps to take the median of.", DefaultValueFactory = _ => 5 };
-        var result = new Option<string?>("--out") { Description = "Folder for ops-PRESET-PRECISION.json and .md." };
-        var command = new Command("ops", "Times every operation of the training step where it stands in the step.")
-        {
-            Device, Preset, precision, Batch, Threads, steps, result,
-        };
-        command.SetAction(parsed =>
-        {
-            var results = OpBenchmark.Run(
-                parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision),
-                parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads), parsed.GetRequiredValue(steps));
-            parsed.InvocationConfiguration.Output.Write(OpBenchmark.Markdown(results));
-            if (parsed.GetValue(result) is { } folder)
-                OpBenchmark.Write(folder, results);
             return ExitCode.Ok;
         });
         return command;
@@ -141,7 +131,7 @@ public static class Commands
 
     private static Command Serve()
     {
-        var precision = Choice("--precision", "Number format of activations.", "fp32", "fp32", "bf16");
+        var precision = Choice("--precision", "Number format of activations; tf32 on a GPU only.", "fp32", "fp32", "tf32", "bf16");
         var command = new Command("serve", "Avedis as one engine of step: warms up, reports, then times as many steps as each line of input says.")
         {
             Device, Preset, precision, Batch, Threads,
@@ -149,6 +139,20 @@ public static class Commands
         command.SetAction(parsed => AvedisEngine.Serve(
             parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision), parsed.GetRequiredValue(Batch),
             parsed.GetRequiredValue(Threads), Console.In, parsed.InvocationConfiguration.Output));
+        return command;
+    }
+
+    private static Command Summary()
+    {
+        var folder = new Argument<string>("folder") { Description = "Folder in which check-gpu left what its parts wrote." };
+        var command = new Command("summary", "Sums up a run of check-gpu: writes check-gpu.json and check-gpu.md, prints the table.") { folder };
+        command.SetAction(parsed =>
+        {
+            var check = GpuCheck.Read(parsed.GetRequiredValue(folder));
+            check.Write(parsed.GetRequiredValue(folder));
+            parsed.InvocationConfiguration.Output.Write(check.Markdown());
+            return check.Passed ? ExitCode.Ok : ExitCode.InternalError;
+        });
         return command;
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 
@@ -103,5 +104,5 @@ public sealed record EngineReport(
     string Engine, string Version, string Preset, string Precision, string Layout, int Batch, int Threads, double[] Losses, long PeakBytes,
     double? SecondsPerStep = null, string? Note = null);
 
-/// <summary>Wall-clock seconds of each step, and the engine's largest resident set so far.</summary>
+/// <summary>Wall-clock seconds of each step, and the engine's largest resident set so far; on a GPU what its tensors take there.</summary>
 public sealed record Timing(double[] Seconds, long PeakBytes);

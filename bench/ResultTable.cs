@@ -2,13 +2,14 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 
 /// <summary>One engine in one setting.</summary>
 /// <param name="Layout">Memory order of the activations.</param>
 /// <param name="SecondsPerStep">Median over all steps of the rounds that were kept.</param>
-/// <param name="PeakBytes">Largest resident set of the engine's process.</param>
+/// <param name="PeakBytes">Largest resident set of the engine's process; on a GPU what its tensors take there.</param>
 /// <param name="Losses">Of the first steps: the fingerprint.</param>
 public sealed record ResultRow(
     string Engine, string Version, string Preset, string Precision, string Layout, int Batch, int Threads,
@@ -64,9 +65,22 @@ public static class ResultTable
         text.AppendLine(
             "One step: bytes to -1..1, forward, loss, backward, Adam. Same weights, same clips, same precision; engines take turns within a run; median.");
         text.AppendLine().AppendLine($"{results.Device}: {results.Machine}. Avedis {results.Revision}.").AppendLine();
+        text.Append(Rows(results.Rows));
+        foreach (var row in results.Rows.Where(row => row.Note is not null))
+            text.AppendLine().AppendLine($"{row.Preset} {row.Precision}, {row.Engine} {row.Layout}: {row.Note}.");
+        var rounds = results.Rows.GroupBy(row => row.Setting).Select(setting => (setting.Max(r => r.RoundsKept), setting.Max(r => r.RoundsDiscarded))).ToList();
+        text.AppendLine().AppendLine(Text(
+            $"Rounds in which other programs used more than {results.ForeignLimit:P0} of the processors do not count: {rounds.Sum(r => r.Item2)} of {rounds.Sum(r => r.Item1 + r.Item2)}."));
+        return text.ToString();
+    }
+
+    /// <summary>The table alone.</summary>
+    public static string Rows(IEnumerable<ResultRow> rows)
+    {
+        var text = new StringBuilder();
         text.AppendLine("| preset | precision | clips | engine | clips/s | s per step | peak memory, MiB | against PyTorch | steps |");
         text.AppendLine("|---|---|--:|---|--:|--:|--:|--:|--:|");
-        foreach (var setting in results.Rows.GroupBy(row => row.Setting))
+        foreach (var setting in rows.GroupBy(row => row.Setting))
         {
             double best = setting.Where(row => row.Engine == "pytorch").Select(row => row.ClipsPerSecond).DefaultIfEmpty(double.NaN).Max();
             foreach (var row in setting)
@@ -77,11 +91,6 @@ public static class ResultTable
                     Text($"| {row.PeakBytes / 1048576.0:F0} | {ratio} | {row.Steps} |"));
             }
         }
-        foreach (var row in results.Rows.Where(row => row.Note is not null))
-            text.AppendLine().AppendLine($"{row.Preset} {row.Precision}, {row.Engine} {row.Layout}: {row.Note}.");
-        var rounds = results.Rows.GroupBy(row => row.Setting).Select(setting => (setting.Max(r => r.RoundsKept), setting.Max(r => r.RoundsDiscarded))).ToList();
-        text.AppendLine().AppendLine(Text(
-            $"Rounds in which other programs used more than {results.ForeignLimit:P0} of the processors do not count: {rounds.Sum(r => r.Item2)} of {rounds.Sum(r => r.Item1 + r.Item2)}."));
         return text.ToString();
     }
 

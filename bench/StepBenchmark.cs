@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Avedis.Engine;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 
@@ -22,8 +23,8 @@ public sealed record StepOptions(
 /// </summary>
 public sealed class StepBenchmark(StepOptions options, TextWriter log)
 {
-    // losses of the first steps may differ by rounding only: 1e-3 of the loss in fp32, what 8 bits of mantissa leave in bf16
-    private const double Fp32Tolerance = 1e-3, Bf16Tolerance = 5e-2;
+    // losses of the first steps may differ by rounding only: 1e-3 of the loss in fp32, what 11 and 8 bits of mantissa leave in tf32 and bf16
+    private const double Fp32Tolerance = 1e-3, Tf32Tolerance = 1e-2, Bf16Tolerance = 5e-2;
 
     // of ten rounds at most nine may be disturbed
     private const int AttemptsPerRound = 10;
@@ -34,8 +35,10 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
     public ResultFile Run(string precision)
     {
         // asked here as well as in the engine's process: the reason comes in the right words and with its exit code
-        BackendFactory.Create(options.Device, options.Threads).Dispose();
-        return new(options.Device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(precision)]);
+        string device;
+        using (var backend = AvedisEngine.Open(options.Device, options.Threads, precision))
+            device = options.Device == "cpu" ? options.Device : backend.Description;
+        return new(device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(precision)]);
     }
 
     private List<ResultRow> Measure(string precision)
@@ -93,7 +96,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         foreach (string layout in options.Layouts)
             try
             {
-                engines.Add(Start($"pytorch {layout}", python, [script, "--serve", "--layout", layout], precision));
+                engines.Add(Start($"pytorch {layout}", python, [script, "--serve", "--device", options.Device, "--layout", layout], precision));
             }
             catch (EngineAbsentException absent)
             {
@@ -133,7 +136,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
     /// <exception cref="UserException"/>
     public static void CompareLosses(EngineReport ours, EngineReport peer)
     {
-        double tolerance = ours.Precision == "fp32" ? Fp32Tolerance : Bf16Tolerance;
+        double tolerance = ours.Precision switch { "fp32" => Fp32Tolerance, "tf32" => Tf32Tolerance, _ => Bf16Tolerance };
         for (int i = 0; i < Math.Min(ours.Losses.Length, peer.Losses.Length); i++)
             if (!(Math.Abs(ours.Losses[i] - peer.Losses[i]) <= tolerance * Math.Max(1, Math.Abs(peer.Losses[i]))))
                 throw new UserException(ExitCode.InternalError, Invariant(
@@ -167,12 +170,12 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
                 peaks[i] = round[i].PeakBytes;
             }
             log.WriteLine(Invariant($"round {kept + discarded}: {(quiet ? "kept" : "discarded")}, others used up to {worst:P0}; ") +
-                string.Join(", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {e.Report.Layout} {Median(round[i].Seconds):G4} s"))));
+                string.Join(", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {e.Report.Layout} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
             if (discarded >= AttemptsPerRound * options.Rounds)
                 throw new UserException(ExitCode.InternalError, Invariant(
                     $"the machine is too busy: only {kept} of {kept + discarded} rounds were quiet (--foreign-limit {options.ForeignLimit:G}); stop other programs and try again"));
         }
-        return [.. engines.Select((engine, i) => Row(engine.Report, Median(seconds[i]), peaks[i], seconds[i].Count, kept, discarded))];
+        return [.. engines.Select((engine, i) => Row(engine.Report, TrainingBenchmark.Median(seconds[i]), peaks[i], seconds[i].Count, kept, discarded))];
     }
 
     /// <summary>Runs a turn and tells which share of the processors others used meanwhile.</summary>
@@ -195,14 +198,6 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         report.Engine, report.Version, report.Preset, report.Precision, report.Layout, report.Batch, report.Threads,
         report.Batch / secondsPerStep, secondsPerStep, peak, report.Losses, steps, kept, discarded,
         DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), report.Note);
-
-    /// <summary>Middle value; of an even number the mean of the middle two.</summary>
-    public static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        int middle = sorted.Length / 2;
-        return sorted.Length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-    }
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
 

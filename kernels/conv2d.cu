@@ -454,7 +454,7 @@ struct WeightLoader {
     __device__ void load(int step, uint4* stage) const {
         constexpr int kRowPixels = Tile::kThreads / kRowChunks, kColumnPixels = Tile::kThreads / kColumnChunks;
         int chunk = static_cast<int>(threadIdx.x) % kRowChunks;
-        constexpr int kUnroll = kGeneral ? 1 : 4;  // the general loads are long enough, and unrolled they would want more registers than there are
+        [[maybe_unused]] constexpr int kUnroll = kGeneral ? 1 : 4;  // the general loads are long enough, and unrolled they would want more registers than there are
 #pragma unroll kUnroll
         for (int pixel = static_cast<int>(threadIdx.x) / kRowChunks, i = 0; i < Tile::kStep / kRowPixels; i++, pixel += kRowPixels)
             load_row(step * Tile::kStep + pixel, &stage[pixel_slot<T, Tile::kRows>(pixel, chunk)]);

@@ -1,5 +1,6 @@
 using Avedis.Bench;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -33,11 +34,11 @@ public sealed class StepBenchmarkTests
     public void Bf16_losses_may_differ_by_what_its_rounding_costs() =>
         Assert.DoesNotThrow(() => StepBenchmark.CompareLosses(Report("avedis", "bf16", 2.40), Report("pytorch", "bf16", 2.43)));
 
-    [Test]
-    public void The_median_is_the_middle_value()
+    [TestCase(2.41)]
+    public void Tf32_losses_may_differ_by_more_than_fp32_ones(double loss)
     {
-        Assert.That(StepBenchmark.Median([5, 1, 3]), Is.EqualTo(3));
-        Assert.That(StepBenchmark.Median([5, 1, 3, 100]), Is.EqualTo(4));
+        Assert.DoesNotThrow(() => StepBenchmark.CompareLosses(Report("avedis", "tf32", 2.40), Report("pytorch", "tf32", loss)));
+        Assert.Throws<UserException>(() => StepBenchmark.CompareLosses(Report("avedis", "fp32", 2.40), Report("pytorch", "fp32", loss)));
     }
 
     [Test]

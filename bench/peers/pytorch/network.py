@@ -39,7 +39,7 @@ PRESETS = {
 
 
 def extent(size, window, stride, pad):
-    """Output extent of a sliding window: how often it fits."""
+    """Output extent of a sliding window: how often it fits. A number, or a tensor of integers."""
     return (size + 2 * pad - window) // stride + 1
 
 
@@ -102,7 +102,7 @@ def voice_stream(channels, mels):
 
 
 def voice_steps(mel_steps):
-    """Output steps of the voice stream for a clip of that many mel steps; 0 or less for a clip shorter than the receptive field."""
+    """Output steps of the voice stream for clips of that many mel steps, a number or a tensor; 0 or less below the receptive field."""
     steps = extent(mel_steps, 7, 1, 2)
     steps = extent(steps, 3, 2, 0)
     steps = extent(steps, 5, 1, 1)
@@ -158,7 +158,8 @@ class TwoStreamNetwork(nn.Module):
         # one channel: [N * F, 1, S, S] is channels-last as well as channels-first; the first convolution decides
         face = self.face(self.as_input(faces.flatten(0, 1)[:, None])).flatten(1).view(clips, frames, -1)
         voice = self.voice(self.as_input(mels[:, None])).squeeze(2).transpose(1, 2)
-        voice_lengths = torch.tensor([min(max(voice_steps(int(n)), 1), voice.shape[1]) for n in mel_lengths])
+        # on the device of the lengths: nothing waits
+        voice_lengths = voice_steps(mel_lengths).clamp(1, voice.shape[1])
         joint = torch.cat([masked_mean(face.to(mels.dtype), face_lengths), masked_mean(voice.to(mels.dtype), voice_lengths)], 1)
         emotion = functional.relu(self.emotion.embedding(joint))
         speaker = functional.relu(self.speaker.embedding(joint))

@@ -3,13 +3,17 @@
 
     python3 step.py --preset demo --precision fp32 --layout channels-last --batch 32
 prints one JSON line: engine, version, preset, precision, layout, batch, threads, seconds_per_step (median), clips_per_second, losses (of the first
-steps, from the weights and inputs of golden.py: the fingerprint that shows that two engines do the same work) and peak_bytes of memory.
+steps, from the weights and inputs of golden.py: the fingerprint that shows that two engines do the same work) and peak_bytes of memory: the
+process's largest resident set, or on a GPU the most that its tensors took there.
 
 With --serve it prints that line without the timing, after its warm-up, and then answers every line "N" on standard input by timing N steps:
 {"seconds": [...], "peak_bytes": ...}. So a benchmark can take turns between engines.
 
 PyTorch at its best, as far as measured on processors: channels-last where it wins (both layouts are offered), glibc told to keep large blocks
 instead of mapping and clearing them anew in every step, denormals flushed, gradients set to None, Adam over lists of tensors, all cores, two warm-up steps in each mode.
+On a GPU besides: cuDNN tries its algorithms on the first steps, clips come from pinned memory as bytes without waiting, Adam is one fused kernel, and
+the layout "compile" is channels-last under torch.compile, its steps recorded as CUDA graphs. Precision fp32 there is strict: no TF32 anywhere;
+tf32 allows it in convolutions and products; bf16 is autocast.
 """
 import argparse
 import json
@@ -26,14 +30,26 @@ FINGERPRINT_STEPS = 3
 def arguments():
     parser = argparse.ArgumentParser(description="Times PyTorch's training step of the two-stream network.")
     parser.add_argument("--preset", choices=("paper", "demo"), default="demo")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--layout", choices=("nchw", "channels-last"), default="channels-last")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16"), default="fp32")
+    parser.add_argument("--layout", choices=("nchw", "channels-last", "compile"), default="channels-last")
     parser.add_argument("--batch", type=int, default=32, help="clips per step")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--steps", type=int, default=10, help="steps to time")
     parser.add_argument("--limit", type=float, default=60, help="a first step longer than this many seconds is reported alone, unwarmed")
     parser.add_argument("--serve", action="store_true", help="time steps on request, see above")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.device == "cpu" and options.precision == "tf32":
+        parser.error("tf32 is a format of GPUs: use --device cuda")
+    return options
+
+
+def fused_adam(network, model):
+    """Adam in one kernel where this PyTorch has it for these parameters, else over lists of tensors."""
+    try:
+        return network.optimiser(model, fused=True)
+    except (RuntimeError, TypeError):
+        return network.optimiser(model, foreach=True)
 
 
 def main():
@@ -47,44 +63,60 @@ def main():
     import golden
     import network
 
+    cuda = options.device == "cuda"
+    if cuda and not torch.cuda.is_available():
+        sys.exit(f"PyTorch {torch.__version__} sees no GPU")
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.precision != "fp32"
+    torch.backends.cudnn.benchmark = True
     preset = network.PRESETS[options.preset]
-    model = golden.load_golden_weights(network.TwoStreamNetwork(preset, auxiliary=False))
-    if options.layout == "channels-last":
+    model = golden.load_golden_weights(network.TwoStreamNetwork(preset, auxiliary=False)).to(options.device)
+    if options.layout != "nchw":
         model = model.to(memory_format=torch.channels_last)
-    adam = network.optimiser(model, foreach=True)
+    adam = fused_adam(network, model) if cuda else network.optimiser(model, foreach=True)
     batches = [golden.batch(b, options.batch, preset, preset.speakers, preset.emotions) for b in range(2)]
-    face_lengths = torch.full((options.batch,), preset.frames)
-    mel_lengths = torch.full((options.batch,), preset.mel_steps)
+    if cuda:
+        batches = [tuple(tensor.pin_memory() for tensor in batch) for batch in batches]
+    face_lengths = torch.full((options.batch,), preset.frames, device=options.device)
+    mel_lengths = torch.full((options.batch,), preset.mel_steps, device=options.device)
     done = 0
+
+    def total_loss(faces, mels, emotions, speakers):
+        with torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
+            return network.losses(model(faces, mels, face_lengths, mel_lengths), emotions, speakers)["total"]
+
+    if options.layout == "compile":
+        total_loss = torch.compile(total_loss, mode="reduce-overhead" if cuda else "default")
 
     def step():
         """One training step on batches 0, 1, 0, ...; returns its loss and seconds."""
         nonlocal done
-        faces, mels, emotions, speakers = batches[done % 2]
+        batch = batches[done % 2]
         done += 1
         start = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.precision == "bf16"):
-            output = model(faces, mels, face_lengths, mel_lengths)
-            loss = network.losses(output, emotions, speakers)["total"]
+        loss = total_loss(*(tensor.to(options.device, non_blocking=True) for tensor in batch))
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
-        return loss.item(), time.perf_counter() - start
+        value = loss.item()
+        if cuda:
+            torch.cuda.synchronize()  # reading the loss waits for the forward pass only
+        return value, time.perf_counter() - start
 
     def peak():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     loss, seconds = step()
     losses, first = [loss], seconds
-    if first <= options.limit:
+    warm = first <= options.limit or options.layout == "compile"  # compiling takes a minute once
+    if warm:
         losses += [step()[0] for _ in range(FINGERPRINT_STEPS - 1)]
     report = {
         "engine": "pytorch", "version": torch.__version__, "preset": options.preset, "precision": options.precision, "layout": options.layout,
         "batch": options.batch, "threads": torch.get_num_threads(), "losses": losses, "peak_bytes": peak(),
     }
-    if first > options.limit:
+    if not warm:
         report |= {"seconds_per_step": first, "clips_per_second": options.batch / first,
                    "note": f"one step without warm-up: it took more than {options.limit:g} s"}
     elif not options.serve:
