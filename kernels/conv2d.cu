@@ -99,7 +99,7 @@ struct Tile {
     static constexpr int kThreads = P::kMatrix ? kRows / kWarpRows * (kColumns / kWarpColumns) * kWarp : kRows * kColumns / 64;
     // that a multiprocessor should hold: on the matrix units the largest tile leaves no room for a third; on ordinary units a thread
     // needs some 170 registers for its 8 x 8 sums, their operands and addresses, so eight warps it is
-    static constexpr int kBlocks = P::kMatrix ? 2 : 256 / kThreads;
+    static constexpr int kBlocks = P::kMatrix ? 2 : (256 + kThreads - 1) / kThreads;
     // 8-wide fragments of a gather whose columns are interleaved: 16 bytes of results a lane, where the warp's columns divide so
     static constexpr int kWidest = kVector<typename P::Act> / 2;
     static constexpr int kGroup = !P::kMatrix ? 1 : kWarpColumns / 8 % kWidest == 0 ? kWidest : 2;
