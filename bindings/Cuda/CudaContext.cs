@@ -137,13 +137,18 @@ internal sealed unsafe class CudaModule : SafeHandle
         }
     }
 
-    /// <summary>A kernel by its name, allowed to use so much dynamic shared memory.</summary>
-    public nint Kernel(string name, int sharedBytes)
+    public nint Kernel(string name)
     {
         CudaDriver.Check(CudaDriver.ModuleGetFunction(out nint function, this, name), $"ModuleGetFunction {name}");
-        CudaDriver.Check(CudaDriver.FuncSetAttribute(function, CudaDriver.MaxDynamicSharedSizeBytes, sharedBytes));
         return function;
     }
+
+    /// <summary>
+    /// Lets launches of a kernel have so much dynamic shared memory; without, it is 48 KiB less the kernel's own arrays. The driver refuses more than the
+    /// device has beside the kernel's arrays, so a kernel cannot simply be allowed all.
+    /// </summary>
+    public static void AllowShared(nint kernel, int bytes) =>
+        CudaDriver.Check(CudaDriver.FuncSetAttribute(kernel, CudaDriver.MaxDynamicSharedSizeBytes, bytes));
 
     protected override bool ReleaseHandle() => CudaDriver.ModuleUnload(handle) == 0;
 }

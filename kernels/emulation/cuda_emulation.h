@@ -75,7 +75,7 @@ extern thread_local const Block* block;
 void barrier(Site site);
 
 // The block's array that this call site stands for: poisoned when the block starts, surrounded by guard bytes that are checked when it ends.
-void* static_shared(const void* key, size_t bytes);
+void* static_shared(Site site, const void* key, size_t bytes);
 
 // What the launch asked for.
 void* dynamic_shared();
@@ -126,6 +126,7 @@ void shuffle(unsigned mask, const Shuffle<T>* const* in, T* const* out) {
 
 template <typename T>
 T shuffle_from(Site site, unsigned mask, T value, int source) {
+    if (source < 0 || source > 31) fault(site, "a shuffle from lane %d", source);
     return meet_as<Shuffle<T>, T, shuffle<T>>(site, mask, Shuffle<T>{value, source});
 }
 
@@ -142,7 +143,7 @@ inline void vote(unsigned mask, const int* const* in, unsigned* const* out) {
 inline uint16_t round_to_bf16(float x) {
     uint32_t bits;
     std::memcpy(&bits, &x, 4);
-    if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>(bits >> 16 | 0x40);
+    if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fff;  // the one NaN that cvt gives
     return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
@@ -252,6 +253,7 @@ struct Kernel {
     std::vector<Parameter> parameters;
     void* function;
     void (*call)(void* function, void* const* arguments);
+    int allowed = -1;  // dynamic shared memory, if cuFuncSetAttribute has set it
 };
 
 void add_kernel(Kernel kernel);
@@ -295,7 +297,7 @@ struct Registration {
 #define SHARED(type, name, extents)                                                                     \
     typedef type name##_array extents;                                                                  \
     static const char name##_key = 0;                                                                   \
-    name##_array& name = *static_cast<name##_array*>(emulation::static_shared(&name##_key, sizeof(name##_array)))
+    name##_array& name = *static_cast<name##_array*>(emulation::static_shared(emulation::Site{__FILE__, __LINE__}, &name##_key, sizeof(name##_array)))
 
 #define DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(emulation::dynamic_shared())
 
@@ -305,24 +307,25 @@ inline void __syncwarp(unsigned mask = 0xffffffffu, emulation::Site site = emula
     emulation::shuffle_from(site, mask, 0, static_cast<int>(emulation::thread->lane));
 }
 
+// Without the width that CUDA lets one give behind the lane: nobody needs it.
 template <typename T>
-T __shfl_sync(unsigned mask, T value, int source, int = 32, emulation::Site site = emulation::Site::here()) {
+T __shfl_sync(unsigned mask, T value, int source, emulation::Site site = emulation::Site::here()) {
     return emulation::shuffle_from(site, mask, value, source & 31);
 }
 
 template <typename T>
-T __shfl_xor_sync(unsigned mask, T value, int distance, int = 32, emulation::Site site = emulation::Site::here()) {
+T __shfl_xor_sync(unsigned mask, T value, int distance, emulation::Site site = emulation::Site::here()) {
     return emulation::shuffle_from(site, mask, value, static_cast<int>(emulation::thread->lane) ^ distance);
 }
 
 template <typename T>
-T __shfl_down_sync(unsigned mask, T value, unsigned distance, int = 32, emulation::Site site = emulation::Site::here()) {
+T __shfl_down_sync(unsigned mask, T value, unsigned distance, emulation::Site site = emulation::Site::here()) {
     int lane = static_cast<int>(emulation::thread->lane), source = lane + static_cast<int>(distance);
     return emulation::shuffle_from(site, mask, value, source < 32 ? source : lane);
 }
 
 template <typename T>
-T __shfl_up_sync(unsigned mask, T value, unsigned distance, int = 32, emulation::Site site = emulation::Site::here()) {
+T __shfl_up_sync(unsigned mask, T value, unsigned distance, emulation::Site site = emulation::Site::here()) {
     int lane = static_cast<int>(emulation::thread->lane), source = lane - static_cast<int>(distance);
     return emulation::shuffle_from(site, mask, value, source >= 0 ? source : lane);
 }
@@ -386,8 +389,8 @@ inline void mma_m16n8k8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32
 }
 
 inline uint32_t round_to_tf32(uint32_t bits) {
-    bool finite = (bits & 0x7f800000) != 0x7f800000;
-    return finite ? (bits + 0x1000) & ~0x1fffu : bits;
+    if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fffffff;  // the one NaN that cvt gives; a payload in the lower bits alone would become infinity
+    return (bits + 0x1000) & ~0x1fffu;
 }
 
 inline void ldmatrix_x4(uint32_t (&r)[4], const void* row, emulation::Site site = emulation::Site::here()) {

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
@@ -14,6 +15,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "scheduler.h"
@@ -30,6 +32,9 @@ enum Result {
     kNotFound = 500,
     kNotReady = 600,
     kLaunchFailed = 719,
+    kCaptureUnsupported = 900,
+    kCaptureIsolation = 905,
+    kCapturedEvent = 907,
 };
 
 constexpr uint64_t kMemory = 8ull << 30;  // of the pretended card
@@ -47,12 +52,16 @@ struct Task {
 struct Stream {
     std::deque<Task> tasks;
     uint64_t queued = 0, completed = 0;
-    std::vector<Task>* capture = nullptr;
+    std::unique_ptr<std::vector<Task>> capture;
+    std::thread::id capturing_thread;
+    uint64_t captures = 0;  // how many have been begun
 };
 
 struct Event {
     Stream* stream = nullptr;
     uint64_t ticket = 0;  // done when the stream has completed so many tasks
+    uint64_t capture = 0;  // not 0: it was recorded in this capture of the stream, and is a point in the graph instead
+    bool timing;
     std::chrono::steady_clock::time_point time;
 };
 
@@ -69,12 +78,15 @@ struct Memory {
 std::recursive_mutex guard;
 std::map<uintptr_t, Memory> memory;
 uint64_t used = 0;
-std::vector<std::unique_ptr<Stream>> streams;
-Stream default_stream;
+std::vector<std::unique_ptr<Stream>> streams;  // of index 0: the default stream
+std::vector<std::unique_ptr<Event>> events;    // destroyed ones too: queued work may still name them
 Result sticky = kSuccess;
 std::string fault_text;
 
-Stream& stream_of(void* handle) { return handle ? *static_cast<Stream*>(handle) : default_stream; }
+Stream& stream_of(void* handle) {
+    if (streams.empty()) streams.push_back(std::make_unique<Stream>());
+    return handle ? *static_cast<Stream*>(handle) : *streams.front();
+}
 
 Result fail(Result result, std::string text) {
     sticky = result;
@@ -103,6 +115,17 @@ Result enqueue(void* handle, Task task) {
         stream.queued++;
     }
     return kSuccess;
+}
+
+Result run_all() {
+    for (auto& stream : streams) run_until(*stream, stream->queued);
+    return sticky;
+}
+
+// What would wait for the device may not be called while the calling thread records (CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).
+bool recording() {
+    return std::any_of(streams.begin(), streams.end(),
+                       [](const auto& stream) { return stream->capture && stream->capturing_thread == std::this_thread::get_id(); });
 }
 
 // The address of so many bytes of device memory, or a fault that says who asked: a copy must stay inside one allocation.
@@ -184,6 +207,7 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
 API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
     LOCK;
     if (sticky != kSuccess) return sticky;
+    if (recording()) return fail(kCaptureUnsupported, "cuMemAlloc while a graph is recorded");
     if (bytes == 0) return kInvalidValue;
     if (bytes > kMemory - used) return kOutOfMemory;
     size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -201,7 +225,8 @@ API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
 
 API cuMemFree_v2(uintptr_t address) {
     LOCK;
-    for (auto& stream : streams) run_until(*stream, stream->queued);
+    if (recording()) return fail(kCaptureUnsupported, "cuMemFree while a graph is recorded");
+    run_all();
     auto found = memory.find(address);
     if (found == memory.end()) return kInvalidValue;
     used -= found->second.bytes;
@@ -211,11 +236,18 @@ API cuMemFree_v2(uintptr_t address) {
 }
 
 API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
-    *pointer = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-    return *pointer ? kSuccess : kOutOfMemory;
+    LOCK;
+    if (recording()) return fail(kCaptureUnsupported, "cuMemHostAlloc while a graph is recorded");
+    size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    *pointer = std::aligned_alloc(kAlignment, rounded);
+    if (!*pointer) return kOutOfMemory;
+    std::memset(*pointer, 0xff, rounded);
+    return kSuccess;
 }
 
 API cuMemFreeHost(void* pointer) {
+    LOCK;
+    run_all();  // a copy may name it
     std::free(pointer);
     return kSuccess;
 }
@@ -246,6 +278,7 @@ API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* strea
 
 API cuStreamCreate(void** stream, unsigned) {
     LOCK;
+    stream_of(nullptr);
     streams.push_back(std::make_unique<Stream>());
     *stream = streams.back().get();
     return kSuccess;
@@ -260,53 +293,60 @@ API cuStreamDestroy_v2(void* stream) {
 API cuStreamSynchronize(void* stream) {
     LOCK;
     Stream& s = stream_of(stream);
+    if (s.capture) return fail(kCaptureUnsupported, "cuStreamSynchronize of a stream whose work is recorded, not run");
     return run_until(s, s.queued);
 }
 
 API cuStreamWaitEvent(void* stream, void* event, unsigned) {
     LOCK;
     auto e = static_cast<Event*>(event);
+    Stream& s = stream_of(stream);
+    if (e->capture) {
+        if (s.capture && &s == e->stream && s.captures == e->capture) return sticky;  // a stream's own past
+        return fail(kCaptureUnsupported, "cuStreamWaitEvent: the event was recorded in a graph; on a GPU this stream would join it, which is not emulated");
+    }
+    if (s.capture && e->stream) return fail(kCaptureIsolation, "cuStreamWaitEvent: a recorded stream waits for work outside of its graph");
     return enqueue(stream, {nullptr, e->stream, e->ticket});
 }
 
-API cuEventCreate(void** event, unsigned) {
-    *event = new Event;
+// flags 2: without timing
+API cuEventCreate(void** event, unsigned flags) {
+    LOCK;
+    events.push_back(std::make_unique<Event>());
+    events.back()->timing = !(flags & 2);
+    *event = events.back().get();
     return kSuccess;
 }
 
-API cuEventDestroy_v2(void* event) {
-    LOCK;
-    auto e = static_cast<Event*>(event);
-    if (e->stream) run_until(*e->stream, e->ticket);
-    for (auto& stream : streams) run_until(*stream, stream->queued);  // someone's wait may name it
-    delete e;
-    return kSuccess;
-}
+API cuEventDestroy_v2(void*) { return kSuccess; }
 
 API cuEventRecord(void* event, void* stream) {
     LOCK;
     auto e = static_cast<Event*>(event);
+    Stream& s = stream_of(stream);
+    e->stream = &s;
+    e->capture = s.capture ? s.captures : 0;
+    if (s.capture) return sticky;
     Result result = enqueue(stream, {[e] {
         e->time = std::chrono::steady_clock::now();
         return kSuccess;
     }});
-    Stream& s = stream_of(stream);
-    if (!s.capture) {
-        e->stream = &s;
-        e->ticket = s.queued;
-    }
+    e->ticket = s.queued;
     return result;
 }
 
 API cuEventSynchronize(void* event) {
     LOCK;
     auto e = static_cast<Event*>(event);
+    if (e->capture) return fail(kCapturedEvent, "cuEventSynchronize: the event was recorded in a graph");
     return e->stream ? run_until(*e->stream, e->ticket) : sticky;
 }
 
 API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
     LOCK;
     auto a = static_cast<Event*>(from), b = static_cast<Event*>(to);
+    if (!a->timing || !b->timing) return fail(kInvalidValue, "cuEventElapsedTime of an event without timing");
+    if (a->capture || b->capture) return fail(kCapturedEvent, "cuEventElapsedTime: the event was recorded in a graph");
     if (!a->stream || !b->stream || a->stream->completed < a->ticket || b->stream->completed < b->ticket) return kNotReady;
     *milliseconds = std::chrono::duration<float, std::milli>(b->time - a->time).count();
     return kSuccess;
@@ -326,17 +366,29 @@ API cuModuleGetFunction(void** function, void*, const char* name) {
     return *function ? kSuccess : kNotFound;
 }
 
-API cuFuncSetAttribute(void*, int, int) { return kSuccess; }
+// attribute 8: dynamic shared memory that a launch may ask for
+API cuFuncSetAttribute(void* function, int attribute, int value) {
+    LOCK;
+    auto kernel = static_cast<Kernel*>(function);
+    if (attribute != 8 || value < 0 || value > 227 * 1024)
+        return fail(kInvalidValue, std::string(kernel->name) + ": cuFuncSetAttribute " + std::to_string(attribute) + " to " + std::to_string(value));
+    run_all();  // a queued launch reads it
+    kernel->allowed = value;
+    return sticky;
+}
 
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared_bytes, void* stream,
                    void** parameters, void**) {
     LOCK;
     auto kernel = static_cast<const Kernel*>(function);
-    if (static_cast<uint64_t>(gx) * gy * gz == 0 || gy > 65535 || gz > 65535 || gx > 0x7fffffff || bx * by * bz == 0)
+    if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || gx > 0x7fffffff)
         return fail(kInvalidValue, std::string(kernel->name) + ": a grid of no blocks, or of more than a GPU takes");
-    if (bx * by * bz > static_cast<unsigned>(kernel->threads))
+    if (bx == 0 || by == 0 || bz == 0 || bx > 1024 || by > 1024 || bz > 64)
+        return fail(kInvalidValue, std::string(kernel->name) + ": a block of no threads, or of more than a GPU takes");
+    if (bx * by * bz > 1024 || bx * by * bz > static_cast<unsigned>(kernel->threads))
         return fail(kInvalidValue, std::string(kernel->name) + ": more threads a block than its launch bounds allow");
-    if (shared_bytes > 227 * 1024) return fail(kInvalidValue, std::string(kernel->name) + ": more shared memory than a block may have");
+    if (shared_bytes > static_cast<unsigned>(kernel->allowed >= 0 ? kernel->allowed : 48 * 1024))
+        return fail(kInvalidValue, std::string(kernel->name) + ": more shared memory than cuFuncSetAttribute has allowed");
     // a launch keeps its own copy of the arguments
     auto values = std::make_shared<std::vector<std::vector<unsigned char>>>();
     for (size_t i = 0; i < kernel->parameters.size(); i++) {
@@ -355,7 +407,11 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
 
 API cuStreamBeginCapture_v2(void* stream, int) {
     LOCK;
-    stream_of(stream).capture = new std::vector<Task>;
+    Stream& s = stream_of(stream);
+    if (s.capture) return fail(kCaptureUnsupported, "cuStreamBeginCapture: the stream is being recorded already");
+    s.capture = std::make_unique<std::vector<Task>>();
+    s.capturing_thread = std::this_thread::get_id();
+    s.captures++;
     return sticky;
 }
 
@@ -364,8 +420,7 @@ API cuStreamEndCapture(void* stream, void** graph) {
     Stream& s = stream_of(stream);
     if (!s.capture) return kInvalidValue;
     *graph = new Graph{std::move(*s.capture)};
-    delete s.capture;
-    s.capture = nullptr;
+    s.capture.reset();
     return sticky;
 }
 
@@ -386,9 +441,7 @@ API cuGraphDestroy(void* graph) {
 }
 
 API cuGraphExecDestroy(void* executable) {
-    LOCK;
-    for (auto& stream : streams) run_until(*stream, stream->queued);
-    delete static_cast<Graph*>(executable);
+    delete static_cast<Graph*>(executable);  // a launch has copied its tasks
     return kSuccess;
 }
 
@@ -398,7 +451,10 @@ API cuGetErrorName(int result, const char** name) {
     static const std::map<int, const char*> names{{kSuccess, "CUDA_SUCCESS"},        {kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
                                                   {kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"}, {kInvalidImage, "CUDA_ERROR_INVALID_IMAGE"},
                                                   {kNotFound, "CUDA_ERROR_NOT_FOUND"}, {kNotReady, "CUDA_ERROR_NOT_READY"},
-                                                  {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"}};
+                                                  {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
+                                                  {kCaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
+                                                  {kCaptureIsolation, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"},
+                                                  {kCapturedEvent, "CUDA_ERROR_CAPTURED_EVENT"}};
     auto found = names.find(result);
     *name = found == names.end() ? "CUDA_ERROR_UNKNOWN" : found->second;
     return kSuccess;
@@ -417,7 +473,7 @@ API cuGetErrorString(int result, const char** text) {
 // Order 0 forward, 1 reverse, 2 random, of threads and blocks.
 API emulation_set_order(int order, unsigned long long seed) {
     LOCK;
-    for (auto& stream : streams) run_until(*stream, stream->queued);
+    run_all();
     emulation::set_order(static_cast<emulation::Order>(order), seed);
     return sticky;
 }

@@ -23,9 +23,12 @@ namespace {
 
 constexpr size_t kStackBytes = 64 * 1024;
 constexpr size_t kStackSkew = 448;      // stacks at a stride of 64 KiB would share the same few cache sets
-constexpr size_t kStaticBytes = 96 * 1024;
-constexpr size_t kMostShared = 227 * 1024;  // what a block of sm_90 may have
-constexpr size_t kGuard = 64;
+constexpr size_t kMostShared = 227 * 1024;  // what a block of sm_90 may have, when its kernel has asked for more than the usual
+constexpr size_t kUsualShared = 48 * 1024;
+constexpr size_t kGuard = 1024;  // a row of a tile too far is still within it
+constexpr size_t kStaticBytes = kUsualShared + 16 * kGuard;  // sixteen arrays with their guards
+constexpr uint64_t kCanary = 0x5ca1ab1e0ddba11;  // at the far end of every stack
+constexpr int kCanaryWords = 16;
 constexpr int kMostThreads = 1024, kWarpSize = 32;
 constexpr unsigned char kPoison = 0xff, kGuardByte = 0xa5;
 
@@ -78,6 +81,7 @@ struct Fiber {
     Thread thread;
     int number;
     void* stack_pointer;
+    uint64_t* stack_end;
     State state;
     Site site;  // where it waits
     std::vector<Copy> copies;
@@ -99,10 +103,14 @@ struct Warp {
 };
 
 struct StaticArray {
+    Site site;
     const void* key;
     unsigned char* start;
     size_t bytes;
 };
+
+// from the end of an array to the next address that is aligned to 16
+size_t padding(size_t bytes) { return (16 - bytes % 16) % 16; }
 
 bool same(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
 
@@ -117,12 +125,15 @@ std::string describe(uint3 v) { return "(" + std::to_string(v.x) + "," + std::to
 class Runner {
    public:
     Runner() {
-        stacks = static_cast<unsigned char*>(mmap(nullptr, kMostThreads * (kStackBytes + kStackSkew), PROT_READ | PROT_WRITE,
+        // before the first stack there is room for another, where a thread that needs too much does no harm until it is found out
+        stacks = static_cast<unsigned char*>(mmap(nullptr, (kMostThreads + 1) * (kStackBytes + kStackSkew), PROT_READ | PROT_WRITE,
                                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
         shared.reset(new (std::align_val_t(128)) unsigned char[kStaticBytes + kMostShared + 2 * kGuard]);
         fibers.resize(kMostThreads);
         ready.reserve(kMostThreads);
     }
+
+    ~Runner() { munmap(stacks, (kMostThreads + 1) * (kStackBytes + kStackSkew)); }
 
     std::string run_block(const Launch& launch, uint3 index, uint64_t seed);
 
@@ -133,7 +144,7 @@ class Runner {
     }
 
     void barrier(Site site);
-    void* static_array(const void* key, size_t bytes);
+    void* static_array(Site site, const void* key, size_t bytes);
     void meet(Site site, unsigned mask, Work work, const void* in, void* out);
 
     unsigned char* dynamic() { return shared.get() + kStaticBytes + kGuard; }
@@ -155,6 +166,7 @@ class Runner {
     void start(Fiber& fiber, int number);
     void make_ready(Fiber& fiber);
     void switch_to_next();
+    void check_stack();
     [[noreturn]] void leave();
     void finish();
     std::string deadlock() const;
@@ -169,7 +181,7 @@ class Runner {
     std::vector<Fiber*> ready;
     size_t first_ready = 0;  // a queue of the forward order
     std::vector<StaticArray> arrays;
-    size_t static_used = 0;
+    size_t static_bytes = 0, static_used = 0;  // without and with guards
     int count = 0, done = 0, waiting = 0;
     void* main_stack = nullptr;
     uint64_t random = 0;
@@ -192,8 +204,10 @@ void Runner::start(Fiber& fiber, int number) {
     fiber.state = State::kReady;
     fiber.copies.clear();
     fiber.group = 0;
+    fiber.stack_end = reinterpret_cast<uint64_t*>(stacks + static_cast<size_t>(number + 1) * (kStackBytes + kStackSkew));
+    std::fill(fiber.stack_end, fiber.stack_end + kCanaryWords, kCanary);
     // as if emulation_switch had been called from a function that returns into enter, on a stack aligned as after a call
-    auto top = reinterpret_cast<uintptr_t>(stacks + static_cast<size_t>(number + 1) * (kStackBytes + kStackSkew)) & ~uintptr_t{15};
+    auto top = reinterpret_cast<uintptr_t>(stacks + static_cast<size_t>(number + 2) * (kStackBytes + kStackSkew)) & ~uintptr_t{15};
     auto sp = reinterpret_cast<void**>(top) - 2;
     *sp = reinterpret_cast<void*>(&Runner::enter);
     for (int i = 0; i < 6; i++) *--sp = nullptr;
@@ -205,8 +219,17 @@ void Runner::make_ready(Fiber& fiber) {
     ready.push_back(&fiber);
 }
 
+// Stacks lie side by side: a fiber that went beyond the end of its own has written into its neighbour's.
+void Runner::check_stack() {
+    if (std::all_of(current->stack_end, current->stack_end + kCanaryWords, [](uint64_t word) { return word == kCanary; })) return;
+    failure = "thread " + describe(current->thread.index) + " of block " + describe(here.index) + " needs more than the emulation's " +
+              std::to_string(kStackBytes / 1024) + " KiB of stack";
+    leave();
+}
+
 // Leaves the current fiber, whose state says how, for one that can run.
 void Runner::switch_to_next() {
+    check_stack();
     if (first_ready == ready.size()) {
         failure = deadlock();
         leave();
@@ -242,6 +265,7 @@ void Runner::leave() {
 }
 
 void Runner::finish() {
+    check_stack();
     current->state = State::kDone;
     done++;
     if (waiting > 0) {
@@ -297,8 +321,10 @@ void Runner::meet(Site site, unsigned mask, Work work, const void* in, void* out
         warp.meetings.push_back({mask, 0, work, site, {}, {}});
         meeting = warp.meetings.end() - 1;
     } else if (meeting->mask != mask || meeting->work != work || !same(meeting->site, site)) {
-        fail(site, std::string("lanes of a warp meet at different places: others wait at ") + short_name(meeting->site.file) + ":" +
-                       std::to_string(meeting->site.line));
+        char masks[64];
+        std::snprintf(masks, sizeof masks, "mask %08x here, %08x there", mask, meeting->mask);
+        fail(site, std::string("lanes of a warp do not meet: others wait at ") + short_name(meeting->site.file) + ":" +
+                       std::to_string(meeting->site.line) + ", " + masks);
     }
     meeting->in[lane] = in;
     meeting->out[lane] = out;
@@ -316,24 +342,32 @@ void Runner::meet(Site site, unsigned mask, Work work, const void* in, void* out
     switch_to_next();
 }
 
-void* Runner::static_array(const void* key, size_t bytes) {
+void* Runner::static_array(Site site, const void* key, size_t bytes) {
     for (const StaticArray& array : arrays)
         if (array.key == key) return array.start;
     unsigned char* start = shared.get() + static_used + kGuard;
+    static_bytes += (bytes + 15) / 16 * 16;
     static_used += kGuard + (bytes + 15) / 16 * 16;
-    if (static_used + kGuard > kStaticBytes) fail(Site::here(), "more than the emulation's static shared memory");
+    // arrays and what a launch may ask for must fit a block together: a real driver knows a kernel's arrays and refuses to allow more
+    bool allowed = launch->kernel->allowed >= 0;
+    size_t dynamic_bytes = allowed ? static_cast<size_t>(launch->kernel->allowed) : launch->shared_bytes, most = allowed ? kMostShared : kUsualShared;
+    if (static_bytes > kUsualShared || static_bytes + dynamic_bytes > most || static_used + kGuard > kStaticBytes)
+        fail(site, "more shared memory than a block may have: " + std::to_string(static_bytes) + " bytes in arrays, " +
+                       std::to_string(dynamic_bytes) + " dynamic, of " + std::to_string(most));
     std::memset(start - kGuard, kGuardByte, kGuard);
     std::memset(start, kPoison, bytes);
-    std::memset(start + bytes, kGuardByte, (16 - bytes % 16) % 16 + kGuard);
-    arrays.push_back({key, start, bytes});
+    std::memset(start + bytes, kGuardByte, padding(bytes) + kGuard);
+    arrays.push_back({site, key, start, bytes});
     return start;
 }
 
 void Runner::check_guards() {
-    auto intact = [](const unsigned char* p, size_t bytes) { return std::all_of(p, p + bytes, [](unsigned char b) { return b == kGuardByte; }); };
+    static const std::vector<unsigned char> untouched(kGuard + 16, kGuardByte);
+    auto intact = [](const unsigned char* p, size_t bytes) { return std::memcmp(p, untouched.data(), bytes) == 0; };
     for (const StaticArray& array : arrays)
-        if (!intact(array.start - kGuard, kGuard) || !intact(array.start + array.bytes, (16 - array.bytes % 16) % 16))
-            failure = "block " + describe(here.index) + " wrote beyond an array of " + std::to_string(array.bytes) + " bytes in shared memory";
+        if (!intact(array.start - kGuard, kGuard) || !intact(array.start + array.bytes, padding(array.bytes) + kGuard))
+            failure = "block " + describe(here.index) + " wrote beyond the " + std::to_string(array.bytes) + " bytes of the shared array of " +
+                      short_name(array.site.file) + ":" + std::to_string(array.site.line);
     if (!intact(dynamic() - kGuard, kGuard) || !intact(dynamic() + launch->shared_bytes, kGuard))
         failure = "block " + describe(here.index) + " wrote beyond its " + std::to_string(launch->shared_bytes) + " bytes of dynamic shared memory";
 }
@@ -346,7 +380,7 @@ std::string Runner::run_block(const Launch& what, uint3 index, uint64_t seed) {
     random = seed * 0x9e3779b97f4a7c15u + 0x1234567u;
     failure.clear();
     arrays.clear();
-    static_used = 0;
+    static_bytes = static_used = 0;
     std::memset(dynamic() - kGuard, kGuardByte, kGuard);
     std::memset(dynamic(), kPoison, what.shared_bytes);
     std::memset(dynamic() + what.shared_bytes, kGuardByte, kGuard);
@@ -491,7 +525,7 @@ void fault(Site site, const char* format, ...) {
 
 void barrier(Site site) { runner->barrier(site); }
 
-void* static_shared(const void* key, size_t bytes) { return runner->static_array(key, bytes); }
+void* static_shared(Site site, const void* key, size_t bytes) { return runner->static_array(site, key, bytes); }
 
 void* dynamic_shared() { return runner->dynamic(); }
 
@@ -506,6 +540,16 @@ void copy_async(Site site, void* shared, const void* global, size_t bytes, bool 
     std::memset(shared, kPoison, bytes);
     Fiber& fiber = *runner->current;
     fiber.copies.push_back({shared, valid ? global : nullptr, bytes, fiber.group});
+}
+
+// Every access that g++ does not know to be aligned comes here if it is not (-fsanitize=alignment, without its library): a GPU ends the kernel.
+struct Misaligned {
+    const char* file;
+    uint32_t line, column;
+};
+
+extern "C" void __ubsan_handle_type_mismatch_v1_abort(const Misaligned* where, uintptr_t address) {
+    fault(Site{where->file, static_cast<int>(where->line)}, "%#zx is not aligned as its type asks", static_cast<size_t>(address));
 }
 
 void commit_copies() { runner->current->group++; }

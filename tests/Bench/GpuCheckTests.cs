@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Avedis.Bench;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer;
 using NUnit.Framework;
 
@@ -47,8 +48,8 @@ public sealed class GpuCheckTests
         Put("cpu-summary.json", """{"emotion_macro_f1": 0.952, "precision": "fp32"}""");
         ResultTable.Write(folder, new ResultFile("A GPU", "a machine", "1.0", 1, [new(
             "avedis", "1", "demo", "fp32", "nhwc", 32, 2, 6400, 0.005, 1 << 20, [2.5], 10, 5, 0, "2020-01-02")]));
-        OpBenchmark.Write(folder, new OpFile("cuda", "a machine", "1", "A GPU", "demo", "bf16", 32, 2, 5,
-            [new OpRow("conv2d forward", "a", "[1]", 100, 300, 10, 0.5), new OpRow("conv2d forward", "b", "[1]", 300, 100, 30, 0.5)]));
+        new BenchReport("A GPU", "a machine", "1", "demo", "bf16", 32, 5, 6400, 0.005, 1 << 20, 1 << 20,
+            [new OpRow("conv2d forward", "a", "[1]", 100, 10, 0.5, 300), new OpRow("conv2d forward", "b", "[1]", 300, 30, 0.5, 100)]).Write(folder);
 
         var check = GpuCheck.Read(folder);
         Assert.That(check.Passed);

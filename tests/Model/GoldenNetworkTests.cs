@@ -1,6 +1,5 @@
-using Avedis.Bench;
 using Avedis.Engine;
-using Avedis.Trainer.Model;
+using Avedis.Tests.Ops;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -9,7 +8,8 @@ namespace Avedis.Tests;
 /// The whole network against PyTorch in double precision: logits, losses, running statistics, every gradient by name, and ten Adam steps.
 /// </summary>
 [NonParallelizable]
-public sealed class GoldenNetworkTests
+[TestFixtureSource(typeof(Backends), nameof(Backends.All))]
+public sealed class GoldenNetworkTests(BackendCase backend)
 {
     // PyTorch's own single precision is within 1e-5 of its double precision on this batch, which has no ReLU or pooling tie within rounding error
     private const double GradientTolerance = 1e-4;
@@ -20,114 +20,8 @@ public sealed class GoldenNetworkTests
 
     private readonly Golden golden = Golden.Load();
 
-    /// <summary>Evaluates exactly the golden case: all four losses where the network has auxiliary heads.</summary>
-    private sealed class GoldenStrategy(GoldenSetting setting, IReadOnlyList<Adam> optimisers, bool auxiliary)
-    {
-        public bool ApplyOptimisers { get; set; }
-
-        public void Step(TwoStreamNetwork network)
-        {
-            network.Forward(Phase.Training);
-            network.Emotion!.Evaluate(setting.PrimaryWeight);
-            network.Speaker!.Evaluate(setting.PrimaryWeight);
-            if (auxiliary)
-            {
-                network.Emotion.EvaluateAuxiliary(network.Speaker, setting.AuxiliaryWeight);
-                network.Speaker.EvaluateAuxiliary(network.Emotion, setting.AuxiliaryWeight);
-            }
-            network.Backward(auxiliary);
-            if (ApplyOptimisers)
-                foreach (var optimiser in optimisers)
-                    optimiser.Apply();
-        }
-    }
-
-    private sealed class Rig : IDisposable
-    {
-        private readonly Golden golden;
-        private readonly Device device;
-        private readonly GoldenStrategy strategy;
-        private readonly float[] loss;
-
-        public Rig(Golden golden, bool auxiliary, DType act)
-        {
-            this.golden = golden;
-            var s = golden.Setting;
-            device = new Device(new CpuBackend());
-            var options = new NetworkOptions
-            {
-                FaceChannels = s.FaceChannels,
-                VoiceChannels = s.VoiceChannels,
-                EmotionEmbedding = s.EmotionWidth,
-                SpeakerEmbedding = s.SpeakerWidth,
-                Auxiliary = auxiliary,
-            };
-            Network = new TwoStreamNetwork(device, options, new NetworkShape(s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps, s.Emotions, s.Speakers, act));
-            Optimisers = [.. Network.Groups.Select(g => new Adam(device, g, new AdamOptions()))];
-            strategy = new GoldenStrategy(s, Optimisers, auxiliary) { ApplyOptimisers = true };
-            loss = new float[s.Clips];
-            device.Plan(() => { Load(s.Batch); strategy.Step(Network); ReadAll(); }, () => { Evaluate(); ReadAll(); });
-            strategy.ApplyOptimisers = false;
-            Network.Initialise(1);
-            foreach (var (parameter, values) in AvedisEngine.GoldenWeights(Network))
-                device.Ops.Upload<float>(parameter.Value, values);
-            if (auxiliary)
-                foreach (var branch in Network.Branches)
-                    branch.SetLambda(s.Reversal);
-        }
-
-        public TwoStreamNetwork Network { get; }
-
-        public IReadOnlyList<Adam> Optimisers { get; }
-
-        public void Load(int number)
-        {
-            var s = golden.Setting;
-            var batch = AvedisEngine.GoldenBatch(number, s.Size);
-            s.FaceLengths.CopyTo(batch.FaceLengths, 0);
-            s.MelLengths.CopyTo(batch.MelLengths, 0);
-            Network.Load(batch, []);
-        }
-
-        /// <summary>One step; the optimisers move only if asked.</summary>
-        public void Step(bool optimise = false)
-        {
-            strategy.ApplyOptimisers = optimise;
-            if (optimise)
-                for (int i = 0; i < Optimisers.Count; i++)
-                    Optimisers[i].Advance(i == 0 ? golden.Setting.Rate : golden.Setting.AuxiliaryRate);
-            strategy.Step(Network);
-        }
-
-        public void Evaluate()
-        {
-            Load(golden.Setting.Batch);
-            Network.Forward(Phase.Evaluation);
-        }
-
-        public float[] Read(Tensor tensor)
-        {
-            var values = new float[tensor.Count];
-            device.Ops.Download<float>(values, tensor);
-            return PyTorchLayout.ToFile(tensor.Shape, values);
-        }
-
-        public double Sum(Tensor tensor)
-        {
-            device.Ops.Download<float>(loss, tensor);
-            return loss.Sum(l => (double)l);
-        }
-
-        public void Dispose() => device.Dispose();
-
-        // what the tests read stays alive to the end of the step
-        private void ReadAll()
-        {
-            foreach (var branch in Network.Branches)
-                foreach (var tensor in new[] { branch.Embedding, branch.Logits, branch.Loss, branch.AuxiliaryLoss }.OfType<Tensor>())
-                    Read(tensor);
-        }
-    }
+    [OneTimeSetUp]
+    public void Require() => backend.Require();
 
     private static double Relative(double[] expected, float[] actual)
     {
@@ -139,7 +33,7 @@ public sealed class GoldenNetworkTests
     [Test]
     public void Outputs_and_running_statistics_in_training_and_evaluation_mode()
     {
-        using var rig = new Rig(golden, auxiliary: true, DType.F32);
+        using var rig = new GoldenRig(backend.Open(), golden.Setting, auxiliary: true, DType.F32);
         rig.Load(golden.Setting.Batch);
         rig.Step();
         Assert.Multiple(() =>
@@ -157,7 +51,7 @@ public sealed class GoldenNetworkTests
         });
     }
 
-    private static void Compare(Rig rig, Dictionary<string, double[]> expected)
+    private static void Compare(GoldenRig rig, Dictionary<string, double[]> expected)
     {
         foreach (var branch in rig.Network.Branches)
         {
@@ -170,7 +64,7 @@ public sealed class GoldenNetworkTests
     [TestCase(true)]
     public void Losses_and_every_gradient_by_name(bool auxiliary)
     {
-        using var rig = new Rig(golden, auxiliary, DType.F32);
+        using var rig = new GoldenRig(backend.Open(), golden.Setting, auxiliary, DType.F32);
         var expected = auxiliary ? golden.Auxiliary : golden.Baseline;
         rig.Load(golden.Setting.Batch);
         rig.Step();
@@ -195,7 +89,7 @@ public sealed class GoldenNetworkTests
     [TestCase(true)]
     public void Ten_adam_steps_follow_pytorchs_loss(bool auxiliary)
     {
-        using var rig = new Rig(golden, auxiliary, DType.F32);
+        using var rig = new GoldenRig(backend.Open(), golden.Setting, auxiliary, DType.F32);
         var s = golden.Setting;
         double[] expected = (auxiliary ? golden.Auxiliary : golden.Baseline).Adam["float64"];
         double largest = 0;
@@ -203,9 +97,7 @@ public sealed class GoldenNetworkTests
         {
             rig.Load(s.Batch + step % 2);
             rig.Step(optimise: true);
-            double total = s.PrimaryWeight * (rig.Sum(rig.Network.Emotion!.Loss) + rig.Sum(rig.Network.Speaker!.Loss));
-            if (auxiliary)
-                total += s.AuxiliaryWeight * (rig.Sum(rig.Network.Emotion.AuxiliaryLoss!) + rig.Sum(rig.Network.Speaker.AuxiliaryLoss!));
+            double total = rig.TotalLoss();
             largest = Math.Max(largest, Math.Abs(total - expected[step]) / expected[step]);
             Assert.That(total, Is.EqualTo(expected[step]).Within(AdamTolerance * expected[step]), $"step {step + 1}");
         }

@@ -9,6 +9,16 @@ public sealed record BackendCase(string Name, Func<IBackend> Open, Func<string?>
     /// <summary>Whether F32 convolutions multiply in TF32.</summary>
     public bool Tf32 { get; init; }
 
+    /// <summary>Skips the test where the backend is absent; fails it if the backend was asked for by name.</summary>
+    public void Require()
+    {
+        if (Absence() is not { } absence)
+            return;
+        if (Backends.Forced is not null)
+            Assert.Fail(absence);
+        Assert.Ignore($"{Name}: {absence}");
+    }
+
     public override string ToString() => Tf32 ? $"{Name} tf32" : Name;
 }
 
@@ -71,11 +81,7 @@ public abstract class OpTests(BackendCase backendCase)
     [OneTimeSetUp]
     public void Open()
     {
-        string? absence = backendCase.Absence();
-        if (absence is not null && Backends.Forced is not null)
-            Assert.Fail(absence);
-        if (absence is not null)
-            Assert.Ignore($"{backendCase.Name}: {absence}");
+        backendCase.Require();
         opened = backendCase.Open();
     }
 

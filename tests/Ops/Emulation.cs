@@ -12,7 +12,9 @@ internal static class Emulation
 {
     private const string Variable = "AVEDIS_CUDA_LIBRARY";
 
-    private static readonly string path = Path.Combine(AppContext.BaseDirectory, "libcuda_emulated.so");
+    // tests/mutate-kernels names libraries whose kernels are wrong
+    private static readonly string path =
+        Environment.GetEnvironmentVariable("AVEDIS_TEST_EMULATION") is { Length: > 0 } named ? named : Path.Combine(AppContext.BaseDirectory, "libcuda_emulated.so");
     private static readonly Lazy<nint> library = new(() => NativeLibrary.Load(path));
 
     /// <summary>Whether this process uses it.</summary>
@@ -23,10 +25,16 @@ internal static class Emulation
 
     public static string? Absence => File.Exists(path) ? null : $"{path} has not been built (cmake --build artifacts/cmake --target kernels_emulated)";
 
-    public static IBackend Open(bool tf32)
+    /// <summary>Makes it the driver of this process, which loads one only.</summary>
+    public static void Choose()
     {
         Environment.SetEnvironmentVariable(Variable, path);
         Chosen = true;
+    }
+
+    public static IBackend Open(bool tf32)
+    {
+        Choose();
         return new CudaBackend(image: [0], tf32); // the emulation has its kernels linked in
     }
 

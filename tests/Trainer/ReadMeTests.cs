@@ -7,24 +7,13 @@ namespace Avedis.Tests;
 [NonParallelizable]
 public sealed class ReadMeTests
 {
-    private static string Root
-    {
-        get
-        {
-            string? folder = AppContext.BaseDirectory;
-            while (folder is not null && !File.Exists(Path.Combine(folder, "Engine.sln")))
-                folder = Path.GetDirectoryName(folder);
-            return folder ?? throw new DirectoryNotFoundException("the tests run inside the repository");
-        }
-    }
-
     [Test]
     public void Your_own_data_in_a_few_lines()
     {
         string folder = Directory.CreateTempSubdirectory("avedis-readme").FullName;
         try
         {
-            string[] commands = [.. File.ReadLines(Path.Combine(Root, "README.md")).Where(l => l.StartsWith("$avedis ", StringComparison.Ordinal)).Select(l => l[8..])];
+            string[] commands = [.. File.ReadLines(Path.Combine(Repository.Root, "README.md")).Where(l => l.StartsWith("$avedis ", StringComparison.Ordinal)).Select(l => l[8..])];
             Assert.That(commands.Select(c => c.Split(' ')[0]), Is.EqualTo(new[] { "prepare", "train", "evaluate", "predict" }));
             foreach (string command in commands)
             {
@@ -50,7 +39,7 @@ public sealed class ReadMeTests
     [Test]
     public void Every_command_explains_itself()
     {
-        foreach (string command in new[] { "synth", "prepare", "train", "evaluate", "predict", "doctor" })
+        foreach (string command in new[] { "synth", "prepare", "train", "evaluate", "predict", "bench", "doctor" })
         {
             var (code, help, _) = TinyCorpus.Run(command, "--help");
             Assert.That(code, Is.EqualTo(ExitCode.Ok), command);
@@ -62,10 +51,10 @@ public sealed class ReadMeTests
     [Test]
     public void Pictures_and_files_that_readme_names_are_there()
     {
-        string text = File.ReadAllText(Path.Combine(Root, "README.md"));
+        string text = File.ReadAllText(Path.Combine(Repository.Root, "README.md"));
         var links = System.Text.RegularExpressions.Regex.Matches(text, @"\]\(([^)]+)\)").Select(m => m.Groups[1].Value).Where(l => !l.Contains("://")).ToList();
         Assert.That(links, Is.Not.Empty);
         foreach (string link in links)
-            Assert.That(File.Exists(Path.Combine(Root, link)), Is.True, link);
+            Assert.That(File.Exists(Path.Combine(Repository.Root, link)), Is.True, link);
     }
 }

@@ -29,12 +29,17 @@ public sealed partial class CudaBackend
         where T : unmanaged
     {
         Enter();
-        if (!kernels.TryGetValue(kernel, out nint function))
+        if (!kernels.TryGetValue(kernel, out var loaded))
         {
             if (!KernelArguments<T>.Kernels.Contains(kernel))
                 throw new InvalidOperationException($"{typeof(T).Name} does not name kernel {kernel}");
-            function = module.Kernel(kernel, context.SharedBytesPerBlock);
-            kernels.Add(kernel, function);
+            loaded = (module.Kernel(kernel), 0);
+            kernels.Add(kernel, loaded);
+        }
+        if (sharedBytes > loaded.SharedBytes)
+        {
+            CudaModule.AllowShared(loaded.Function, sharedBytes);
+            kernels[kernel] = (loaded.Function, sharedBytes);
         }
         var offsets = KernelArguments<T>.Offsets;
         void** parameters = stackalloc void*[offsets.Length];
@@ -43,7 +48,7 @@ public sealed partial class CudaBackend
             for (int i = 0; i < offsets.Length; i++)
                 parameters[i] = (byte*)start + offsets[i];
             int result = CudaDriver.LaunchKernel(
-                function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null);
+                loaded.Function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null);
             if (result != 0)
                 Check(result, $"LaunchKernel {kernel}");
         }

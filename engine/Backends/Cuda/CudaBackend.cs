@@ -18,7 +18,7 @@ public sealed partial class CudaBackend : IBackend
     private readonly CudaStream stream;
     private readonly CudaUploads uploads;
     private readonly CudaDeviceMemory scratch;
-    private readonly Dictionary<string, nint> kernels = [];
+    private readonly Dictionary<string, (nint Function, int SharedBytes)> kernels = [];
     private readonly Dictionary<nint, CudaDeviceMemory> allocations = [];
     private readonly bool tf32;
     private nint workspace;
