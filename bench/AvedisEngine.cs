@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
 using Avedis.Trainer.Training;

@@ -6,7 +6,7 @@ using BenchmarkDotNet.Running;
 
 namespace Avedis.Bench;
 
-/// <summary>The command line of the benchmarks: step, ops, host, serve, which step starts, and summary, which check-gpu ends with.</summary>
+/// <summary>The command line of the benchmarks: step, host, serve, which step starts, and summary, which check-gpu ends with.</summary>
 public static class Commands
 {
     private static readonly char[] Blank = [' ', '\t', '\r', '\n'];
@@ -29,9 +29,8 @@ public static class Commands
 
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, single operations, host work.");
+        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, host work.");
         root.Subcommands.Add(Step());
-        root.Subcommands.Add(Ops());
         root.Subcommands.Add(Host());
         root.Subcommands.Add(Serve());
         root.Subcommands.Add(Summary());
@@ -59,6 +58,11 @@ public static class Commands
         {
             error.WriteLine($"bench: {failure.Message}");
             return ExitCode.OutOfMemory;
+        }
+        catch (DeviceFailedException failure)
+        {
+            error.WriteLine($"bench: {failure.Message}");
+            return ExitCode.DeviceFailed;
         }
     }
 
@@ -108,28 +112,6 @@ public static class Commands
                 if (parsed.GetValue(result) is { } folder)
                     ResultTable.Write(folder, results);
             }
-            return ExitCode.Ok;
-        });
-        return command;
-    }
-
-    private static Command Ops()
-    {
-        var precision = Choice("--precision", "Number format of activations; tf32 on a GPU only.", "fp32", "fp32", "tf32", "bf16");
-        var steps = new Option<int>("--steps") { Description = "Steps to take the median of.", DefaultValueFactory = _ => 5 };
-        var result = new Option<string?>("--out") { Description = "Folder for ops-PRESET-PRECISION.json and .md." };
-        var command = new Command("ops", "Times every operation of the training step where it stands in the step.")
-        {
-            Device, Preset, precision, Batch, Threads, steps, result,
-        };
-        command.SetAction(parsed =>
-        {
-            var results = OpBenchmark.Run(
-                parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision),
-                parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads), parsed.GetRequiredValue(steps));
-            parsed.InvocationConfiguration.Output.Write(OpBenchmark.Markdown(results));
-            if (parsed.GetValue(result) is { } folder)
-                OpBenchmark.Write(folder, results);
             return ExitCode.Ok;
         });
         return command;

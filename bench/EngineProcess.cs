@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text.Json;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 

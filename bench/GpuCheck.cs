@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 
@@ -34,7 +35,7 @@ public sealed record TrainingScore(
 /// <param name="Emulated">The kernels ran on the processor, under the emulated driver: a rehearsal, no figure of a GPU.</param>
 public sealed partial record GpuCheck(
     string Device, bool Emulated, string Machine, string Revision, string Date, CheckPart[] Parts, TestReport? Tests, SanitizerReport[] Sanitizers,
-    TrainingScore[] Training, ResultRow[] Steps, OpFile[] Operations)
+    TrainingScore[] Training, ResultRow[] Steps, BenchReport[] Operations)
 {
     private const int FailuresShown = 20;
 
@@ -52,13 +53,13 @@ public sealed partial record GpuCheck(
             CheckPart[] list = [.. File.ReadLines(parts).Where(line => line.Length > 0).Select(CheckPart.Parse)];
             string device = DeviceOf(Lines(Path.Combine(folder, "doctor.txt")));
             return new GpuCheck(
-                device, device.Contains("emulated", StringComparison.OrdinalIgnoreCase), Bench.Machine.Describe(), Bench.Machine.Revision,
+                device, device.Contains("emulated", StringComparison.OrdinalIgnoreCase), Avedis.Trainer.Benchmark.Machine.Describe(), Avedis.Trainer.Benchmark.Machine.Revision,
                 DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), list,
                 Load<TestReport>(Path.Combine(folder, "tests.json")),
                 [.. Files(folder, "sanitizer-*.log").Select(ReadSanitizer)],
                 ReadTraining(folder, list),
                 Load<ResultFile>(Path.Combine(folder, "step.json"))?.Rows ?? [],
-                [.. Files(folder, "ops-*.json").Select(path => Load<OpFile>(path)!)]);
+                [.. Files(folder, "bench-*.json").Select(path => Load<BenchReport>(path)!)]);
         }
         catch (Exception failure) when (failure is JsonException or FormatException or IndexOutOfRangeException)
         {
@@ -131,17 +132,17 @@ public sealed partial record GpuCheck(
         }
         if (Steps.Length > 0)
             text.AppendLine().AppendLine("One training step, median, reading its loss included.").AppendLine().Append(ResultTable.Rows(Steps));
-        foreach (var file in Operations)
-            AppendOperations(text, file);
+        foreach (var report in Operations)
+            AppendOperations(text, report);
         return text.ToString();
     }
 
     /// <summary>Sums per operation over the step: rates of the whole, not means of rates.</summary>
-    private static void AppendOperations(StringBuilder text, OpFile file)
+    private static void AppendOperations(StringBuilder text, BenchReport report)
     {
-        text.AppendLine().AppendLine(Text($"Operations of a step, {file.Preset}, {file.Precision}, {file.Batch} clips:")).AppendLine();
+        text.AppendLine().AppendLine(Text($"Operations of a step, {report.Preset}, {report.Precision}, {report.Batch} clips:")).AppendLine();
         text.AppendLine("| operation | us | share | GFLOP/s | GB/s |").AppendLine("|---|--:|--:|--:|--:|");
-        foreach (var op in file.Rows.GroupBy(row => row.Op).OrderByDescending(op => op.Sum(row => row.Microseconds)))
+        foreach (var op in (report.Ops ?? []).GroupBy(row => row.Op).OrderByDescending(op => op.Sum(row => row.Microseconds)))
         {
             double time = op.Sum(row => row.Microseconds);
             double? gflops = op.Any(row => row.Gflops is not null) ? op.Sum(row => (row.Gflops ?? 0) * row.Microseconds) / time : null;

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Avedis.Engine;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 
@@ -169,12 +170,12 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
                 peaks[i] = round[i].PeakBytes;
             }
             log.WriteLine(Invariant($"round {kept + discarded}: {(quiet ? "kept" : "discarded")}, others used up to {worst:P0}; ") +
-                string.Join(", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {e.Report.Layout} {Median(round[i].Seconds):G4} s"))));
+                string.Join(", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {e.Report.Layout} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
             if (discarded >= AttemptsPerRound * options.Rounds)
                 throw new UserException(ExitCode.InternalError, Invariant(
                     $"the machine is too busy: only {kept} of {kept + discarded} rounds were quiet (--foreign-limit {options.ForeignLimit:G}); stop other programs and try again"));
         }
-        return [.. engines.Select((engine, i) => Row(engine.Report, Median(seconds[i]), peaks[i], seconds[i].Count, kept, discarded))];
+        return [.. engines.Select((engine, i) => Row(engine.Report, TrainingBenchmark.Median(seconds[i]), peaks[i], seconds[i].Count, kept, discarded))];
     }
 
     /// <summary>Runs a turn and tells which share of the processors others used meanwhile.</summary>
@@ -197,14 +198,6 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         report.Engine, report.Version, report.Preset, report.Precision, report.Layout, report.Batch, report.Threads,
         report.Batch / secondsPerStep, secondsPerStep, peak, report.Losses, steps, kept, discarded,
         DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), report.Note);
-
-    /// <summary>Middle value; of an even number the mean of the middle two.</summary>
-    public static double Median(IEnumerable<double> values)
-    {
-        double[] sorted = [.. values.Order()];
-        int middle = sorted.Length / 2;
-        return sorted.Length % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-    }
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
 

@@ -24,7 +24,8 @@
 namespace batch_norm {
 
 constexpr int kThreads = 256;
-constexpr int kAtOnce = 4;  // rows that a thread loads before it uses the first
+// Rows that a thread loads before it uses the first, of one tensor and of two: four loads under way either way.
+constexpr int kRowsOfOne = 4, kRowsOfTwo = 2;
 
 // The rows and channels of a thread without pooling. Launch: grid (ceil(rows / rows_per_block), groups / groups of a block), 256 threads.
 struct RowThread {
@@ -48,21 +49,21 @@ struct RowThread {
     }
 };
 
-// Calls load(k, offset) for up to kAtOnce of the thread's rows, then use(k, offset) for the same; offset is that of the thread's channels.
-template <typename Load, typename Use>
+// Calls load(k, offset) for up to kRows of the thread's rows, then use(k, offset) for the same; offset is that of the thread's channels.
+template <int kRows, typename Load, typename Use>
 __device__ inline void for_each_row(const RowThread& thread, int32_t c, Load load, Use use) {
     if (!thread.active) return;
     int64_t step = static_cast<int64_t>(thread.partners) * c;
-    for (int64_t row = thread.begin + thread.partner; row < thread.end; row += kAtOnce * thread.partners) {
+    for (int64_t row = thread.begin + thread.partner; row < thread.end; row += kRows * thread.partners) {
         int64_t offset = row * c + thread.channel;
-        if (row + (kAtOnce - 1) * thread.partners < thread.end) {
+        if (row + (kRows - 1) * thread.partners < thread.end) {
 #pragma unroll
-            for (int k = 0; k < kAtOnce; k++) load(k, offset + k * step);
+            for (int k = 0; k < kRows; k++) load(k, offset + k * step);
 #pragma unroll
-            for (int k = 0; k < kAtOnce; k++) use(k, offset + k * step);
+            for (int k = 0; k < kRows; k++) use(k, offset + k * step);
         } else {
 #pragma unroll
-            for (int k = 0; k < kAtOnce; k++)
+            for (int k = 0; k < kRows; k++)
                 if (row + k * thread.partners < thread.end) {
                     load(k, offset + k * step);
                     use(k, offset + k * step);
@@ -146,8 +147,8 @@ __device__ inline void moments(float* partial, const T* x, int64_t rows, int64_t
 #pragma unroll
             for (int k = 0; k < N; k++) shift[k] = to_float(origin.at[k]);
         }
-        Vector<T, N> values[kAtOnce];
-        for_each_row(
+        Vector<T, N> values[kRowsOfOne];
+        for_each_row<kRowsOfOne>(
             thread, c, [&](int i, int64_t offset) { values[i] = load_vector<N>(x + offset); },
             [&](int i, int64_t) {
 #pragma unroll
@@ -200,11 +201,11 @@ __device__ inline void for_each_partial(const float* partial, int32_t blocks, in
 
 }  // namespace batch_norm
 
-KERNEL((256), batch_norm_moments_f32, (float* partial, const float* x, int64_t rows, int64_t rows_per_block, int32_t c)) {
+KERNEL((256, 4), batch_norm_moments_f32, (float* partial, const float* x, int64_t rows, int64_t rows_per_block, int32_t c)) {
     batch_norm::moments(partial, x, rows, rows_per_block, c);
 }
 
-KERNEL((256), batch_norm_moments_bf16, (float* partial, const bf16* x, int64_t rows, int64_t rows_per_block, int32_t c)) {
+KERNEL((256, 4), batch_norm_moments_bf16, (float* partial, const bf16* x, int64_t rows, int64_t rows_per_block, int32_t c)) {
     batch_norm::moments(partial, x, rows, rows_per_block, c);
 }
 
@@ -246,8 +247,8 @@ __device__ inline void apply(T* y, const T* x, const float* gamma, const float* 
         if (!thread.active) return;
         Affine<N> z(gamma, beta, mean, spread, epsilon, thread.channel);
         float floor = relu_floor(relu);
-        Vector<T, N> values[kAtOnce];
-        for_each_row(
+        Vector<T, N> values[kRowsOfOne];
+        for_each_row<kRowsOfOne>(
             thread, c, [&](int i, int64_t offset) { values[i] = load_vector<N>(x + offset); },
             [&](int i, int64_t offset) {
                 float result[N];
@@ -313,8 +314,8 @@ __device__ inline void sums(float* partial, const T* dy, const T* x, const float
             Affine<N> z(gamma, beta, mean, inverse_std, 0, thread.channel);
             float center[N], floor = relu_floor(relu);
             load_floats(center, mean + thread.channel);
-            Vector<T, N> values[kAtOnce], gradients[kAtOnce];
-            for_each_row(
+            Vector<T, N> values[kRowsOfTwo], gradients[kRowsOfTwo];
+            for_each_row<kRowsOfTwo>(
                 thread, c,
                 [&](int i, int64_t offset) {
                     values[i] = load_vector<N>(x + offset);
@@ -362,31 +363,31 @@ __device__ inline void sums_pool(float* partial, const T* dy, const uint8_t* arg
     });
 }
 
-// dx of N channels from their dz.
+// dx of N channels from their dz: a * dz - slope * x + offset, slope = a * inverse_std * mean(dz * xhat), offset = slope * mean - a * mean(dz).
 template <int N>
 struct InputGradient {
     Affine<N> z;
-    float mean[N], offset[N], slope[N], floor;
+    float slope[N], offset[N], floor;
 
     // means [2,c]: of dz, of dz * xhat
-    __device__ InputGradient(const float* gamma, const float* beta, const float* center, const float* inverse_std, const float* means,
+    __device__ InputGradient(const float* gamma, const float* beta, const float* mean, const float* inverse_std, const float* means,
                              int32_t channel, int32_t c, int32_t relu)
-        : z(gamma, beta, center, inverse_std, 0, channel), floor(relu_floor(relu)) {
-        float inverse[N];
-        load_floats(mean, center + channel);
+        : z(gamma, beta, mean, inverse_std, 0, channel), floor(relu_floor(relu)) {
+        float center[N], inverse[N];
+        load_floats(center, mean + channel);
         load_floats(inverse, inverse_std + channel);
         load_floats(offset, means + channel);
         load_floats(slope, means + c + channel);
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            offset[k] *= z.a[k];
             slope[k] *= z.a[k] * inverse[k];
+            offset[k] = slope[k] * center[k] - offset[k] * z.a[k];
         }
     }
 
     __device__ float operator()(int k, float dz, float x) const {
         float active = z(k, x) > floor ? dz : 0;
-        return z.a[k] * active - offset[k] - slope[k] * (x - mean[k]);
+        return z.a[k] * active - slope[k] * x + offset[k];
     }
 };
 
@@ -398,8 +399,8 @@ __device__ inline void input(T* dx, const T* dy, const T* x, const float* gamma,
         RowThread thread(N, rows, rows_per_block, c);
         if (!thread.active) return;
         InputGradient<N> gradient(gamma, beta, mean, inverse_std, means, thread.channel, c, relu);
-        Vector<T, N> values[kAtOnce], gradients[kAtOnce];
-        for_each_row(
+        Vector<T, N> values[kRowsOfTwo], gradients[kRowsOfTwo];
+        for_each_row<kRowsOfTwo>(
             thread, c,
             [&](int i, int64_t offset) {
                 values[i] = load_vector<N>(x + offset);
@@ -458,73 +459,73 @@ KERNEL((256), batch_norm_gradients,
     means[c + channel] = product / count;
 }
 
-KERNEL((256), batch_norm_apply_f32,
+KERNEL((256, 4), batch_norm_apply_f32,
        (float* y, const float* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon, int64_t rows,
         int64_t rows_per_block, int32_t c, int32_t relu)) {
     batch_norm::apply(y, x, gamma, beta, mean, spread, epsilon, rows, rows_per_block, c, relu);
 }
 
-KERNEL((256), batch_norm_apply_pool_f32,
+KERNEL((256, 3), batch_norm_apply_pool_f32,
        (float* y, uint8_t* argmax, const float* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon,
         PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
     batch_norm::apply_pool(y, argmax, x, gamma, beta, mean, spread, epsilon, geometry, tiles, relu);
 }
 
-KERNEL((256), batch_norm_sums_f32,
+KERNEL((256, 3), batch_norm_sums_f32,
        (float* partial, const float* dy, const float* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
         int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
     batch_norm::sums(partial, dy, x, gamma, beta, mean, inverse_std, rows, rows_per_block, c, relu);
 }
 
-KERNEL((256), batch_norm_sums_pool_f32,
+KERNEL((256, 2), batch_norm_sums_pool_f32,
        (float* partial, const float* dy, const uint8_t* argmax, const float* x, const float* gamma, const float* beta, const float* mean,
         const float* inverse_std, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
     batch_norm::sums_pool(partial, dy, argmax, x, gamma, beta, mean, inverse_std, geometry, tiles, relu);
 }
 
-KERNEL((256), batch_norm_input_f32,
+KERNEL((256, 3), batch_norm_input_f32,
        (float* dx, const float* dy, const float* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
         const float* means, int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
     batch_norm::input(dx, dy, x, gamma, beta, mean, inverse_std, means, rows, rows_per_block, c, relu);
 }
 
-KERNEL((256), batch_norm_input_pool_f32,
+KERNEL((256, 3), batch_norm_input_pool_f32,
        (float* dx, const float* dy, const uint8_t* argmax, const float* x, const float* gamma, const float* beta, const float* mean,
         const float* inverse_std, const float* means, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
     batch_norm::input_pool(dx, dy, argmax, x, gamma, beta, mean, inverse_std, means, geometry, tiles, relu);
 }
 
-KERNEL((256), batch_norm_apply_bf16,
+KERNEL((256, 4), batch_norm_apply_bf16,
        (bf16* y, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon, int64_t rows,
         int64_t rows_per_block, int32_t c, int32_t relu)) {
     batch_norm::apply(y, x, gamma, beta, mean, spread, epsilon, rows, rows_per_block, c, relu);
 }
 
-KERNEL((256), batch_norm_apply_pool_bf16,
+KERNEL((256, 3), batch_norm_apply_pool_bf16,
        (bf16* y, uint8_t* argmax, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon,
         PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
     batch_norm::apply_pool(y, argmax, x, gamma, beta, mean, spread, epsilon, geometry, tiles, relu);
 }
 
-KERNEL((256), batch_norm_sums_bf16,
+KERNEL((256, 3), batch_norm_sums_bf16,
        (float* partial, const bf16* dy, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
         int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
     batch_norm::sums(partial, dy, x, gamma, beta, mean, inverse_std, rows, rows_per_block, c, relu);
 }
 
-KERNEL((256), batch_norm_sums_pool_bf16,
+KERNEL((256, 2), batch_norm_sums_pool_bf16,
        (float* partial, const bf16* dy, const uint8_t* argmax, const bf16* x, const float* gamma, const float* beta, const float* mean,
         const float* inverse_std, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
     batch_norm::sums_pool(partial, dy, argmax, x, gamma, beta, mean, inverse_std, geometry, tiles, relu);
 }
 
-KERNEL((256), batch_norm_input_bf16,
+KERNEL((256, 3), batch_norm_input_bf16,
        (bf16* dx, const bf16* dy, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
         const float* means, int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
     batch_norm::input(dx, dy, x, gamma, beta, mean, inverse_std, means, rows, rows_per_block, c, relu);
 }
 
-KERNEL((256), batch_norm_input_pool_bf16,
+KERNEL((256, 3), batch_norm_input_pool_bf16,
        (bf16* dx, const bf16* dy, const uint8_t* argmax, const bf16* x, const float* gamma, const float* beta, const float* mean,
         const float* inverse_std, const float* means, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
     batch_norm::input_pool(dx, dy, argmax, x, gamma, beta, mean, inverse_std, means, geometry, tiles, relu);

@@ -20,18 +20,18 @@
 // stages of shared memory are filled by asynchronous copies: one barrier a step, three steps ahead. Matrix units: four warps, 64 x 64 sums each at
 // the largest tile: 128 accumulators a thread, two blocks a multiprocessor; per byte read from shared memory that is all that registers allow.
 //
-// Which row of a fragment is which row of the tile is free, and so is the order of the depth, as long as both operands agree. That is used thrice:
-//   GATHER: lane 4g + t reads 16 bytes, chunk t of row g: a warp reads 512 bytes in a piece, without conflicts, and holds the operands of two mma steps (words
-//   0, 1 and 2, 3 stand for k = t, t + 4, or pairs 2t and 2t + 8). It is as fast as ldmatrix, and the same for TF32 and BF16.
-//   GATHER: the columns of neighbouring 8-wide tiles are interleaved so that a lane ends up with 16 bytes of neighbouring results: no detour through
+// A gather's fragments come by ldmatrix, whose four registers are an operand as it stands: rows of 16 bytes are 8 BF16 or 4 TF32 numbers alike. Plain
+// 16-byte reads would serve as well but for the moves that put their words in place.
+// Which row of a fragment is which row of the tile is free:
+//   GATHER: the columns of neighbouring 8-wide fragments are interleaved so that a lane ends up with 16 bytes of neighbouring results: no detour through
 //   shared memory to write whole sectors.
-//   WEIGHT, TF32, where ldmatrix cannot transpose: 16 bytes hold four neighbouring rows of two tiles. (BF16 needs pairs along the depth: ldmatrix transposed.)
-// Chunks of 16 bytes are swizzled by XOR, so that neither copies nor reads meet in a bank; see the functions named slot.
+//   WEIGHT, TF32, where ldmatrix cannot transpose: 16 bytes hold four neighbouring rows of two fragments, or columns of four. (BF16: ldmatrix transposed.)
+// Chunks of 16 bytes are swizzled by XOR, so that neither copies nor reads meet in a bank; see the functions slot and pixel_slot.
 //
 // VECTOR variants want channels in multiples of 16 bytes: every copy is 16 bytes of one tap. GENERAL ones load element by element, for any C and K.
 //
 // Launch: 128 threads (f32: kRows * kColumns / 64); dynamic shared memory kStages * (kRows + kColumns) * 64 bytes.
-//   gather: x = tiles of positions (of the largest class) times tiles of columns, y = slices, z = classes.  weight: x = tiles, y = slices.
+//   gather: x = tiles of positions times tiles of columns, the latter first, y = slices; one launch for each class.  weight: x = tiles, y = slices.
 #include "kernel.cuh"
 
 // One class of positions of a gather; images are N x height x width x channels.
@@ -44,10 +44,6 @@ struct Conv2dGather {
     int height, width;
     int stride_h, stride_w, offset_h, offset_w;  // where a patch starts: position * stride + offset
     int out_height, out_width, out_stride_h, out_stride_w, out_offset_h, out_offset_w;
-};
-
-struct Conv2dGathers {
-    Conv2dGather at[4];
 };
 
 struct Conv2dWeightPass {
@@ -76,8 +72,9 @@ struct Tf32 {
     static constexpr bool kMatrix = true;
     static __device__ float prepare(float weight) { return __uint_as_float(round_to_tf32(__float_as_uint(weight))); }
 
-    static __device__ uint4 round(uint4 x) {
-        return make_uint4(round_to_tf32(x.x), round_to_tf32(x.y), round_to_tf32(x.z), round_to_tf32(x.w));
+    static __device__ void round(uint32_t (&x)[4]) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) x[i] = round_to_tf32(x[i]);
     }
 
     static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mma_m16n8k8_tf32(c, a, b); }
@@ -87,7 +84,7 @@ struct Bf16 {
     using Act = bf16;
     static constexpr bool kMatrix = true;
     static __device__ bf16 prepare(float weight) { return to_bf16(weight); }
-    static __device__ uint4 round(uint4 x) { return x; }
+    static __device__ void round(uint32_t (&)[4]) {}
     static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mma_m16n8k16_bf16(c, a, b); }
 };
 
@@ -100,6 +97,12 @@ struct Tile {
     static constexpr int kRows = kRowsOfTile, kColumns = kColumnsOfTile;
     static constexpr int kWarpRows = kRowsOfWarp, kWarpColumns = kColumnsOfWarp;
     static constexpr int kThreads = P::kMatrix ? kRows / kWarpRows * (kColumns / kWarpColumns) * kWarp : kRows * kColumns / 64;
+    // that a multiprocessor should hold: on the matrix units the largest tile leaves no room for a third; on ordinary units a thread
+    // needs some 170 registers for its 8 x 8 sums, their operands and addresses, so eight warps it is
+    static constexpr int kBlocks = P::kMatrix ? 2 : 256 / kThreads;
+    // 8-wide fragments of a gather whose columns are interleaved: 16 bytes of results a lane, where the warp's columns divide so
+    static constexpr int kWidest = kVector<typename P::Act> / 2;
+    static constexpr int kGroup = !P::kMatrix ? 1 : kWarpColumns / 8 % kWidest == 0 ? kWidest : 2;
     static constexpr int kStage = (kRows + kColumns) * kChunks;  // uint4 of one stage: rows, then columns
     static constexpr int kStep = kStepBytes / static_cast<int>(sizeof(typename P::Act));
 };
@@ -167,9 +170,12 @@ struct Accumulate {
 
 // ---- gather ---------------------------------------------------------------------------------------------------------------
 
-// Place of a chunk in a tile whose rows are 64 bytes: eight neighbouring rows have the same chunk in eight different bank groups, and two neighbouring rows
-// fill a line of the banks.
-__device__ inline int slot(int row, int chunk) { return row * kChunks + (chunk ^ (row >> 1 & 3)); }
+// Place of a chunk in a tile whose rows are 64 bytes: two neighbouring rows fill a line of the banks. The same chunk of eight rows lies in eight
+// different bank groups, if these are four pairs of neighbours and the pairs kGroup pairs apart.
+template <int kGroup = 1>
+__device__ inline int slot(int row, int chunk) {
+    return row * kChunks + (chunk ^ (row / (2 * kGroup) & 3));
+}
 
 struct Position {
     int image, row, column;
@@ -191,7 +197,7 @@ __device__ inline Tap tap_of(int index, FastDivisor taps, FastDivisor channels) 
 }
 
 __device__ inline bool inside(int h, int w, int height, int width) {
-    return static_cast<unsigned>(h) < static_cast<unsigned>(height) && static_cast<unsigned>(w) < static_cast<unsigned>(width);
+    return (static_cast<unsigned>(h) < static_cast<unsigned>(height)) & (static_cast<unsigned>(w) < static_cast<unsigned>(width));
 }
 
 // What a thread loads of a gather's operands: the same chunk of every kThreads / 4-th row.
@@ -200,11 +206,11 @@ struct GatherLoader {
     using T = typename P::Act;
     static constexpr int kStride = Tile::kThreads / kChunks;
     static constexpr int kPatches = (Tile::kRows + kStride - 1) / kStride, kFilters = Tile::kColumns / kStride;
-    static_assert(Tile::kColumns % kStride == 0 && kStride % 8 == 0, "whole rows, all with the same swizzle");
+    static_assert(Tile::kColumns % kStride == 0 && kStride % (8 * Tile::kGroup) == 0, "all rows of a thread have the same swizzle");
 
     const Conv2dGather& g;
-    int columns;            // that exist from the first of the tile on
-    int row, chunk, place;  // first row, and its slot
+    int columns;     // that exist from the first of the tile on
+    int row, chunk;  // the thread's first row
     const T* patch[kPatches];
     int h[kPatches], w[kPatches];
     const T* filter;
@@ -212,7 +218,6 @@ struct GatherLoader {
     __device__ GatherLoader(const Conv2dGather& gather, const T* x, const T* weights, int first_position, int first_column, int all_columns) : g(gather) {
         row = static_cast<int>(threadIdx.x) / kChunks;
         chunk = static_cast<int>(threadIdx.x) % kChunks;
-        place = slot(row, chunk);
         columns = all_columns - first_column;
 #pragma unroll
         for (int i = 0; i < kPatches; i++) {
@@ -228,6 +233,8 @@ struct GatherLoader {
 
     __device__ void load(int step, uint4* stage) const {
         int depth = step * Tile::kStep + chunk * kVector<T>;
+        uint4* patches = stage + slot(row, chunk);
+        uint4* filters = stage + Tile::kRows * kChunks + slot<Tile::kGroup>(row, chunk);
         if constexpr (kGeneral) {
 #pragma unroll
             for (int e = 0; e < kVector<T>; e++) {
@@ -235,9 +242,9 @@ struct GatherLoader {
                 int64_t offset = offset_of(tap);
 #pragma unroll
                 for (int i = 0; i < kPatches; i++) {
-                    if (row + i * kStride >= Tile::kRows) continue;
-                    bool valid = depth + e < g.depth && inside(h[i] + tap.row, w[i] + tap.column, g.height, g.width);
-                    reinterpret_cast<T*>(&stage[place + i * kStride * kChunks])[e] = valid ? patch[i][offset] : from_float<T>(0);
+                    if (!has_row(i)) continue;
+                    bool valid = (depth + e < g.depth) & inside(h[i] + tap.row, w[i] + tap.column, g.height, g.width);
+                    reinterpret_cast<T*>(&patches[i * kStride * kChunks])[e] = valid ? patch[i][offset] : from_float<T>(0);
                 }
             }
         } else {
@@ -245,12 +252,11 @@ struct GatherLoader {
             int64_t offset = offset_of(tap);
 #pragma unroll
             for (int i = 0; i < kPatches; i++) {
-                if (row + i * kStride >= Tile::kRows) continue;
-                bool valid = depth < g.depth && inside(h[i] + tap.row, w[i] + tap.column, g.height, g.width);
-                cp_async_16(&stage[place + i * kStride * kChunks], patch[i] + offset, valid);
+                if (!has_row(i)) continue;
+                bool valid = (depth < g.depth) & inside(h[i] + tap.row, w[i] + tap.column, g.height, g.width);
+                cp_async_16(&patches[i * kStride * kChunks], patch[i] + offset, valid);
             }
         }
-        uint4* filters = stage + Tile::kRows * kChunks + place;
         const T* from = filter + step * Tile::kStep;
 #pragma unroll
         for (int i = 0; i < kFilters; i++)
@@ -258,46 +264,44 @@ struct GatherLoader {
     }
 
    private:
+    __device__ bool has_row(int i) const { return Tile::kRows % kStride == 0 || row + i * kStride < Tile::kRows; }
+
     __device__ int64_t offset_of(Tap tap) const {
         return static_cast<int64_t>(tap.row * g.width + tap.column) * g.channels.divisor + tap.channel;
     }
 };
 
-// The sums of one warp on the matrix units: kTilesM x kTilesN fragments.
-template <class P, int kTilesM, int kTilesN>
+// The sums of one warp on the matrix units.
+template <class P, class Tile>
 struct MatrixSums {
-    // 8-wide tiles whose columns are interleaved: 16 bytes of results a lane, where the tiles divide so
-    static constexpr int kGroup = kTilesN % (kVector<typename P::Act> / 2) == 0 ? kVector<typename P::Act> / 2 : 2;
+    static constexpr int kTilesM = Tile::kWarpRows / 16, kTilesN = Tile::kWarpColumns / 8, kGroup = Tile::kGroup;
 
     float c[kTilesM][kTilesN][4] = {};
 
-    // One step: rows and columns point to the first of this warp.
+    // One step, which is two of the matrix units: rows and columns point to the first of this warp.
     __device__ void multiply(const uint4* rows, const uint4* columns) {
-        int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-        uint4 a[kTilesM * 2];
+        int lane = static_cast<int>(threadIdx.x) % kWarp, high = lane / 16, middle = lane / 8 % 2, low = lane % 8;
+        uint32_t a[2][kTilesM][4];
 #pragma unroll
-        for (int i = 0; i < kTilesM * 2; i++) a[i] = P::round(rows[slot(g, t) + i * 8 * kChunks]);
+        for (int k = 0; k < 2; k++)
 #pragma unroll
-        for (int j = 0; j < kTilesN; j += 2) {
-            uint4 b[2];
-#pragma unroll
-            for (int next = 0; next < 2; next++) {
-                // lane group g holds column g of the fragment; lane t of a result columns 2t and 2t + 1
-                int column = (j + next) / kGroup * kGroup * 8 + g / 2 * kGroup * 2 + (j + next) % kGroup * 2 + g % 2;
-                b[next] = columns[slot(column, t)];
+            for (int i = 0; i < kTilesM; i++) {
+                ldmatrix_x4(a[k][i], &rows[slot(middle * 8 + low, 2 * k + high) + i * 16 * kChunks]);
+                P::round(a[k][i]);
             }
+        uint32_t b[2][4];
+        load_column(b[0], columns, 0, lane);
 #pragma unroll
-            for (int next = 0; next < 2; next++)
+        for (int j = 0; j < kTilesN; j++) {
+            if (j + 1 < kTilesN) load_column(b[(j + 1) % 2], columns, j + 1, lane);
 #pragma unroll
-                for (int i = 0; i < kTilesM; i++) P::multiply(c[i][j + next], {a[2 * i].x, a[2 * i + 1].x, a[2 * i].y, a[2 * i + 1].y}, {b[next].x, b[next].y});
+            for (int k = 0; k < 2; k++)
 #pragma unroll
-            for (int next = 0; next < 2; next++)
-#pragma unroll
-                for (int i = 0; i < kTilesM; i++) P::multiply(c[i][j + next], {a[2 * i].z, a[2 * i + 1].z, a[2 * i].w, a[2 * i + 1].w}, {b[next].z, b[next].w});
+                for (int i = 0; i < kTilesM; i++) P::multiply(c[i][j], a[k][i], {b[j % 2][2 * k], b[j % 2][2 * k + 1]});
         }
     }
 
-    // Calls store(row, column, results) for each run of neighbouring results.
+    // Calls store(row, runs) for each row; runs(put) calls put(column, results) for each run of neighbours.
     template <typename Store>
     __device__ void for_each_run(Store store) const {
         int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
@@ -314,6 +318,13 @@ struct MatrixSums {
                         put(j * 8 + t * kGroup * 2, run);
                     }
                 });
+    }
+
+   private:
+    // Operands of both steps for fragment j: its column g is the first or second of lane t = g / 2's pair among the group's columns.
+    static __device__ void load_column(uint32_t (&b)[4], const uint4* columns, int j, int lane) {
+        int g = lane % 8, column = j / kGroup * kGroup * 8 + g / 2 * kGroup * 2 + j % kGroup * 2 + g % 2;
+        ldmatrix_x4(b, &columns[slot<kGroup>(column, lane / 8)]);
     }
 };
 
@@ -334,7 +345,7 @@ struct ThreadSums {
     static __device__ int column_of(int thread, int j) { return j / 2 * 2 * kColumnThreads + thread * 2 + j % 2; }
 
     __device__ void multiply(const float4* rows, const float4* columns) {
-#pragma unroll
+#pragma unroll 1  // or all reads of a step move to its front, into more registers than there are
         for (int chunk = 0; chunk < kChunks; chunk++) {
             float4 a[8];
 #pragma unroll
@@ -369,13 +380,11 @@ struct ThreadSums {
 };
 
 template <class P, class Tile, bool kGeneral>
-__device__ inline void gather(typename P::Act* y, float* partial, const typename P::Act* x, const typename P::Act* weights, const Conv2dGathers& classes,
-                              int columns, int column_tiles, int slices, int64_t results) {
+__device__ inline void gather(typename P::Act* y, float* partial, const typename P::Act* x, const typename P::Act* weights, const Conv2dGather& g, int columns,
+                              int column_tiles, int slices, int64_t results) {
     using T = typename P::Act;
     DYNAMIC_SHARED(uint4, shared);
-    const Conv2dGather& g = classes.at[blockIdx.z];
     int tile = static_cast<int>(blockIdx.x) / column_tiles, slice = static_cast<int>(blockIdx.y);
-    if (tile * Tile::kRows >= g.positions) return;
     int first_position = tile * Tile::kRows, first_column = (static_cast<int>(blockIdx.x) - tile * column_tiles) * Tile::kColumns;
     GatherLoader<P, Tile, kGeneral> loader(g, x, weights, first_position, first_column, columns);
     Steps steps = steps_of_slice(g.depth, Tile::kStep, slices, slice);
@@ -397,7 +406,7 @@ __device__ inline void gather(typename P::Act* y, float* partial, const typename
         int warp = static_cast<int>(threadIdx.x) / kWarp;
         constexpr int kAcross = Tile::kColumns / Tile::kWarpColumns;
         int row = warp / kAcross * Tile::kWarpRows, column = warp % kAcross * Tile::kWarpColumns;
-        MatrixSums<P, Tile::kWarpRows / 16, Tile::kWarpColumns / 8> sums;
+        MatrixSums<P, Tile> sums;
         pipeline(steps, load, [&](int stage) {
             const uint4* rows = shared + stage * Tile::kStage;
             sums.multiply(rows + row * kChunks, rows + (Tile::kRows + column) * kChunks);
@@ -445,12 +454,13 @@ struct WeightLoader {
     __device__ void load(int step, uint4* stage) const {
         constexpr int kRowPixels = Tile::kThreads / kRowChunks, kColumnPixels = Tile::kThreads / kColumnChunks;
         int chunk = static_cast<int>(threadIdx.x) % kRowChunks;
-#pragma unroll
+        [[maybe_unused]] constexpr int kUnroll = kGeneral ? 1 : 4;  // the general loads are long enough, and unrolled they would want more registers than there are
+#pragma unroll kUnroll
         for (int pixel = static_cast<int>(threadIdx.x) / kRowChunks, i = 0; i < Tile::kStep / kRowPixels; i++, pixel += kRowPixels)
             load_row(step * Tile::kStep + pixel, &stage[pixel_slot<T, Tile::kRows>(pixel, chunk)]);
         chunk = static_cast<int>(threadIdx.x) % kColumnChunks;
         stage += Tile::kRows * kChunks;
-#pragma unroll
+#pragma unroll kUnroll
         for (int pixel = static_cast<int>(threadIdx.x) / kColumnChunks, i = 0; i < Tile::kStep / kColumnPixels; i++, pixel += kColumnPixels)
             load_patch(step * Tile::kStep + pixel, &stage[pixel_slot<T, Tile::kColumns>(pixel, chunk)]);
     }
@@ -461,9 +471,9 @@ struct WeightLoader {
         if constexpr (kGeneral) {
 #pragma unroll
             for (int e = 0; e < kVector<T>; e++)
-                reinterpret_cast<T*>(to)[e] = pixel < g.pixels && row + e < g.rows ? from[e] : from_float<T>(0);
+                reinterpret_cast<T*>(to)[e] = (pixel < g.pixels) & (row + e < g.rows) ? from[e] : from_float<T>(0);
         } else {
-            cp_async_16(to, from, pixel < g.pixels && row < g.rows);
+            cp_async_16(to, from, (pixel < g.pixels) & (row < g.rows));
         }
     }
 
@@ -475,11 +485,11 @@ struct WeightLoader {
 #pragma unroll
             for (int e = 0; e < kVector<T>; e++) {
                 Tap each = tap_of(column + e, g.taps, g.channels);
-                bool valid = pixel < g.pixels && column + e < g.columns && inside(h + each.row, w + each.column, g.height, g.width);
+                bool valid = (pixel < g.pixels) & (column + e < g.columns) & inside(h + each.row, w + each.column, g.height, g.width);
                 reinterpret_cast<T*>(to)[e] = valid ? from[offset_of(each)] : from_float<T>(0);
             }
         } else {
-            bool valid = pixel < g.pixels && column < g.columns && inside(h + tap.row, w + tap.column, g.height, g.width);
+            bool valid = (pixel < g.pixels) & (column < g.columns) & inside(h + tap.row, w + tap.column, g.height, g.width);
             cp_async_16(to, from + offset, valid);
         }
     }
@@ -505,22 +515,24 @@ struct PixelSums<Tf32, Tile> {
             uint32_t a[kTilesM][4];
 #pragma unroll
             for (int i = 0; i < kTilesM; i += 2) {
-                uint4 low = Tf32::round(rows[pixel_slot<float, Tile::kRows>(k + t, from_row / 4 + i * 4 + g)]);
-                uint4 high = Tf32::round(rows[pixel_slot<float, Tile::kRows>(k + t + 4, from_row / 4 + i * 4 + g)]);
-                a[i][0] = low.x, a[i][1] = low.y, a[i][2] = high.x, a[i][3] = high.y;
-                a[i + 1][0] = low.z, a[i + 1][1] = low.w, a[i + 1][2] = high.z, a[i + 1][3] = high.w;
+                uint32_t low[4], high[4];
+                read<Tile::kRows>(low, rows, k + t, from_row / 4 + i * 4 + g);
+                read<Tile::kRows>(high, rows, k + t + 4, from_row / 4 + i * 4 + g);
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    a[i + e / 2][e % 2] = low[e];
+                    a[i + e / 2][e % 2 + 2] = high[e];
+                }
             }
 #pragma unroll
             for (int j = 0; j < kTilesN; j += 4) {
-                uint4 low = Tf32::round(columns[pixel_slot<float, Tile::kColumns>(k + t, from_column / 4 + j * 2 + g)]);
-                uint4 high = Tf32::round(columns[pixel_slot<float, Tile::kColumns>(k + t + 4, from_column / 4 + j * 2 + g)]);
+                uint32_t low[4], high[4];
+                read<Tile::kColumns>(low, columns, k + t, from_column / 4 + j * 2 + g);
+                read<Tile::kColumns>(high, columns, k + t + 4, from_column / 4 + j * 2 + g);
 #pragma unroll
-                for (int i = 0; i < kTilesM; i++) {
-                    mma_m16n8k8_tf32(c[i][j], a[i], {low.x, high.x});
-                    mma_m16n8k8_tf32(c[i][j + 1], a[i], {low.y, high.y});
-                    mma_m16n8k8_tf32(c[i][j + 2], a[i], {low.z, high.z});
-                    mma_m16n8k8_tf32(c[i][j + 3], a[i], {low.w, high.w});
-                }
+                for (int e = 0; e < 4; e++)
+#pragma unroll
+                    for (int i = 0; i < kTilesM; i++) mma_m16n8k8_tf32(c[i][j + e], a[i], {low[e], high[e]});
             }
         }
     }
@@ -541,6 +553,14 @@ struct PixelSums<Tf32, Tile> {
                         for (int e = 0; e < 4; e++) run[e] = c[i][j + e][half * 2 + odd];
                         store(from_row + i / 2 * 32 + 4 * g + i % 2 * 2 + half, from_column + j * 8 + 8 * t + 4 * odd, run);
                     }
+    }
+
+   private:
+    template <int kWidth>
+    static __device__ void read(uint32_t (&words)[4], const uint4* tile, int pixel, int chunk) {
+        uint4 x = tile[pixel_slot<float, kWidth>(pixel, chunk)];
+        words[0] = x.x, words[1] = x.y, words[2] = x.z, words[3] = x.w;
+        Tf32::round(words);
     }
 };
 
@@ -711,16 +731,20 @@ CONV2D_PREPARE(bf16, Bf16)
 
 // name, precision, rows and columns of the tile, of a warp; whether general
 #define CONV2D_GATHER(suffix, P, rows, columns, warp_rows, warp_columns, general)                                                              \
-    KERNEL((conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kThreads), conv2d_gather_##suffix,                                \
-           (conv2d::P::Act * y, float* partial, const conv2d::P::Act* x, const conv2d::P::Act* weights, Conv2dGathers classes, int columns_,   \
+    KERNEL((conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kThreads,                                                         \
+            conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kBlocks),                                                         \
+           conv2d_gather_##suffix,                                                                                                             \
+           (conv2d::P::Act * y, float* partial, const conv2d::P::Act* x, const conv2d::P::Act* weights, Conv2dGather positions, int columns_,  \
             int column_tiles, int slices, int64_t results)) {                                                                                  \
-        conv2d::gather<conv2d::P, conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>, general>(y, partial, x, weights, classes,   \
+        conv2d::gather<conv2d::P, conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>, general>(y, partial, x, weights, positions, \
                                                                                                             columns_, column_tiles, slices,    \
                                                                                                             results);                          \
     }
 
 #define CONV2D_WEIGHT(suffix, P, rows, columns, warp_rows, warp_columns, general)                                                              \
-    KERNEL((conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kThreads), conv2d_weight_##suffix,                                \
+    KERNEL((conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kThreads,                                                         \
+            conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kBlocks),                                                         \
+           conv2d_weight_##suffix,                                                                                                             \
            (float* dweight, float* partial, const conv2d::P::Act* dy, const conv2d::P::Act* x, Conv2dWeightPass pass, int slices)) {           \
         conv2d::weight<conv2d::P, conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>, general>(dweight, partial, dy, x, pass,     \
                                                                                                             slices);                           \

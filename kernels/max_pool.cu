@@ -37,18 +37,18 @@ __device__ inline void max_pool_backward(T* dx, const T* dy, const uint8_t* argm
     });
 }
 
-KERNEL((256), max_pool_forward_f32, (float* y, uint8_t* argmax, const float* x, PoolGeometry geometry, PixelTiles tiles)) {
+KERNEL((256, 4), max_pool_forward_f32, (float* y, uint8_t* argmax, const float* x, PoolGeometry geometry, PixelTiles tiles)) {
     max_pool_forward(y, argmax, x, geometry, tiles);
 }
 
-KERNEL((256), max_pool_backward_f32, (float* dx, const float* dy, const uint8_t* argmax, PoolGeometry geometry, PixelTiles tiles)) {
+KERNEL((256, 4), max_pool_backward_f32, (float* dx, const float* dy, const uint8_t* argmax, PoolGeometry geometry, PixelTiles tiles)) {
     max_pool_backward(dx, dy, argmax, geometry, tiles);
 }
 
-KERNEL((256), max_pool_forward_bf16, (bf16* y, uint8_t* argmax, const bf16* x, PoolGeometry geometry, PixelTiles tiles)) {
+KERNEL((256, 4), max_pool_forward_bf16, (bf16* y, uint8_t* argmax, const bf16* x, PoolGeometry geometry, PixelTiles tiles)) {
     max_pool_forward(y, argmax, x, geometry, tiles);
 }
 
-KERNEL((256), max_pool_backward_bf16, (bf16* dx, const bf16* dy, const uint8_t* argmax, PoolGeometry geometry, PixelTiles tiles)) {
+KERNEL((256, 4), max_pool_backward_bf16, (bf16* dx, const bf16* dy, const uint8_t* argmax, PoolGeometry geometry, PixelTiles tiles)) {
     max_pool_backward(dx, dy, argmax, geometry, tiles);
 }

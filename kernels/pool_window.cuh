@@ -42,6 +42,7 @@ template <typename F>
 __device__ inline void for_each_pixel(const PixelTiles& t, const PixelThread& thread, F pixel) {
     if (!thread.active) return;
     int32_t first = static_cast<int32_t>(blockIdx.x) * t.per_block, end = min(first + t.per_block, t.tiles);
+#pragma unroll 1
     for (int32_t tile = first; tile < end; tile++) {
         int32_t line = tile / t.across, image = line / t.down;
         int32_t row = (line - image * t.down) * t.rows + thread.row, column = (tile - line * t.across) * t.columns + thread.column;
@@ -74,13 +75,16 @@ __device__ inline Span covering(int32_t input, int32_t stride, int32_t pad, int3
 }
 
 // Calls element(position, x) for the elements of output (i, j)'s window on the image, in row-major order; position = row * s + column, x a vector. image
-// points at the vector's channel of the image's first pixel. Three loads are under way at a time.
+// points at the vector's channel of the image's first pixel. Three loads are under way at a time; more
+// would cost the registers of whole warps.
 template <int N, typename T, typename F>
 __device__ inline void for_each_in_window(const T* image, const PoolGeometry& g, int32_t i, int32_t j, F element) {
     constexpr int kAtOnce = 3;
     Span rows = inside(i, g.stride_h, g.pad_h, g.r, g.h), columns = inside(j, g.stride_w, g.pad_w, g.s, g.w);
     const T* corner = image + (static_cast<int64_t>(i * g.stride_h - g.pad_h) * g.w + j * g.stride_w - g.pad_w) * g.c;
+#pragma unroll 1
     for (int32_t r = rows.begin; r < rows.end; r++) {
+#pragma unroll 1
         for (int32_t s = columns.begin; s < columns.end; s += kAtOnce) {
             const T* x = corner + (static_cast<int64_t>(r) * g.w + s) * g.c;
             Vector<T, N> loaded[kAtOnce];
@@ -131,29 +135,20 @@ __device__ inline void store_winners(T* y, uint8_t* argmax, const float (&best)[
 // output pixel.
 template <int N, typename T>
 __device__ inline void gather_gradient(float (&dx)[N], const T* dy, const uint8_t* argmax, const PoolGeometry& g, int32_t row, int32_t column) {
-    constexpr int kAtOnce = 2;
     Span rows = covering(row, g.stride_h, g.pad_h, g.r, g.p), columns = covering(column, g.stride_w, g.pad_w, g.s, g.q);
 #pragma unroll
     for (int k = 0; k < N; k++) dx[k] = 0;
+#pragma unroll 1
     for (int32_t i = rows.begin; i < rows.end; i++) {
-        for (int32_t j = columns.begin; j < columns.end; j += kAtOnce) {
+#pragma unroll 1
+        for (int32_t j = columns.begin; j < columns.end; j++) {
             int64_t output = (static_cast<int64_t>(i) * g.q + j) * g.c;
-            Vector<T, N> gradient[kAtOnce];
-            Vector<uint8_t, N> winner[kAtOnce];
+            Vector<T, N> gradient = load_vector<N>(dy + output);
+            Vector<uint8_t, N> winner = load_vector<N>(argmax + output);
+            int32_t position = (row + g.pad_h - i * g.stride_h) * g.s + column + g.pad_w - j * g.stride_w;
 #pragma unroll
-            for (int a = 0; a < kAtOnce; a++)
-                if (j + a < columns.end) {
-                    gradient[a] = load_vector<N>(dy + output + a * g.c);
-                    winner[a] = load_vector<N>(argmax + output + a * g.c);
-                }
-#pragma unroll
-            for (int a = 0; a < kAtOnce; a++)
-                if (j + a < columns.end) {
-                    int32_t position = (row + g.pad_h - i * g.stride_h) * g.s + column + g.pad_w - (j + a) * g.stride_w;
-#pragma unroll
-                    for (int k = 0; k < N; k++)
-                        if (winner[a].at[k] == position) dx[k] += to_float(gradient[a].at[k]);
-                }
+            for (int k = 0; k < N; k++)
+                if (winner.at[k] == position) dx[k] += to_float(gradient.at[k]);
         }
     }
 }

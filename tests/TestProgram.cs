@@ -3,6 +3,7 @@ using System.Reflection;
 using System.Security;
 using System.Text.Json;
 using Avedis.Bench;
+using Avedis.Trainer.Benchmark;
 using NUnit.Framework.Api;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;

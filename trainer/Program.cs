@@ -19,6 +19,7 @@ public static class Program
             TrainCommand.Create(),
             EvaluateCommand.Create(),
             PredictCommand.Create(),
+            BenchCommand.Create(),
             DoctorCommand.Create(),
         };
         var parsed = root.Parse(args);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Avedis.Bench;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer;
 using NUnit.Framework;
 
@@ -40,22 +41,22 @@ public sealed class GpuCheckTests
     public void Everything_that_the_parts_left_is_in_one_file_and_one_table()
     {
         Put("doctor.txt", "cuda        A GPU, sm_90\n");
-        Put("parts.tsv", "doctor\tpassed\t1\ntests\tpassed\t60.5\ntrain fp32\tpassed\t12.25\nsanitizer\tskipped\t0\tnot asked for\n");
+        Put("parts.tsv", "doctor\tpassed\t1\ntests\tpassed\t60.5\ntrain fp32\tpassed\t12.26\nsanitizer\tskipped\t0\tnot asked for\n");
         Put("tests.json", JsonSerializer.Serialize(new TestReport(10, 0, 2, 60, []), BenchJson.Options));
         Put("sanitizer-memcheck.log", "========= ERROR SUMMARY: 0 errors\n");
         Put("train/fp32/summary.json", """{"emotion_macro_f1": 0.5, "emotion_accuracy": 0.75, "speaker_accuracy": null, "train_clips_per_second": 1000, "precision": "fp32"}""");
         Put("cpu-summary.json", """{"emotion_macro_f1": 0.952, "precision": "fp32"}""");
         ResultTable.Write(folder, new ResultFile("A GPU", "a machine", "1.0", 1, [new(
             "avedis", "1", "demo", "fp32", "nhwc", 32, 2, 6400, 0.005, 1 << 20, [2.5], 10, 5, 0, "2020-01-02")]));
-        OpBenchmark.Write(folder, new OpFile("cuda", "a machine", "1", "A GPU", "demo", "bf16", 32, 2, 5,
-            [new OpRow("conv2d forward", "a", "[1]", 100, 300, 10, 0.5), new OpRow("conv2d forward", "b", "[1]", 300, 100, 30, 0.5)]));
+        new BenchReport("A GPU", "a machine", "1", "demo", "bf16", 32, 5, 6400, 0.005, 1 << 20, 1 << 20,
+            [new OpRow("conv2d forward", "a", "[1]", 100, 10, 0.5, 300), new OpRow("conv2d forward", "b", "[1]", 300, 30, 0.5, 100)]).Write(folder);
 
         var check = GpuCheck.Read(folder);
         Assert.That(check.Passed);
         Assert.That(check.Emulated, Is.False);
         Assert.That(check.Training, Is.EqualTo(new[]
         {
-            new TrainingScore("cpu", "fp32", null, null, 0.952, null, null), new TrainingScore("cuda", "fp32", 12.25, 1000, 0.5, 0.75, null),
+            new TrainingScore("cpu", "fp32", null, null, 0.952, null, null), new TrainingScore("cuda", "fp32", 12.26, 1000, 0.5, 0.75, null),
         }));
 
         check.Write(folder);

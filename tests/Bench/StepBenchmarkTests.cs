@@ -1,5 +1,6 @@
 using Avedis.Bench;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -38,13 +39,6 @@ public sealed class StepBenchmarkTests
     {
         Assert.DoesNotThrow(() => StepBenchmark.CompareLosses(Report("avedis", "tf32", 2.40), Report("pytorch", "tf32", loss)));
         Assert.Throws<UserException>(() => StepBenchmark.CompareLosses(Report("avedis", "fp32", 2.40), Report("pytorch", "fp32", loss)));
-    }
-
-    [Test]
-    public void The_median_is_the_middle_value()
-    {
-        Assert.That(StepBenchmark.Median([5, 1, 3]), Is.EqualTo(3));
-        Assert.That(StepBenchmark.Median([5, 1, 3, 100]), Is.EqualTo(4));
     }
 
     [Test]

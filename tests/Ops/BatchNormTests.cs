@@ -17,11 +17,22 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         (new(1, 13, 11, 17), null),
         (new(5, 1, 13, 24), null),
         (new(2, 6, 6, 256), null),
+        // vectors of channels, several blocks whose partial results are merged, the last of them not full; more than 32 such for 512 channels
+        (new(3, 13, 11, 24), null),
+        (new(3, 9, 13, 96), null),
+        (new(1, 17, 17, 512), null),
+        // channels of more than one block beside each other, in vectors and one by one
+        (new(1, 2, 3, 2056), null),
+        (new(1, 3, 5, 300), null),
         (new(1, 1, 2, 3), new(1, 1, 2, 3, 1, 2, 1, 1, 0, 0)),
         (new(2, 5, 3, 17), new(2, 5, 3, 17, 1, 1, 1, 1, 0, 0)),
         (new(2, 7, 5, 3), new(2, 7, 5, 3, 7, 5, 1, 1, 0, 0)),
         (new(2, 4, 5, 33), new(2, 4, 5, 33, 3, 3, 1, 1, 2, 2)),
         (new(1, 8, 9, 5), new(1, 8, 9, 5, 2, 2, 3, 4, 0, 0)),
+        // channels of more than one tile, the last of them narrower; tiles of more than one image for each block
+        (new(1, 9, 10, 72), new(1, 9, 10, 72, 3, 3, 2, 2, 1, 1)),
+        (new(2, 7, 9, 256), new(2, 7, 9, 256, 3, 3, 2, 2, 0, 0)),
+        (new(4100, 1, 2, 1), new(4100, 1, 2, 1, 1, 2, 1, 1, 0, 0)),
         // the network's: face pool1 and pool2, voice pool1, pool2, pool5
         (new(1, 29, 29, 24), new(1, 29, 29, 24, 3, 3, 2, 2, 0, 0)),
         (new(2, 14, 14, 33), new(2, 14, 14, 33, 3, 3, 2, 2, 1, 1)),
@@ -231,6 +242,19 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         // a rounding of x moves the deviation as much more as the mean is larger than it; the difference of squares, by the square of that
         double[] magnitude = [.. expected.Zip(expectedMean, (value, m) => value * m * value)];
         Op.Expect(inverseStd, expected, Tolerance.Sum(DType.F32, 1, magnitude, expected));
+    }
+
+    /// <summary>A GPU does no more than 1024 blocks of rows: the threads of this shape go round their loops more than once.</summary>
+    [Test]
+    public void Statistics_of_many_rows()
+    {
+        var shape = new Shape(1, 75, 56, 129);
+        double[] x = Numbers.Uniform(new Random(18), shape.Count);
+        var (expectedMean, variance) = Reference.ChannelStatistics(x, 129);
+        double[] expected = Reference.InverseStd(variance, Epsilon);
+        var (mean, inverseStd) = StatisticsOf(shape, x);
+        Op.Expect(mean, expectedMean, Tolerance.Sum(DType.F32, shape.Count / 129, Reference.ChannelStatistics(Numbers.Abs(x), 129).Mean, expectedMean));
+        Op.Expect(inverseStd, expected, Tolerance.Sum(DType.F32, shape.Count / 129, expected, expected));
     }
 
     [Test]

@@ -17,6 +17,10 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
         new(2, 8, 9, 3, 2, 2, 3, 4, 0, 0),
         new(1, 4, 5, 5, 3, 3, 1, 1, 2, 2),
         new(2, 2, 2, 17, 3, 3, 2, 2, 1, 1),
+        // channels of more than one tile, the last of them narrower; more tiles than blocks
+        new(1, 9, 10, 72, 3, 3, 2, 2, 1, 1),
+        new(1, 5, 9, 256, 3, 3, 2, 1, 0, 0),
+        new(8200, 1, 2, 1, 1, 2, 1, 1, 0, 0),
         // the network's: face pool1, pool2, pool5; voice pool1, pool2, pool5
         new(1, 29, 29, 24, 3, 3, 2, 2, 0, 0),
         new(1, 26, 26, 33, 3, 3, 2, 2, 1, 1),

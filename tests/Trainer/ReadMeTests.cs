@@ -39,7 +39,7 @@ public sealed class ReadMeTests
     [Test]
     public void Every_command_explains_itself()
     {
-        foreach (string command in new[] { "synth", "prepare", "train", "evaluate", "predict", "doctor" })
+        foreach (string command in new[] { "synth", "prepare", "train", "evaluate", "predict", "bench", "doctor" })
         {
             var (code, help, _) = TinyCorpus.Run(command, "--help");
             Assert.That(code, Is.EqualTo(ExitCode.Ok), command);

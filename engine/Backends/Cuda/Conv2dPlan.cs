@@ -9,15 +9,6 @@ internal readonly record struct Conv2dGather(
     int StrideH, int StrideW, int OffsetH, int OffsetW,
     int OutHeight, int OutWidth, int OutStrideH, int OutStrideW, int OutOffsetH, int OutOffsetW);
 
-/// <summary>The classes of one launch; those beyond its grid are not looked at.</summary>
-internal readonly record struct Conv2dGathers(Conv2dGather A, Conv2dGather B, Conv2dGather C, Conv2dGather D)
-{
-    public const int Most = 4;
-
-    public static Conv2dGathers Of(ReadOnlySpan<Conv2dGather> classes) =>
-        new(classes[0], classes[Math.Min(1, classes.Length - 1)], classes[Math.Min(2, classes.Length - 1)], classes[^1]);
-}
-
 /// <summary>Conv2dWeightPass of kernels/conv2d.cu.</summary>
 internal readonly record struct Conv2dWeightPass(
     FastDivisor Image, FastDivisor Row, FastDivisor Taps, FastDivisor Channels,
@@ -48,7 +39,7 @@ internal sealed class Conv2dGatherPlan
         General = channels % vector != 0;
         TileColumns = tiles.MinBy(tile => (columns + tile.Columns - 1) / tile.Columns * tile.Columns * tile.Cost).Columns;
         ColumnTiles = (columns + TileColumns - 1) / TileColumns;
-        long blocks = classes.Sum(each => (long)Tiles(each)) * ColumnTiles;
+        long blocks = classes.Max(each => (long)Tiles(each)) * ColumnTiles;
         Slices = blocks * 2 > Blocks ? 1 : Conv2dPlan.SlicesOf(Blocks / blocks, classes.Max(each => each.Depth), step);
         PreparedElements = taps.Sum(each => (long)each.Pitch) * columns;
     }

@@ -26,7 +26,7 @@ public sealed partial class CudaBackend
         "conv2d_gather_bf16_128x128", "conv2d_gather_bf16_128x96", "conv2d_gather_bf16_128x64", "conv2d_gather_bf16_128x32",
         "conv2d_gather_bf16_128x128_general", "conv2d_gather_bf16_128x96_general", "conv2d_gather_bf16_128x64_general", "conv2d_gather_bf16_128x32_general")]
     private readonly record struct Conv2dGatherArguments(
-        nint Y, nint Partial, nint X, nint Weights, Conv2dGathers Classes, int Columns, int ColumnTiles, int Slices, long Results);
+        nint Y, nint Partial, nint X, nint Weights, Conv2dGather Positions, int Columns, int ColumnTiles, int Slices, long Results);
 
     [Kernels(
         "conv2d_weight_f32_128x128", "conv2d_weight_f32_64x64", "conv2d_weight_f32_128x128_general", "conv2d_weight_f32_64x64_general",
@@ -92,17 +92,10 @@ public sealed partial class CudaBackend
     {
         nint partial = workspace + (nint)Conv2dPlan.PreparedBytes(pass, x.Type);
         string kernel = $"conv2d_gather_{Precision(x.Type)}_{GatherRows}x{pass.TileColumns}{(pass.General ? "_general" : "")}";
-        for (int first = 0; first < pass.Classes.Length; first += Conv2dGathers.Most)
-        {
-            var classes = pass.Classes.AsSpan(first, Math.Min(Conv2dGathers.Most, pass.Classes.Length - first));
-            long tiles = 0;
-            foreach (var each in classes)
-                tiles = Math.Max(tiles, Conv2dGatherPlan.Tiles(each));
-            Launch(kernel, new(tiles * pass.ColumnTiles, pass.Slices, classes.Length), Conv2dThreads(x.Type, GatherRows, pass.TileColumns),
-                new Conv2dGatherArguments(
-                    y.Address, partial, x.Address, workspace, Conv2dGathers.Of(classes), pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results),
+        foreach (var each in pass.Classes)
+            Launch(kernel, new((long)Conv2dGatherPlan.Tiles(each) * pass.ColumnTiles, pass.Slices), Conv2dThreads(x.Type, GatherRows, pass.TileColumns),
+                new Conv2dGatherArguments(y.Address, partial, x.Address, workspace, each, pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results),
                 Conv2dSharedBytes(GatherRows, pass.TileColumns));
-        }
         if (pass.Slices > 1)
             ReduceSlices($"reduce_slices_{Suffix(y)}", y, partial, pass.Slices);
     }

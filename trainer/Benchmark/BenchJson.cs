@@ -2,7 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace Avedis.Bench;
+namespace Avedis.Trainer.Benchmark;
 
 /// <summary>JSON as the peers and the result files write it: snake_case, nothing for null.</summary>
 public static class BenchJson

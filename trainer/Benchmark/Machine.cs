@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Reflection;
 using System.Runtime.InteropServices;
 
-namespace Avedis.Bench;
+namespace Avedis.Trainer.Benchmark;
 
 /// <summary>Where and what a figure was measured on: without it a figure says nothing.</summary>
 public static class Machine
