@@ -15,3 +15,4 @@
 #include "gradient_reversal.cu"
 #include "adam.cu"
 #include "count_non_finite.cu"
+#include "log_mel.cu"

@@ -179,6 +179,13 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_uniform_confusion")]
     public static partial int UniformConfusion(nint loss, nint kl, nint dLogits, nint logits, nint weights, float scale, long n, long c);
 
+    // log_mel.cpp
+
+    [LibraryImport(Library, EntryPoint = "avedis_log_mel")]
+    public static partial int LogMel(
+        nint y, nint samples, nint basis, nint filters, long n, long length, long window, long frequencies, long bins, long frames,
+        long hop, long first, float floor, int addFloor);
+
     // adam.cpp
 
     [LibraryImport(Library, EntryPoint = "avedis_adam")]

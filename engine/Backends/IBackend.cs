@@ -229,6 +229,15 @@ public interface IBackend : IDisposable
     /// </summary>
     void UniformConfusion(Tensor loss, Tensor kl, Tensor dLogits, Tensor logits, Tensor weights, float scale);
 
+    // ---- spectra ------------------------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// Logarithms of filtered power spectra of overlapping frames. Frame t of row n holds samples[n, First + t * Hop + i], i below the window, 0 outside the
+    /// row. power[f] = (frame * basis[f, 0])^2 + (frame * basis[f, 1])^2; energy = sum_f filters[b, f] * power[f];
+    /// y [N,B,T] = ln max(energy, Floor), or ln(energy + Floor). samples [N,L], basis [F,2,window], filters [B,F]; all F32.
+    /// </summary>
+    void LogMel(Tensor y, Tensor samples, Tensor basis, Tensor filters, in LogMelGeometry geometry);
+
     // ---- optimiser ----------------------------------------------------------------------------------------------------
 
     /// <summary>

@@ -154,6 +154,8 @@ internal sealed class PlanningBackend(IBackend target) : IBackend
     public void UniformConfusion(Tensor loss, Tensor kl, Tensor dLogits, Tensor logits, Tensor weights, float scale) =>
         Use(loss, kl, dLogits, logits, weights);
 
+    public void LogMel(Tensor y, Tensor samples, Tensor basis, Tensor filters, in LogMelGeometry geometry) => Use(y, samples, basis, filters);
+
     public void Adam(Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon) =>
         Use(parameters, gradients, m, v, schedule);
 

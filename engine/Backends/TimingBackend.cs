@@ -287,6 +287,14 @@ public sealed class TimingBackend(IBackend inner) : IBackend
         Note("uniform_confusion", start, 0, loss, kl, dLogits, logits);
     }
 
+    public void LogMel(Tensor y, Tensor samples, Tensor basis, Tensor filters, in LogMelGeometry geometry)
+    {
+        long start = inner.Mark();
+        inner.LogMel(y, samples, basis, filters, geometry);
+        long frames = y.Count / filters.Shape[0];
+        Note("log_mel", start, 2.0 * frames * (basis.Count + filters.Count), y, samples, basis, filters);
+    }
+
     public void Adam(
         Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon)
     {

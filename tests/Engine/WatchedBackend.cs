@@ -245,6 +245,12 @@ internal class WatchedBackend(IBackend inner) : IBackend
         inner.UniformConfusion(loss, kl, dLogits, logits, weights, scale);
     }
 
+    public void LogMel(Tensor y, Tensor samples, Tensor basis, Tensor filters, in LogMelGeometry geometry)
+    {
+        Before(nameof(LogMel));
+        inner.LogMel(y, samples, basis, filters, geometry);
+    }
+
     public virtual void Adam(
         Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon)
     {

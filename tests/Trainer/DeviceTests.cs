@@ -45,6 +45,16 @@ public sealed class DeviceTests
     }
 
     [Test]
+    public void Preparing_on_a_device_that_is_not_there_does_not_fall_back()
+    {
+        string target = Path.Combine(folder, "prepared");
+        var (code, text) = Run(null, "prepare", Path.Combine(TinyCorpus.Corpus, "manifest.csv"), "--out", target, "--device", "cuda");
+        Assert.That(code, Is.EqualTo(ExitCode.DeviceUnavailable), text);
+        Assert.That(text, Does.Contain("device cuda"));
+        Assert.That(File.Exists(Path.Combine(target, "dataset.json")), Is.False);
+    }
+
+    [Test]
     public void A_named_driver_is_the_only_one_tried()
     {
         string named = Path.Combine(folder, "libcuda_of_mine.so");

@@ -15,6 +15,13 @@ public static class PrepareCommand
         var folder = new Option<string>("--out") { Description = "Folder to make or to go on with.", Required = true, HelpName = "folder" };
         var root = new Option<string?>("--root") { Description = "Folder that the manifest's paths start from. [default: the manifest's]", HelpName = "folder" };
         var jobs = new Option<int>("--jobs") { Description = "Clips decoded at once.", DefaultValueFactory = _ => Environment.ProcessorCount, HelpName = "n" };
+        var device = new Option<string>("--device")
+        {
+            Description = "Where log-mels are computed: cpu in double precision, cuda in single; the folder remembers which.",
+            DefaultValueFactory = _ => "cpu",
+            HelpName = "cpu|cuda",
+        };
+        device.AcceptOnlyFromAmong("cpu", "cuda");
         var command = new Command("prepare",
             """
             Decodes every clip of a manifest into grey face pictures and log-mel sound, and writes them with labels and splits into a folder for
@@ -22,14 +29,15 @@ public static class PrepareCommand
             command goes on; clips whose file has changed since are decoded again.
             """)
         {
-            manifest, folder, root, jobs,
+            manifest, folder, root, jobs, device,
         };
         common.AddConfig(command);
         command.Options.Add(common.Ffmpeg);
         command.SetAction(parsed =>
         {
             var config = common.Load(parsed);
-            var job = new PrepareJob(parsed.GetRequiredValue(manifest), parsed.GetValue(root), parsed.GetRequiredValue(folder), config.Features, config.Data, parsed.GetValue(jobs));
+            var job = new PrepareJob(parsed.GetRequiredValue(manifest), parsed.GetValue(root), parsed.GetRequiredValue(folder), config.Features, config.Data, parsed.GetValue(jobs),
+                parsed.GetRequiredValue(device));
             return Prepare(job, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
         });
         return command;

@@ -8,8 +8,11 @@ using CsvHelper;
 
 namespace Avedis.Trainer.Data;
 
-/// <summary>What to prepare, into which folder, by how many workers (one decoding ffmpeg each).</summary>
-public sealed record PrepareJob(string Manifest, string? Root, string Folder, FeatureOptions Features, DataOptions Data, int Jobs);
+/// <summary>
+/// What to prepare, into which folder, by how many workers (one decoding ffmpeg each); log-mels in double precision on the processor (cpu), or in F32
+/// on the GPU (cuda).
+/// </summary>
+public sealed record PrepareJob(string Manifest, string? Root, string Folder, FeatureOptions Features, DataOptions Data, int Jobs, string Device = "cpu");
 
 /// <summary>A clip that cannot be used, as a row of rejected.csv.</summary>
 public sealed record Rejection(string Id, string Reason, string Detail);
@@ -27,6 +30,8 @@ public sealed class Preparer
 
     private const long ShardLimit = 1L << 30;
     private const int DiskFull = 28; // ENOSPC, which .NET passes on as it is
+
+    private delegate int MelsOf(ReadOnlySpan<float> samples, Span<float> output);
 
     private readonly PrepareJob job;
     private readonly FfmpegTool tool;
@@ -48,13 +53,16 @@ public sealed class Preparer
         if (job.Jobs < 1)
             throw new UserException(ExitCode.Usage, $"--jobs is {job.Jobs}; it has to be at least 1");
         (this.job, this.tool, this.shardLimit) = (job, tool, shardLimit);
-        definition = DefinitionOf(job.Features);
+        definition = DefinitionOf(job.Features, job.Device);
     }
 
-    /// <summary>Hash of everything that decides the stored numbers: the feature options, the log-mel definition, and the way clips are decoded.</summary>
-    public static string DefinitionOf(FeatureOptions features)
+    /// <summary>
+    /// Hash of everything that decides the stored numbers: the feature options, the log-mel definition and where it is computed, and the way clips are
+    /// decoded.
+    /// </summary>
+    public static string DefinitionOf(FeatureOptions features, string device = "cpu")
     {
-        string words = $"clip 1\n{new LogMel(features).Definition}\n{JsonSerializer.Serialize(features, Json.Line)}";
+        string words = $"clip 1\n{LogMelOn(device, features)}\n{JsonSerializer.Serialize(features, Json.Line)}";
         return Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(words)));
     }
 
@@ -132,6 +140,12 @@ public sealed class Preparer
         }
     }
 
+    private static string LogMelOn(string device, FeatureOptions features)
+    {
+        string words = new LogMel(features).Definition;
+        return device == "cpu" ? words : $"{words} on {device}";
+    }
+
     private bool IsStored(ManifestRow row)
     {
         var file = new FileInfo(row.FullPath);
@@ -143,17 +157,19 @@ public sealed class Preparer
     private void Decode(ManifestRow[] pending, int reused, Action<int, int, int>? report, CancellationToken stop)
     {
         using var halt = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        using var backend = job.Device == "cpu" ? null : BackendFactory.Create(job.Device, threads: 0);
+        using var device = backend is null ? null : new DeviceLogMel(backend, job.Features);
         int next = -1, done = reused, total = reused + pending.Length;
         var workers = Enumerable.Range(0, Math.Min(job.Jobs, pending.Length)).Select(_ => Task.Factory.StartNew(() =>
         {
             try
             {
                 var decoder = new ClipDecoder(tool, job.Features);
-                var logMel = new LogMel(job.Features);
+                MelsOf melsOf = device is null ? new LogMel(job.Features).Compute : device.Compute;
                 var mels = new float[job.Features.MelCount];
                 for (int i; (i = Interlocked.Increment(ref next)) < pending.Length;)
                 {
-                    DecodeOne(pending[i], decoder, logMel, mels, halt.Token);
+                    DecodeOne(pending[i], decoder, melsOf, mels, halt.Token);
                     report?.Invoke(Interlocked.Increment(ref done), total, reused);
                 }
             }
@@ -175,7 +191,7 @@ public sealed class Preparer
         }
     }
 
-    private void DecodeOne(ManifestRow row, ClipDecoder decoder, LogMel logMel, float[] mels, CancellationToken stop)
+    private void DecodeOne(ManifestRow row, ClipDecoder decoder, MelsOf melsOf, float[] mels, CancellationToken stop)
     {
         stop.ThrowIfCancellationRequested();
         try
@@ -183,7 +199,7 @@ public sealed class Preparer
             var before = new FileInfo(row.FullPath);
             (long size, long modified) = before.Exists ? (before.Length, before.LastWriteTimeUtc.Ticks) : (0, 0);
             decoder.Decode(row.FullPath, stop);
-            int valid = logMel.Compute(decoder.Samples, mels);
+            int valid = melsOf(decoder.Samples, mels);
             if (valid == 0)
                 throw new MediaException("too short", "not one analysis window of sound");
             Store(new ShardClip(row.Id, size, modified, decoder.FaceCount, valid), decoder.Faces, mels);
@@ -250,7 +266,7 @@ public sealed class Preparer
             Definition = definition,
             Features = job.Features,
             Data = job.Data,
-            LogMel = new LogMel(job.Features).Definition,
+            LogMel = LogMelOn(job.Device, job.Features),
             ManifestSha256 = manifest.Sha256,
             Emotions = job.Data.Emotions,
             Speakers = speakers,

@@ -1,3 +1,5 @@
+using Avedis.Engine;
+
 namespace Avedis.Trainer.Features;
 
 /// <summary>
@@ -52,16 +54,50 @@ public sealed class LogMel
     public string Definition => string.Create(System.Globalization.CultureInfo.InvariantCulture,
         $"logmel 1: {options.MelPreset} window {window} hop {hop} fft {fftLength} mels {options.MelBins} rate {options.SampleRate} floor {floor:R}");
 
+    /// <summary>Whether <see cref="DeviceLogMel"/> can compute this definition.</summary>
+    internal bool SuitsDevice => options.MelPreset == MelPreset.Avedis;
+
+    /// <summary>Where the frames lie, as the device's operation takes it.</summary>
+    internal LogMelGeometry Geometry => new(hop, FirstSample, (float)floor, options.MelPreset == MelPreset.Torchaudio);
+
+    /// <summary>Samples from the start of the first frame to the end of the last, in front of the signal or behind it as well.</summary>
+    internal int Reach => ((options.MelFrames - 1) * hop) + window;
+
+    // the taper sits in the middle of the FFT frame, whose own middle is at t * hop; the power does not see where the frame starts
+    private int FirstSample => -(fftLength / 2) + ((fftLength - window) / 2);
+
+    /// <summary>Taper times cosine and sine of every frequency, laid out [frequencies, 2, window].</summary>
+    internal (float[] Values, Shape Shape) Basis()
+    {
+        var values = new float[power.Length * 2 * window];
+        for (int f = 0; f < power.Length; f++)
+            for (int i = 0; i < window; i++)
+            {
+                // the angle's whole turns are taken out in integers
+                var (sine, cosine) = Math.SinCos(2 * Math.PI * ((long)f * i % fftLength) / fftLength);
+                values[(2 * f * window) + i] = (float)(taper[i] * cosine);
+                values[(((2 * f) + 1) * window) + i] = (float)(taper[i] * sine);
+            }
+        return (values, new Shape(power.Length, 2, window));
+    }
+
+    /// <summary>The triangles, laid out [MelBins, frequencies].</summary>
+    internal (float[] Values, Shape Shape) FilterMatrix()
+    {
+        var values = new float[filters.Length * power.Length];
+        for (int bin = 0; bin < filters.Length; bin++)
+            for (int k = 0; k < filters[bin].Weights.Length; k++)
+                values[(bin * power.Length) + filters[bin].First + k] = (float)filters[bin].Weights[k];
+        return (values, new Shape(filters.Length, power.Length));
+    }
+
     /// <summary>
     /// Fills <paramref name="output"/>, laid out [MelBins, MelFrames], and returns how many of its frames come from the signal; the others hold
     /// the value of silence, or 0 after normalisation. Samples beyond what the frames need are not read.
     /// </summary>
     public int Compute(ReadOnlySpan<float> samples, Span<float> output)
     {
-        int frames = options.MelFrames;
-        if (output.Length != options.MelCount)
-            throw new ArgumentException($"output holds {output.Length} values, [{options.MelBins}, {frames}] are needed");
-        int valid = Math.Min(frames, FrameCount(samples.Length));
+        int frames = options.MelFrames, valid = ValidFrames(samples.Length, output);
         for (int t = 0; t < valid; t++)
         {
             TakeFrame(samples, t);
@@ -75,11 +111,23 @@ public sealed class LogMel
                 output[(bin * frames) + t] = (float)Log(energy);
             }
         }
+        Finish(output, valid);
+        return valid;
+    }
+
+    /// <summary>Frames of <paramref name="output"/> that come from so many samples.</summary>
+    internal int ValidFrames(int samples, ReadOnlySpan<float> output) => output.Length == options.MelCount
+        ? Math.Min(options.MelFrames, FrameCount(samples))
+        : throw new ArgumentException($"output holds {output.Length} values, [{options.MelBins}, {options.MelFrames}] are needed");
+
+    /// <summary>The frames behind the valid ones, and normalisation.</summary>
+    internal void Finish(Span<float> output, int valid)
+    {
+        int frames = options.MelFrames;
         for (int bin = 0; bin < filters.Length; bin++)
             output.Slice((bin * frames) + valid, frames - valid).Fill((float)Log(0));
         if (options.Normalisation == MelNormalisation.Clip)
             Normalise(output, filters.Length, frames, valid);
-        return valid;
     }
 
     private double Log(double energy) => Math.Log(options.MelPreset == MelPreset.Torchaudio ? energy + floor : Math.Max(energy, floor));
@@ -99,8 +147,7 @@ public sealed class LogMel
             TakeKaldiFrame(samples.Slice(t * hop, window));
             return;
         }
-        // the taper sits in the middle of the FFT frame, whose own middle is at t * hop; the power does not see where the frame starts
-        int start = (t * hop) - (fftLength / 2) + ((fftLength - window) / 2);
+        int start = (t * hop) + FirstSample;
         bool mirror = options.MelPreset == MelPreset.Torchaudio;
         for (int i = 0; i < window; i++)
         {

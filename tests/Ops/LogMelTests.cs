@@ -1,0 +1,135 @@
+using Avedis.Engine;
+using Avedis.Trainer;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Features;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+public sealed class LogMelTests(BackendCase backend) : OpTests(backend)
+{
+    /// <summary>
+    /// Of ln energies in F32 for the sound below. Its tones, at most 0.8, make partial sums of some 80, whose roundings walk over the 400 samples of a frame to
+    /// 20 * 80 * 2^-24 / 4 = 2e-5 of a component of the spectrum. Where there is noise alone its components are some 0.07, and their squares off by
+    /// twice 2e-5 / 0.07.
+    /// </summary>
+    private const double Ln = 6e-4;
+
+    public sealed record Problem(int Rows, int Length, int Window, int Frequencies, int Bins, int Frames, LogMelGeometry Geometry);
+
+    private static IEnumerable<Problem> Problems() =>
+    [
+        new(1, 1, 1, 1, 1, 1, new(1, 0, 1e-3f, false)),
+        // inside the signal
+        new(2, 100, 20, 11, 5, 9, new(10, 0, 1e-3f, false)),
+        // begins before it and ends behind it, in whole frames too; several tiles of frames and of frequencies, odd everywhere
+        new(3, 331, 17, 67, 7, 71, new(5, -40, 1e-2f, true)),
+        new(1, 64, 48, 33, 40, 33, new(3, -24, 1e-6f, false)),
+        // gaps between frames; more bins than threads
+        new(2, 500, 16, 9, 300, 12, new(40, 3, 1e-3f, true)),
+    ];
+
+    [TestCaseSource(nameof(Problems))]
+    public void Agrees_with_double_precision(Problem p)
+    {
+        var random = new Random(1);
+        double[] samples = Numbers.Uniform(random, (long)p.Rows * p.Length), basis = Numbers.Uniform(random, 2L * p.Frequencies * p.Window);
+        double[] filters = Numbers.Uniform(random, (long)p.Bins * p.Frequencies, low: 0);
+        filters.AsSpan(0, p.Frequencies).Clear(); // a bin that contains no frequency
+        var tensorSamples = Op.Input("samples", new Shape(p.Rows, p.Length), DType.F32, samples);
+        var tensorBasis = Op.Input("basis", new Shape(p.Frequencies, 2, p.Window), DType.F32, basis);
+        var tensorFilters = Op.Input("filters", new Shape(p.Bins, p.Frequencies), DType.F32, filters);
+        var y = Op.Output("y", new Shape(p.Rows, p.Bins, p.Frames), DType.F32);
+
+        Op.Run(device => device.LogMel(y, tensorSamples, tensorBasis, tensorFilters, p.Geometry));
+
+        var (expected, allowed) = Reference(p, samples, basis, filters);
+        Op.Expect(y, expected, allowed);
+    }
+
+    [Test]
+    public void A_device_agrees_with_the_features_in_double_precision([Values(0.0, 0.004, 0.49, 1.0, 1.3)] double seconds, [Values] MelNormalisation normalisation)
+    {
+        var options = new FeatureOptions { ClipSeconds = 1, Normalisation = normalisation };
+        float[] clip = Sound((int)(seconds * options.SampleRate));
+        float[] expected = new float[options.MelCount], actual = new float[options.MelCount];
+        int valid = new LogMel(options).Compute(clip, expected);
+
+        using var device = new DeviceLogMel(Backend, options);
+        // what an earlier, longer clip has left in memory must not come back
+        device.Compute(Sound(2 * options.SampleRate), actual);
+        int validOnDevice = device.Compute(clip, actual);
+
+        Assert.That(validOnDevice, Is.EqualTo(valid));
+        double worst = actual.Zip(expected).Max(pair => Math.Abs((double)pair.First - pair.Second));
+        TestContext.Out.WriteLine($"largest difference {worst:g3}");
+        Assert.That(worst, Is.LessThan(Ln));
+    }
+
+    [TestCase(MelPreset.Torchaudio)]
+    [TestCase(MelPreset.Librosa)]
+    [TestCase(MelPreset.Kaldi)]
+    public void A_device_refuses_presets_that_F32_is_too_coarse_for(MelPreset preset) =>
+        Assert.That(() => new DeviceLogMel(Backend, new FeatureOptions { MelPreset = preset }),
+            Throws.TypeOf<UserException>().With.Message.Contains("--device cpu"));
+
+    [Test]
+    public void Data_prepared_on_a_device_is_not_taken_for_that_of_the_processor() =>
+        Assert.That(Preparer.DefinitionOf(FeatureOptions.Demo, "cuda"), Is.Not.EqualTo(Preparer.DefinitionOf(FeatureOptions.Demo, "cpu")));
+
+    /// <summary>Tones that come and go over noise.</summary>
+    private static float[] Sound(int samples)
+    {
+        var random = new Random(2);
+        return [.. Enumerable.Range(0, samples).Select(i =>
+            (float)((i / 3000 % 2 * 0.5 * Math.Sin(0.05 * i)) + (0.3 * Math.Sin(0.7 * i) * Math.Sin(1e-4 * i)) + (0.02 * (random.NextDouble() - 0.5))))];
+    }
+
+    /// <summary>
+    /// The definition, and its error in F32: a component of the spectrum is a sum of products, its square moves by twice the component times that, the
+    /// energy is a sum of squares, and the logarithm makes a relative error of it.
+    /// </summary>
+    private static (double[] Values, double[] Allowed) Reference(Problem p, double[] samples, double[] basis, double[] filters)
+    {
+        var values = new double[p.Rows * p.Bins * p.Frames];
+        var allowed = new double[values.Length];
+        var power = new double[p.Frequencies];
+        var error = new double[p.Frequencies];
+        for (int n = 0; n < p.Rows; n++)
+            for (int t = 0; t < p.Frames; t++)
+            {
+                for (int f = 0; f < p.Frequencies; f++)
+                {
+                    (power[f], error[f]) = (0, 0);
+                    for (int part = 0; part < 2; part++)
+                    {
+                        double sum = 0, magnitude = 0;
+                        for (int i = 0; i < p.Window; i++)
+                        {
+                            int at = p.Geometry.First + t * p.Geometry.Hop + i;
+                            double term = at >= 0 && at < p.Length ? samples[n * p.Length + at] * basis[(2 * f + part) * p.Window + i] : 0;
+                            (sum, magnitude) = (sum + term, magnitude + Math.Abs(term));
+                        }
+                        double off = Tolerance.Walk * Math.Sqrt(p.Window) * Tolerance.F32 * magnitude;
+                        power[f] += sum * sum;
+                        error[f] += 2 * Math.Abs(sum) * off + off * off;
+                    }
+                }
+                for (int b = 0; b < p.Bins; b++)
+                {
+                    double energy = 0, off = 0;
+                    for (int f = 0; f < p.Frequencies; f++)
+                    {
+                        energy += filters[b * p.Frequencies + f] * power[f];
+                        off += filters[b * p.Frequencies + f] * error[f];
+                    }
+                    off += Tolerance.Walk * Math.Sqrt(p.Frequencies + 2) * Tolerance.F32 * energy;
+                    double argument = p.Geometry.AddFloor ? energy + p.Geometry.Floor : Math.Max(energy, p.Geometry.Floor);
+                    int place = (n * p.Bins + b) * p.Frames + t;
+                    values[place] = Math.Log(argument);
+                    allowed[place] = off / argument + Tolerance.Transcendental * Tolerance.F32 * (1 + Math.Abs(values[place]));
+                }
+            }
+        return (values, allowed);
+    }
+}
