@@ -109,7 +109,7 @@ public sealed partial record GpuCheck(
             text.AppendLine(Text($"| {part.Name} | {part.Result} | {part.Seconds:F0} | {part.Note} |"));
         if (Tests is not null)
         {
-            text.AppendLine().AppendLine(Text($"Operation tests: {Tests.Passed} passed, {Tests.Failed} failed, {Tests.Skipped} skipped, {Tests.Seconds:F0} s."));
+            text.AppendLine().AppendLine(Text($"Tests on the GPU: {Tests.Passed} passed, {Tests.Failed} failed, {Tests.Skipped} skipped, {Tests.Seconds:F0} s."));
             foreach (var failure in Tests.Failures.Take(FailuresShown))
                 text.AppendLine($"- {failure.Name}: {failure.Message.Split('\n')[0]}");
             if (Tests.Failures.Length > FailuresShown)
@@ -146,7 +146,7 @@ public sealed partial record GpuCheck(
         {
             double time = op.Sum(row => row.Microseconds);
             double? gflops = op.Any(row => row.Gflops is not null) ? op.Sum(row => (row.Gflops ?? 0) * row.Microseconds) / time : null;
-            double gigabytes = op.Sum(row => row.GigabytesPerSecond * row.Microseconds) / time;
+            double gigabytes = op.Sum(row => (row.GigabytesPerSecond ?? 0) * row.Microseconds) / time;
             text.AppendLine(Text($"| {op.Key} | {time:F1} | {op.Sum(row => row.ShareOfStep):P1} | {gflops:F0} | {gigabytes:F1} |"));
         }
     }

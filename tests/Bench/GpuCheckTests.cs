@@ -49,7 +49,7 @@ public sealed class GpuCheckTests
         ResultTable.Write(folder, new ResultFile("A GPU", "a machine", "1.0", 1, [new(
             "avedis", "1", "demo", "fp32", "nhwc", 32, 2, 6400, 0.005, 1 << 20, [2.5], 10, 5, 0, "2020-01-02")]));
         new BenchReport("A GPU", "a machine", "1", "demo", "bf16", 32, 5, 6400, 0.005, 1 << 20, 1 << 20,
-            [new OpRow("conv2d forward", "a", "[1]", 100, 10, 0.5, 300), new OpRow("conv2d forward", "b", "[1]", 300, 30, 0.5, 100)]).Write(folder);
+            [new OpRow("conv2d forward", "a", "[1]", 100, 0.5, 300, 10), new OpRow("conv2d forward", "b", "[1]", 300, 0.5, 100, 30)]).Write(folder);
 
         var check = GpuCheck.Read(folder);
         Assert.That(check.Passed);
@@ -63,10 +63,10 @@ public sealed class GpuCheckTests
         var json = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder, "check-gpu.json"))).RootElement;
         Assert.That(json.GetProperty("device").GetString(), Is.EqualTo("A GPU, sm_90"));
         Assert.That(json.GetProperty("steps")[0].GetProperty("clips_per_second").GetDouble(), Is.EqualTo(6400));
-        Assert.That(json.GetProperty("operations")[0].GetProperty("rows").GetArrayLength(), Is.EqualTo(2));
+        Assert.That(json.GetProperty("operations")[0].GetProperty("ops").GetArrayLength(), Is.EqualTo(2));
         string table = File.ReadAllText(Path.Combine(folder, "check-gpu.md"));
         Assert.That(table, Does.Contain("| sanitizer | skipped | 0 | not asked for |"));
-        Assert.That(table, Does.Contain("10 passed, 0 failed, 2 skipped"));
+        Assert.That(table, Does.Contain("Tests on the GPU: 10 passed, 0 failed, 2 skipped"));
         Assert.That(table, Does.Contain("| memcheck | 0 |"));
         Assert.That(table, Does.Contain("| cuda | fp32 | 12.3 | 1000.0 | 0.500 | 0.750 |  |"));
         // 300 GFLOP/s for 100 us and 100 for 300 us are 60 MFLOP in 400 us

@@ -92,8 +92,11 @@ public sealed class GoldenNetworkTests(BackendCase backend)
         using var rig = new GoldenRig(backend.Open(), golden.Setting, auxiliary, DType.F32);
         var s = golden.Setting;
         double[] expected = (auxiliary ? golden.Auxiliary : golden.Baseline).Adam["float64"];
+        Assert.That(expected, Has.Length.EqualTo(10));
+        // a step under emulation takes seconds; CudaNetworkTests takes ten of a smaller network
+        int steps = backend.Name == "emulated" ? 2 : expected.Length;
         double largest = 0;
-        for (int step = 0; step < expected.Length; step++)
+        for (int step = 0; step < steps; step++)
         {
             rig.Load(s.Batch + step % 2);
             rig.Step(optimise: true);
@@ -101,7 +104,6 @@ public sealed class GoldenNetworkTests(BackendCase backend)
             largest = Math.Max(largest, Math.Abs(total - expected[step]) / expected[step]);
             Assert.That(total, Is.EqualTo(expected[step]).Within(AdamTolerance * expected[step]), $"step {step + 1}");
         }
-        Assert.That(expected, Has.Length.EqualTo(10));
-        TestContext.Out.WriteLine($"ten steps, largest relative difference of the loss {largest:E2}");
+        TestContext.Out.WriteLine($"{steps} steps, largest relative difference of the loss {largest:E2}");
     }
 }

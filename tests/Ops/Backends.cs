@@ -76,6 +76,9 @@ public abstract class OpTests(BackendCase backendCase)
 
     private protected bool Tf32 => backendCase.Tf32;
 
+    /// <summary>Whether sums of products come from a GPU's matrix units, which round them in a way of their own.</summary>
+    private protected bool MatrixUnits => backendCase.Name == "cuda";
+
     private protected OpHarness Op => harness!;
 
     [OneTimeSetUp]

@@ -20,6 +20,15 @@ internal static class Tolerance
     /// <summary>The roundings of a sum walk at random, whatever its order: four standard deviations, or four roundings.</summary>
     public const double Walk = 4;
 
+    /// <summary>
+    /// What a matrix unit may lose when it adds eight or more products to a sum: it aligns all to the largest and cuts off what lies below 24 significant bits
+    /// (Fasi and others 2021, for Volta to Ampere), so that the errors of the steps do not walk but add up.
+    /// </summary>
+    public const double MatrixUnit = 1.0 / (1 << 23);
+
+    /// <summary>Products that one instruction of a matrix unit adds, at least (TF32; twice as many in BF16).</summary>
+    public const int MatrixUnitDepth = 8;
+
     /// <summary>exp and log of the common vector libraries are right to a few units; four, next to the argument's own error.</summary>
     public const double Transcendental = 4;
 
@@ -43,6 +52,11 @@ internal static class Tolerance
     /// <summary>For a sum of <paramref name="length"/> F32 terms per element, whose absolute values add up to its magnitude.</summary>
     public static double[] Sum(DType type, long length, double[] magnitude, double[] expected) =>
         Rounded(type, Array.ConvertAll(magnitude, m => Walk * Math.Sqrt(length) * F32 * m), expected);
+
+    /// <summary>The same, summed by matrix units.</summary>
+    public static double[] MatrixUnitSum(DType type, long length, double[] magnitude, double[] expected) =>
+        Rounded(
+            type, Array.ConvertAll(magnitude, m => (Walk * Math.Sqrt(length) * F32 + (length / MatrixUnitDepth + 1) * MatrixUnit) * m), expected);
 
     /// <summary>The error made in F32, and one rounding more where the result is BF16.</summary>
     public static double[] Rounded(DType type, double[] error, double[] expected) =>

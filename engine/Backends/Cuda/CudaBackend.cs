@@ -110,8 +110,10 @@ public sealed partial class CudaBackend : IBackend
         Enter();
         RequireSize(source, (long)destination.Length * sizeof(T));
         fixed (T* pointer = destination)
+        {
             Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, stream));
-        Synchronize();
+            Check(CudaDriver.StreamSynchronize(stream)); // inside: the array must not move before its bytes have come
+        }
     }
 
     public void Synchronize()

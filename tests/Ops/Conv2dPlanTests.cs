@@ -1,0 +1,82 @@
+using Avedis.Engine;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ops;
+
+/// <summary>How convolutions are laid out for the GPU: what the numbers of the kernels' arguments must satisfy.</summary>
+public sealed class Conv2dPlanTests
+{
+    private static readonly DType[] activations = [DType.F32, DType.BF16];
+
+    [Test]
+    public void A_fast_divisor_divides_every_integer_of_31_bits()
+    {
+        var random = new Random(1);
+        int[] divisors = [.. Enumerable.Range(1, 300), (1 << 30) - 1, 1 << 30, (1 << 30) + 1, int.MaxValue - 1, int.MaxValue];
+        foreach (int divisor in divisors)
+        {
+            var fast = FastDivisor.Of(divisor);
+            long last = int.MaxValue / divisor * (long)divisor;
+            long[] around = [0, 1, divisor - 1, divisor, divisor + 1L, last - 1, last, last + 1, int.MaxValue - 1, int.MaxValue];
+            foreach (long x in around.Concat(Enumerable.Range(0, 100).Select(_ => random.NextInt64(1L << 31))).Where(x => x is >= 0 and <= int.MaxValue))
+                Assert.That((ulong)x * fast.Multiplier >> fast.Shift, Is.EqualTo((ulong)(x / divisor)), $"{x} / {divisor}");
+        }
+    }
+
+    [Test]
+    public void The_tests_of_the_passes_meet_every_kernel_with_slices_and_without()
+    {
+        var gathers = new HashSet<(DType, int Columns, bool General, bool Slices)>();
+        var weights = new HashSet<(DType, int Tile, bool General, bool Slices)>();
+        foreach (var geometry in Conv2dTests.Geometries)
+            foreach (var act in activations)
+            {
+                var plan = new Conv2dPlan(geometry, act);
+                foreach (var pass in new[] { plan.Forward, plan.BackwardData })
+                    gathers.Add((act, pass.TileColumns, pass.General, pass.Slices > 1));
+                weights.Add((act, plan.WeightTile, plan.WeightGeneral, plan.WeightSlices > 1));
+            }
+        Assert.Multiple(() =>
+        {
+            foreach (var act in activations)
+                foreach (bool general in new[] { false, true })
+                    foreach (bool slices in new[] { false, true })
+                    {
+                        foreach (int columns in new[] { 128, 96, 64, 32 })
+                            Assert.That(gathers, Does.Contain((act, columns, general, slices)));
+                        foreach (int tile in new[] { 128, 64 })
+                            Assert.That(weights, Does.Contain((act, tile, general, slices)));
+                    }
+        });
+    }
+
+    [TestCaseSource(typeof(Conv2dTests), nameof(Conv2dTests.Geometries))]
+    public void The_classes_of_the_gradient_of_x_cover_every_pixel_once(Conv2dGeometry geometry)
+    {
+        var plan = new Conv2dPlan(geometry, DType.F32);
+        var g = plan.Geometry;
+        var pixels = new HashSet<(int H, int W)>();
+        foreach (var each in plan.BackwardData.Classes)
+            for (int i = 0; i < each.Image.Divisor; i++)
+                Assert.That(
+                    pixels.Add((i / each.Row.Divisor * each.OutStrideH + each.OutOffsetH, i % each.Row.Divisor * each.OutStrideW + each.OutOffsetW)),
+                    "a pixel in two classes");
+        Assert.That(pixels, Has.Count.EqualTo(g.H * g.W));
+        Assert.That(pixels.All(p => p.H < g.H && p.W < g.W), Is.True, "a pixel outside");
+        Assert.That(g.Output.Count, Is.EqualTo(geometry.Output.Count), "outputs of the simplified geometry");
+    }
+
+    /// <summary>The network's layers at 16 clips: what a change of the rules would make slow, not wrong.</summary>
+    [Test]
+    public void Layers_of_few_tiles_are_sliced_and_wide_windows_do_not_multiply_padding()
+    {
+        var conv6 = new Conv2dPlan(new(800, 6, 6, 256, 512, 6, 6, 1, 1, 0, 0), DType.BF16);
+        Assert.That((conv6.Forward.TileColumns, conv6.Forward.Slices), Is.EqualTo((128, 9)));
+        Assert.That(conv6.BackwardData.Classes.Single().Depth, Is.EqualTo(512), "a plain product");
+        var voice6 = new Conv2dPlan(new(16, 4, 300, 256, 512, 4, 1, 1, 1, 0, 0), DType.BF16);
+        Assert.That(voice6.BackwardData.Classes.Select(each => each.Depth), Is.All.EqualTo(512), "each row of x meets one tap");
+        var conv3 = new Conv2dPlan(new(800, 13, 13, 256, 256, 3, 3, 1, 1, 1, 1), DType.BF16);
+        Assert.That((conv3.Forward.Slices, conv3.BackwardData.Slices, conv3.WeightSlices), Is.EqualTo((1, 1, 14)));
+        Assert.That(conv3.WorkspaceBytes, Is.EqualTo(14L * 256 * 2304 * 4));
+    }
+}
