@@ -33,7 +33,7 @@ internal static unsafe partial class CudaDriver
     internal const int MaxDynamicSharedSizeBytes = 8;
 
     // CUstream_flags, CUevent_flags, CUstreamCaptureMode
-    internal const uint NonBlocking = 1, DisableTiming = 2, BlockingSync = 1;
+    internal const uint NonBlocking = 1, DisableTiming = 2;
     internal const int CaptureThreadLocal = 1;
 
     private static readonly Dictionary<int, string> hints = new()
@@ -85,9 +85,6 @@ internal static unsafe partial class CudaDriver
     private static partial int GetErrorString(int result, out nint text);
 
     // device and context
-
-    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDeviceGetCount")]
-    public static partial int DeviceGetCount(out int count);
 
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDeviceGet")]
     public static partial int DeviceGet(out int device, int ordinal);

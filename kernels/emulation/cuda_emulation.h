@@ -41,7 +41,6 @@ struct alignas(16) float4 {
 };
 
 inline float2 make_float2(float x, float y) { return {x, y}; }
-inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
@@ -343,12 +342,6 @@ inline int __all_sync(unsigned mask, int predicate, emulation::Site site = emula
 }
 
 inline int atomicAdd(int* address, int value) { return __atomic_fetch_add(address, value, __ATOMIC_RELAXED); }
-inline int atomicMin(int* address, int value) {
-    int seen = __atomic_load_n(address, __ATOMIC_RELAXED);
-    while (value < seen && !__atomic_compare_exchange_n(address, &seen, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-    }
-    return seen;
-}
 
 inline uint32_t __float_as_uint(float x) {
     uint32_t bits;
@@ -362,13 +355,6 @@ inline float __uint_as_float(uint32_t bits) {
     return x;
 }
 
-template <typename T>
-T __ldg(const T* pointer) {
-    return *pointer;
-}
-
-inline float rsqrtf(float x) { return 1 / std::sqrt(x); }
-inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32); }
 template <typename T>
 T min(T a, T b) {
     return b < a ? b : a;
