@@ -27,10 +27,10 @@ internal static class LossCases
     }
 
     /// <summary>
-    /// Bounds per row for KL(uniform || softmax) = log1p(mean of exp(d) - 1 - d), d = logit - mean. The mean, and so d, is right to some roundings of the
-    /// largest logit, which moves the divergence by the gradient's length times that, and where no gradient is left by its square; each term is
-    /// right to a rounding of d, the sum of the terms, and so the logarithm, to roundings of itself. Near the uniform distribution that is far less
-    /// than the rounding of the loss.
+    /// Bounds per row for KL(uniform || softmax) = log1p(mean of exp(d) - 1 - d), d = logit - mean. The mean, taken in two steps, is right to
+    /// some roundings of the largest d (taken in one it would be right to roundings of the logits, which may be far larger), which moves the divergence by
+    /// the gradient's length times that, and where no gradient is left by its square; each term is right to a rounding of d, the sum of the terms, and so
+    /// the logarithm, to roundings of itself. Near the uniform distribution that is far less than the rounding of the loss.
     /// </summary>
     public static double[] DivergenceBounds(double[] logits, double[] weights)
     {
@@ -40,7 +40,7 @@ internal static class LossCases
         return [.. Enumerable.Range(0, rows).Select(n =>
         {
             double[] row = logits[(n * classes)..((n + 1) * classes)], logRow = logs[(n * classes)..((n + 1) * classes)];
-            double mean = row.Average(), meanError = Tolerance.Walk * Tolerance.F32 * row.Max(Math.Abs);
+            double mean = row.Average(), meanError = Tolerance.Walk * Tolerance.F32 * row.Max(value => Math.Abs(value - mean));
             double divergence = -logRow.Average() - Math.Log(classes), slope = logRow.Sum(log => Math.Abs(Math.Exp(log) - 1.0 / classes));
             double terms = row.Average(value => Math.Abs(value - mean));
             return weights[n] * (sumError * Tolerance.F32 * divergence + Tolerance.Walk * Tolerance.F32 * terms + slope * meanError
