@@ -201,14 +201,6 @@ __device__ inline void for_each_partial(const float* partial, int32_t blocks, in
 
 }  // namespace batch_norm
 
-KERNEL((256, 4), batch_norm_moments_f32, (float* partial, const float* x, int64_t rows, int64_t rows_per_block, int32_t c)) {
-    batch_norm::moments(partial, x, rows, rows_per_block, c);
-}
-
-KERNEL((256, 4), batch_norm_moments_bf16, (float* partial, const bf16* x, int64_t rows, int64_t rows_per_block, int32_t c)) {
-    batch_norm::moments(partial, x, rows, rows_per_block, c);
-}
-
 KERNEL((256), batch_norm_statistics,
        (float* mean, float* inverse_std, float* running_mean, float* running_variance, const float* partial, int64_t rows,
         int64_t rows_per_block, int32_t c, float epsilon, float momentum)) {
@@ -459,74 +451,40 @@ KERNEL((256), batch_norm_gradients,
     means[c + channel] = product / count;
 }
 
-KERNEL((256, 4), batch_norm_apply_f32,
-       (float* y, const float* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon, int64_t rows,
-        int64_t rows_per_block, int32_t c, int32_t relu)) {
-    batch_norm::apply(y, x, gamma, beta, mean, spread, epsilon, rows, rows_per_block, c, relu);
-}
+#define BATCH_NORM_KERNELS(suffix, T)                                                                                                        \
+    KERNEL((256, 4), batch_norm_moments_##suffix, (float* partial, const T* x, int64_t rows, int64_t rows_per_block, int32_t c)) {           \
+        batch_norm::moments(partial, x, rows, rows_per_block, c);                                                                            \
+    }                                                                                                                                        \
+    KERNEL((256, 4), batch_norm_apply_##suffix,                                                                                              \
+           (T* y, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon, int64_t rows,    \
+            int64_t rows_per_block, int32_t c, int32_t relu)) {                                                                              \
+        batch_norm::apply(y, x, gamma, beta, mean, spread, epsilon, rows, rows_per_block, c, relu);                                          \
+    }                                                                                                                                        \
+    KERNEL((256, 3), batch_norm_apply_pool_##suffix,                                                                                         \
+           (T* y, uint8_t* argmax, const T* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon, \
+            PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {                                                                        \
+        batch_norm::apply_pool(y, argmax, x, gamma, beta, mean, spread, epsilon, geometry, tiles, relu);                                     \
+    }                                                                                                                                        \
+    KERNEL((256, 3), batch_norm_sums_##suffix,                                                                                               \
+           (float* partial, const T* dy, const T* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,     \
+            int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {                                                                \
+        batch_norm::sums(partial, dy, x, gamma, beta, mean, inverse_std, rows, rows_per_block, c, relu);                                     \
+    }                                                                                                                                        \
+    KERNEL((256, 2), batch_norm_sums_pool_##suffix,                                                                                          \
+           (float* partial, const T* dy, const uint8_t* argmax, const T* x, const float* gamma, const float* beta, const float* mean,        \
+            const float* inverse_std, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {                                              \
+        batch_norm::sums_pool(partial, dy, argmax, x, gamma, beta, mean, inverse_std, geometry, tiles, relu);                                \
+    }                                                                                                                                        \
+    KERNEL((256, 3), batch_norm_input_##suffix,                                                                                              \
+           (T* dx, const T* dy, const T* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,              \
+            const float* means, int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {                                            \
+        batch_norm::input(dx, dy, x, gamma, beta, mean, inverse_std, means, rows, rows_per_block, c, relu);                                  \
+    }                                                                                                                                        \
+    KERNEL((256, 3), batch_norm_input_pool_##suffix,                                                                                         \
+           (T* dx, const T* dy, const uint8_t* argmax, const T* x, const float* gamma, const float* beta, const float* mean,                 \
+            const float* inverse_std, const float* means, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {                          \
+        batch_norm::input_pool(dx, dy, argmax, x, gamma, beta, mean, inverse_std, means, geometry, tiles, relu);                             \
+    }
 
-KERNEL((256, 3), batch_norm_apply_pool_f32,
-       (float* y, uint8_t* argmax, const float* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon,
-        PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
-    batch_norm::apply_pool(y, argmax, x, gamma, beta, mean, spread, epsilon, geometry, tiles, relu);
-}
-
-KERNEL((256, 3), batch_norm_sums_f32,
-       (float* partial, const float* dy, const float* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
-        int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
-    batch_norm::sums(partial, dy, x, gamma, beta, mean, inverse_std, rows, rows_per_block, c, relu);
-}
-
-KERNEL((256, 2), batch_norm_sums_pool_f32,
-       (float* partial, const float* dy, const uint8_t* argmax, const float* x, const float* gamma, const float* beta, const float* mean,
-        const float* inverse_std, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
-    batch_norm::sums_pool(partial, dy, argmax, x, gamma, beta, mean, inverse_std, geometry, tiles, relu);
-}
-
-KERNEL((256, 3), batch_norm_input_f32,
-       (float* dx, const float* dy, const float* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
-        const float* means, int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
-    batch_norm::input(dx, dy, x, gamma, beta, mean, inverse_std, means, rows, rows_per_block, c, relu);
-}
-
-KERNEL((256, 3), batch_norm_input_pool_f32,
-       (float* dx, const float* dy, const uint8_t* argmax, const float* x, const float* gamma, const float* beta, const float* mean,
-        const float* inverse_std, const float* means, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
-    batch_norm::input_pool(dx, dy, argmax, x, gamma, beta, mean, inverse_std, means, geometry, tiles, relu);
-}
-
-KERNEL((256, 4), batch_norm_apply_bf16,
-       (bf16* y, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon, int64_t rows,
-        int64_t rows_per_block, int32_t c, int32_t relu)) {
-    batch_norm::apply(y, x, gamma, beta, mean, spread, epsilon, rows, rows_per_block, c, relu);
-}
-
-KERNEL((256, 3), batch_norm_apply_pool_bf16,
-       (bf16* y, uint8_t* argmax, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* spread, float epsilon,
-        PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
-    batch_norm::apply_pool(y, argmax, x, gamma, beta, mean, spread, epsilon, geometry, tiles, relu);
-}
-
-KERNEL((256, 3), batch_norm_sums_bf16,
-       (float* partial, const bf16* dy, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
-        int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
-    batch_norm::sums(partial, dy, x, gamma, beta, mean, inverse_std, rows, rows_per_block, c, relu);
-}
-
-KERNEL((256, 2), batch_norm_sums_pool_bf16,
-       (float* partial, const bf16* dy, const uint8_t* argmax, const bf16* x, const float* gamma, const float* beta, const float* mean,
-        const float* inverse_std, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
-    batch_norm::sums_pool(partial, dy, argmax, x, gamma, beta, mean, inverse_std, geometry, tiles, relu);
-}
-
-KERNEL((256, 3), batch_norm_input_bf16,
-       (bf16* dx, const bf16* dy, const bf16* x, const float* gamma, const float* beta, const float* mean, const float* inverse_std,
-        const float* means, int64_t rows, int64_t rows_per_block, int32_t c, int32_t relu)) {
-    batch_norm::input(dx, dy, x, gamma, beta, mean, inverse_std, means, rows, rows_per_block, c, relu);
-}
-
-KERNEL((256, 3), batch_norm_input_pool_bf16,
-       (bf16* dx, const bf16* dy, const uint8_t* argmax, const bf16* x, const float* gamma, const float* beta, const float* mean,
-        const float* inverse_std, const float* means, PoolGeometry geometry, PixelTiles tiles, int32_t relu)) {
-    batch_norm::input_pool(dx, dy, argmax, x, gamma, beta, mean, inverse_std, means, geometry, tiles, relu);
-}
+BATCH_NORM_KERNELS(f32, float)
+BATCH_NORM_KERNELS(bf16, bf16)

@@ -43,6 +43,8 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         (new(1, 15, 17, 1, 5, 9, 8, 1, 2, 0, 0), (2, 2, 1, 1, 1, 0)),
         (new(1, 18, 20, 1, 3, 2, 3, 1, 1, 0, 0), (15, 17, 1, 1, 0, 0)),
         (new(2, 40, 39, 1, 5, 2, 2, 9, 7, 1, 0), (2, 3, 2, 1, 1, 1)),
+        // more tiles than the blocks that the GPU's sums are cut into
+        (new(300, 5, 6, 1, 33, 3, 3, 1, 1, 0, 0), (2, 2, 1, 1, 0, 0)),
     ];
 
     private static IEnumerable<TestCaseData> Cases() =>
@@ -70,6 +72,29 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         double unbiased = p.Count / Math.Max(p.Count - 1.0, 1);
         ExpectRunning(tensorRunningVariance, runningVariance, Array.ConvertAll(p.Norm.Variance, v => v * unbiased), Array.ConvertAll(error.Variance, e => e * unbiased));
         ExpectActivation(run.Y, run.Argmax, p, p.NormalisedError(error.Mean, error.InverseStd));
+    }
+
+    private static IEnumerable<TestCaseData> Sizes() =>
+        from size in sizes
+        from act in Activations
+        let settings = Settings(size.Conv, size.Pool, relu: true)
+        select new TestCaseData(size.Conv, settings, act).SetArgDisplayNames(Describe(size.Conv, settings), act.ToString());
+
+    /// <summary>Of a black image every activation is beta.</summary>
+    [TestCaseSource(nameof(Sizes))]
+    public void Of_equal_activations_the_first_of_the_window_wins(Conv2dGeometry geometry, BatchNormSettings settings, DType act)
+    {
+        var random = new Random(12);
+        var p = StemProblem.Of(
+            geometry, settings, act, new double[geometry.Input.Count], Numbers.Uniform(random, geometry.Weight.Count),
+            gamma: Numbers.Uniform(random, geometry.K), beta: Numbers.Uniform(random, geometry.K), Rounding(act));
+        var run = new Run(Op, Backend, p);
+        var runningMean = Op.Sum("runningMean", run.Channels, new double[geometry.K]);
+        var runningVariance = Op.Sum("runningVariance", run.Channels, new double[geometry.K]);
+
+        Op.Run(device => run.Forward(device, runningMean, runningVariance));
+
+        Assert.That(Op.Read(run.Argmax), Is.EqualTo(Numbers.Of(p.Norm.Forward().Argmax!)));
     }
 
     [TestCaseSource(nameof(Cases))]

@@ -9,7 +9,7 @@ namespace Avedis.Trainer.Benchmark;
 /// <param name="ShareOfStep">Of the sum of all operations.</param>
 /// <param name="Gflops">10^9 multiplications and additions a second; null where traffic is what counts.</param>
 /// <param name="GigabytesPerSecond">
-/// Of its tensors, each counted once: what a single perfect pass would read and write. This and Gflops are null where the clock is too coarse.
+/// Of all tensors that it reads and of all that it writes: what a single perfect pass would read and write. This and Gflops are null where the clock is too coarse.
 /// </param>
 /// <param name="Launches">What it launched on the device, in order; null where that is not told.</param>
 public sealed record OpRow(
