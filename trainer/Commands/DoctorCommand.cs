@@ -21,12 +21,12 @@ public static class DoctorCommand
             var output = parsed.InvocationConfiguration.Output;
             output.WriteLine($"avedis      {typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3)} on {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
             output.WriteLine($"cores       {Environment.ProcessorCount}, memory {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1073741824.0:N1} GiB");
-            bool ready = Try(output, "cpu", () =>
+            bool computes = Try(output, "cpu", () =>
             {
                 using var backend = BackendFactory.Create("cpu", 0);
                 return $"{backend.Description}; bf16 {(backend.HasFastBf16 ? "in hardware" : "stored as BF16, multiplied in FP32: this processor has no BF16 units")}";
             });
-            ready &= Try(output, "ffmpeg", () =>
+            bool reads = Try(output, "ffmpeg", () =>
             {
                 var tool = FfmpegTool.Find(parsed.GetValue(common.Ffmpeg));
                 return $"{tool.Ffmpeg}: {tool.Version()}";
@@ -36,8 +36,13 @@ public static class DoctorCommand
             foreach (string variable in Variables)
                 if (Environment.GetEnvironmentVariable(variable) is { } value)
                     output.WriteLine($"{variable}={value}");
-            output.WriteLine(ready ? "ready" : "not ready: see the lines marked MISSING");
-            return ready ? ExitCode.Ok : ExitCode.DeviceUnavailable;
+            output.WriteLine((computes, reads) switch
+            {
+                (true, true) => "ready",
+                (true, false) => "ready to train and evaluate on prepared data; what reads media (prepare, predict) needs ffmpeg: see the line marked MISSING",
+                _ => "not ready: see the lines marked MISSING",
+            });
+            return computes && reads ? ExitCode.Ok : ExitCode.DeviceUnavailable;
         });
         return command;
     }
