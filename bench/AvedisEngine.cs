@@ -32,8 +32,9 @@ public sealed class AvedisEngine : IDisposable
         var size = new GoldenBatchSize(clips, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, speakers, Emotions);
         training = TrainingOptions.Paper with { Strategy = "baseline" };
         var shape = new NetworkShape(
-            clips, size.Frames, size.Pixels, size.Mels, size.MelSteps, Emotions, speakers, Precisions.Resolve(precision, backend));
-        runtime = new Runtime(backend, config.Network, shape, training, []);
+            clips, size.Frames, size.Pixels, size.Mels, size.MelSteps,
+            [Factor.Numbered(Factor.Emotion, Emotions), Factor.Numbered(Factor.Speaker, speakers)], Precisions.Resolve(precision, backend));
+        runtime = new Runtime(backend, config.Network, shape, training);
         runtime.Network.Initialise(seed: 0); // running statistics; the parameters are overwritten
         foreach (var (parameter, values) in GoldenWeights(runtime.Network))
             runtime.Write(parameter.Value, values);
@@ -67,11 +68,11 @@ public sealed class AvedisEngine : IDisposable
     /// <summary>Golden batch with all clips at full length.</summary>
     public static Batch GoldenBatch(int number, in GoldenBatchSize size)
     {
-        var batch = new Batch(size.Clips, size.Frames, size.Pixels, size.Mels, size.MelSteps) { Count = size.Clips };
+        var batch = new Batch(size.Clips, size.Frames, size.Pixels, size.Mels, size.MelSteps, factors: 2) { Count = size.Clips };
         GoldenFormula.Faces(number, size).CopyTo(batch.Faces, 0);
         GoldenFormula.Mels(number, size).CopyTo(batch.Mels, 0);
-        GoldenFormula.EmotionLabels(number, size).CopyTo(batch.Emotions, 0);
-        GoldenFormula.SpeakerLabels(number, size).CopyTo(batch.Speakers, 0);
+        GoldenFormula.EmotionLabels(number, size).CopyTo(batch.Labels[0], 0);
+        GoldenFormula.SpeakerLabels(number, size).CopyTo(batch.Labels[1], 0);
         Array.Fill(batch.FaceLengths, size.Frames);
         Array.Fill(batch.MelLengths, size.MelSteps);
         Array.Fill(batch.Weights, 1f);
@@ -82,11 +83,12 @@ public sealed class AvedisEngine : IDisposable
     public (double Loss, double Seconds) Step()
     {
         var watch = Stopwatch.StartNew();
-        runtime.Advance(training.LearningRate);
+        runtime.Advance(training.LearningRate, training.AuxiliaryLearningRate);
         runtime.TrainStep();
         LoadNext();
-        var losses = runtime.Losses();
-        return (training.EmotionWeight * losses.Emotion + training.SpeakerWeight * losses.Speaker, watch.Elapsed.TotalSeconds);
+        runtime.ReadLosses();
+        double total = runtime.Network.Branches.Zip(runtime.LossValues, (branch, loss) => branch.Weight * loss).Sum();
+        return (total, watch.Elapsed.TotalSeconds);
     }
 
     /// <summary>Speaks the protocol of <see cref="EngineProcess"/> until the input ends.</summary>

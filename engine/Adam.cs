@@ -15,18 +15,23 @@ public readonly record struct AdamOptions(float Beta1 = 0.9f, float Beta2 = 0.99
 /// </summary>
 public sealed class Adam
 {
+    private const int Corrections = 3; // rate, 1 - beta1^t, 1 - beta2^t
+
     private readonly Device device;
     private readonly AdamOptions options;
     private readonly Tensor schedule;
+    private readonly float[] hostSchedule;
 
-    public Adam(Device device, ParameterGroup group, AdamOptions options)
+    /// <param name="updates">Updates between one Advance and the next, where a group moves several times per batch.</param>
+    public Adam(Device device, ParameterGroup group, AdamOptions options, int updates = 1)
     {
         this.device = device;
         this.options = options;
         Group = group;
         FirstMoment = device.Persistent($"{group.Name}.exp_avg", group.Values.Shape, DType.F32);
         SecondMoment = device.Persistent($"{group.Name}.exp_avg_sq", group.Values.Shape, DType.F32);
-        schedule = device.Persistent($"{group.Name}.schedule", new Shape(3), DType.F32);
+        schedule = device.Persistent($"{group.Name}.schedule", new Shape(updates, Corrections), DType.F32);
+        hostSchedule = new float[updates * Corrections];
     }
 
     public ParameterGroup Group { get; }
@@ -37,17 +42,32 @@ public sealed class Adam
     /// <summary>Running mean of the squared gradient.</summary>
     public Tensor SecondMoment { get; }
 
-    /// <summary>Steps taken so far; set when a checkpoint is loaded.</summary>
+    /// <summary>Updates made so far; set when a checkpoint is loaded.</summary>
     public long Step { get; set; }
 
     public void Advance(double rate)
     {
-        Step++;
-        device.Ops.Upload(schedule,
-            [(float)rate, (float)(1 - Math.Pow(options.Beta1, Step)), (float)(1 - Math.Pow(options.Beta2, Step))]);
+        for (int i = 0; i < hostSchedule.Length; i += Corrections)
+        {
+            Step++;
+            hostSchedule[i] = (float)rate;
+            hostSchedule[i + 1] = (float)(1 - Math.Pow(options.Beta1, Step));
+            hostSchedule[i + 2] = (float)(1 - Math.Pow(options.Beta2, Step));
+        }
+        device.Ops.Upload<float>(schedule, hostSchedule);
     }
 
-    /// <summary>Moves the parameters by the gradients summed since the last step and sets those to 0.</summary>
-    public void Apply() =>
-        device.Ops.Adam(Group.Values, Group.Gradients, FirstMoment, SecondMoment, schedule, options.Beta1, options.Beta2, options.Epsilon);
+    /// <summary>Moves the parameters by the gradients summed since the last update and sets those to 0.</summary>
+    /// <param name="update">Number of this update since the last Advance.</param>
+    public void Apply(int update = 0) => device.Ops.Adam(
+        Group.Values, Group.Gradients, FirstMoment, SecondMoment,
+        schedule.Part($"{schedule.Name}.{update}", new Shape(Corrections), update * Corrections), options.Beta1, options.Beta2, options.Epsilon);
+
+    /// <summary>Forgets moments and step count, for a group that starts afresh.</summary>
+    public void Reset()
+    {
+        device.Ops.Zero(FirstMoment);
+        device.Ops.Zero(SecondMoment);
+        Step = 0;
+    }
 }

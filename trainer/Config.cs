@@ -57,6 +57,7 @@ public sealed record Config
             var config = settings.Deserialize<Config>(Json.Indented)!;
             config.Features.Validate();
             config.Data.Validate();
+            config.Network.Validate();
             config.Training.Validate();
             return config;
         }
@@ -110,8 +111,9 @@ public sealed record Config
         return (JsonObject)value!;
     }
 
-    // labels map names of the user's choice, so their keys are free
-    private static bool HasFreeKeys(string path) => path == "data.labels";
+    // names of the user's choice: labels of the data, factors of the manifest
+    private static bool HasFreeKeys(string path) =>
+        path is "data.labels" or "network.factors" || (path.StartsWith("network.factors.", StringComparison.Ordinal) && path.EndsWith(".forget", StringComparison.Ordinal));
 
     private static void Merge(JsonObject target, JsonObject source, string path, string origin)
     {
@@ -120,7 +122,11 @@ public sealed record Config
             string full = path.Length == 0 ? key : $"{path}.{key}";
             if (!target.ContainsKey(key) && !HasFreeKeys(path))
                 throw new UserException(ExitCode.Usage, $"{origin}: unknown setting '{full}'{Nearest(key, target.Select(t => t.Key))}");
-            if (target[key] is JsonObject inner && value is JsonObject part && !HasFreeKeys(full))
+            if (path == "network.factors" && value is JsonObject && target[key] is null)
+                target[key] = JsonSerializer.SerializeToNode(new FactorOptions(), Json.Indented);
+            if (path == "network.factors" && value is null)
+                target.Remove(key);
+            else if (target[key] is JsonObject inner && value is JsonObject part && full != "data.labels")
                 Merge(inner, part, full, origin);
             else
                 target[key] = value?.DeepClone();

@@ -58,16 +58,25 @@ public sealed class BatchNorm : Layer
     internal static (Parameter Gamma, Parameter Beta) ScaleAndShift(ParameterGroup group, string name, Shape channels) =>
         (group.Constant($"{name}.weight", channels, 1), group.Constant($"{name}.bias", channels, 0));
 
+    /// <summary>With momentum 0 the running statistics stay to the bit.</summary>
+    internal static BatchNormSettings Settings(BatchNormSettings settings, Phase phase) =>
+        phase == Phase.Repeat ? settings with { Momentum = 0 } : settings;
+
     protected override void Compute(Tensor x, Phase phase)
     {
-        if (phase == Phase.Training)
+        if (phase != Phase.Evaluation)
             Ops.BatchNormForward(
-                Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, gamma.Value, beta.Value, settings);
+                Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, gamma.Value, beta.Value, Settings(settings, phase));
         else
             Ops.BatchNormInference(Output, x, gamma.Value, beta.Value, Statistics.Mean, Statistics.Variance, settings);
     }
 
-    protected override void ComputeGradients(Tensor dY) =>
+    // one pass computes both gradients, so they cannot be had apart
+    protected override void ComputeGradients(Tensor dY, Gradients gradients)
+    {
+        if (gradients != Gradients.Both)
+            throw new ArgumentException($"{Name}: a batch norm has no backward pass of {gradients} alone; constants belong to a group without an optimiser");
         Ops.BatchNormBackward(
             InputGradient!, gamma.Gradient, beta.Gradient, dY, argmax, Input, gamma.Value, beta.Value, mean, inverseStd, settings);
+    }
 }

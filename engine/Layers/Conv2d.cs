@@ -25,9 +25,11 @@ public sealed class Conv2d : Layer
 
     protected override void Compute(Tensor x, Phase phase) => Ops.Conv2dForward(Output, x, weight.Value, geometry);
 
-    protected override void ComputeGradients(Tensor dY)
+    protected override void ComputeGradients(Tensor dY, Gradients gradients)
     {
-        Ops.Conv2dBackwardWeight(weight.Gradient, dY, Input, geometry);
-        Ops.Conv2dBackwardData(InputGradient!, dY, weight.Value, geometry);
+        if (gradients.HasFlag(Gradients.Parameters))
+            Ops.Conv2dBackwardWeight(weight.Gradient, dY, Input, geometry);
+        if (gradients.HasFlag(Gradients.Input))
+            Ops.Conv2dBackwardData(InputGradient!, dY, weight.Value, geometry);
     }
 }

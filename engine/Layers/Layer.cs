@@ -4,7 +4,23 @@ namespace Avedis.Engine;
 public enum Phase
 {
     Training,
+
+    /// <summary>As Training, but the running statistics stay: they have seen this batch already.</summary>
+    Repeat,
     Evaluation,
+}
+
+/// <summary>What a backward pass computes.</summary>
+[Flags]
+public enum Gradients
+{
+    /// <summary>Adds to the gradients of the layer's parameters.</summary>
+    Parameters = 1,
+
+    /// <summary>Writes the gradient of the layer's input.</summary>
+    Input = 2,
+
+    Both = Parameters | Input,
 }
 
 /// <summary>
@@ -42,16 +58,17 @@ public abstract class Layer(Device device, string name)
     }
 
     /// <summary>Backward of the last Forward; returns <see cref="InputGradient"/>.</summary>
-    public Tensor? Backward(Tensor dY)
+    /// <param name="gradients">Input alone takes the parameters for constants; Parameters alone cuts what is in front of the layer off.</param>
+    public Tensor? Backward(Tensor dY, Gradients gradients = Gradients.Both)
     {
         Check(dY, Output.Shape, Output.Type, "gradient of the output");
-        ComputeGradients(dY);
+        ComputeGradients(dY, gradients);
         return InputGradient;
     }
 
     protected abstract void Compute(Tensor x, Phase phase);
 
-    protected abstract void ComputeGradients(Tensor dY);
+    protected abstract void ComputeGradients(Tensor dY, Gradients gradients);
 
     protected void Check(Tensor tensor, Shape shape, DType type, string role)
     {

@@ -20,9 +20,11 @@ public sealed class Linear : Layer
 
     protected override void Compute(Tensor x, Phase phase) => Ops.LinearForward(Output, x, weight.Value, bias.Value);
 
-    protected override void ComputeGradients(Tensor dY)
+    protected override void ComputeGradients(Tensor dY, Gradients gradients)
     {
-        Ops.LinearBackwardWeight(weight.Gradient, bias.Gradient, dY, Input);
-        Ops.LinearBackwardData(InputGradient!, dY, weight.Value);
+        if (gradients.HasFlag(Gradients.Parameters))
+            Ops.LinearBackwardWeight(weight.Gradient, bias.Gradient, dY, Input);
+        if (gradients.HasFlag(Gradients.Input))
+            Ops.LinearBackwardData(InputGradient!, dY, weight.Value);
     }
 }

@@ -17,5 +17,5 @@ public sealed class MaskedMean : Layer
 
     protected override void Compute(Tensor x, Phase phase) => Ops.MaskedMeanForward(Output, x, lengths);
 
-    protected override void ComputeGradients(Tensor dY) => Ops.MaskedMeanBackward(InputGradient!, dY, lengths);
+    protected override void ComputeGradients(Tensor dY, Gradients gradients) => Ops.MaskedMeanBackward(InputGradient!, dY, lengths);
 }

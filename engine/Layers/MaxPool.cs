@@ -18,5 +18,5 @@ public sealed class MaxPool : Layer
 
     protected override void Compute(Tensor x, Phase phase) => Ops.MaxPoolForward(Output, argmax, x, geometry);
 
-    protected override void ComputeGradients(Tensor dY) => Ops.MaxPoolBackward(InputGradient!, dY, argmax, geometry);
+    protected override void ComputeGradients(Tensor dY, Gradients gradients) => Ops.MaxPoolBackward(InputGradient!, dY, argmax, geometry);
 }

@@ -13,5 +13,5 @@ public sealed class Relu : Layer
 
     protected override void Compute(Tensor x, Phase phase) => Ops.ReluForward(Output, x);
 
-    protected override void ComputeGradients(Tensor dY) => Ops.ReluBackward(InputGradient!, dY, Output);
+    protected override void ComputeGradients(Tensor dY, Gradients gradients) => Ops.ReluBackward(InputGradient!, dY, Output);
 }

@@ -49,19 +49,23 @@ public sealed class Stem : Layer
 
     protected override void Compute(Tensor x, Phase phase)
     {
-        if (phase == Phase.Training)
+        if (phase != Phase.Evaluation)
             Ops.StemForward(
                 Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, state, forwardScratch,
-                x, weight.Value, gamma.Value, beta.Value, geometry, settings);
+                x, weight.Value, gamma.Value, beta.Value, geometry, BatchNorm.Settings(settings, phase));
         else
             Ops.StemInference(
                 Output, inferenceScratch, x, weight.Value, gamma.Value, beta.Value, Statistics.Mean, Statistics.Variance, geometry, settings);
     }
 
-    protected override void ComputeGradients(Tensor dY) =>
-        Ops.StemBackward(
-            weight.Gradient, gamma.Gradient, beta.Gradient, backwardScratch, dY, Output, argmax, Input,
-            weight.Value, gamma.Value, beta.Value, mean, inverseStd, state, geometry, settings);
+    // the input is the data, which takes no gradient
+    protected override void ComputeGradients(Tensor dY, Gradients gradients)
+    {
+        if (gradients.HasFlag(Gradients.Parameters))
+            Ops.StemBackward(
+                weight.Gradient, gamma.Gradient, beta.Gradient, backwardScratch, dY, Output, argmax, Input,
+                weight.Value, gamma.Value, beta.Value, mean, inverseStd, state, geometry, settings);
+    }
 
     private Tensor? Bytes(Device device, string role, long bytes) =>
         bytes == 0 ? null : device.Transient($"{Name}.{role}", new Shape(checked((int)((bytes + RowBytes - 1) / RowBytes)), RowBytes), DType.U8);

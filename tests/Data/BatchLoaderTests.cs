@@ -26,7 +26,7 @@ public sealed class BatchLoaderTests
                 data.Read(clip, faces, mels);
                 Assert.That(batch.Faces[(row * faces.Length)..((row + 1) * faces.Length)], Is.EqualTo(faces));
                 Assert.That(batch.Mels[(row * mels.Length)..((row + 1) * mels.Length)], Is.EqualTo(mels));
-                Assert.That((batch.Ids[row], batch.Emotions[row], batch.Speakers[row], batch.FaceLengths[row], batch.MelLengths[row], batch.Weights[row]),
+                Assert.That((batch.Ids[row], batch.Labels[0][row], batch.Labels[1][row], batch.FaceLengths[row], batch.MelLengths[row], batch.Weights[row]),
                     Is.EqualTo((clip.Id, clip.Emotion, clip.Speaker, clip.Faces, clip.Mels, 1f)));
             }
             loader.Return(batch);
@@ -83,7 +83,7 @@ public sealed class BatchLoaderTests
             seen.AddRange(batch.Ids.Take(batch.Count));
             Assert.That(batch.Weights.Take(batch.Count), Is.All.EqualTo(1f));
             for (int row = batch.Count; row < batchSize; row++)
-                Assert.That((batch.Weights[row], batch.Emotions[row], batch.Speakers[row], batch.ClipIndices[row], batch.Ids[row]), Is.EqualTo((0f, -1, -1, -1, "")));
+                Assert.That((batch.Weights[row], batch.Labels[0][row], batch.Labels[1][row], batch.ClipIndices[row], batch.Ids[row]), Is.EqualTo((0f, -1, -1, -1, "")));
             Assert.That(batch.Faces[(batch.Count * Features.FaceBytes)..], Is.All.Zero);
             Assert.That(batch.Mels[(batch.Count * Features.MelCount)..], Is.All.Zero);
             loader.Return(batch);

@@ -9,7 +9,8 @@ namespace Avedis.Tests;
 /// make_network_golden.py beside it. Weights and inputs are not in the file; <see cref="GoldenFormula"/> makes them.
 /// </summary>
 public sealed record Golden(
-    GoldenSetting Setting, GoldenVectors Formula, GoldenOutputs Outputs, Dictionary<string, double[]> Running, GoldenCase Baseline, GoldenCase Auxiliary)
+    GoldenSetting Setting, GoldenVectors Formula, GoldenOutputs Outputs, Dictionary<string, double[]> Running, GoldenCase Baseline, GoldenCase Auxiliary,
+    GoldenCase Alt, GoldenCase Conf)
 {
     private static readonly JsonSerializerOptions Options = new()
     {

@@ -1,69 +1,83 @@
 using Avedis.Bench;
 using Avedis.Engine;
 using Avedis.Trainer.Model;
+using Avedis.Trainer.Strategies;
+using Avedis.Trainer.Training;
 
 namespace Avedis.Tests;
 
-/// <summary>A network with golden weights on golden batches, on any backend and in any setting.</summary>
+/// <summary>A network with golden weights on golden batches, on any backend, trained by any strategy.</summary>
 internal sealed class GoldenRig : IDisposable
 {
-    /// <summary>Evaluates exactly the golden case: all four losses where the network has auxiliary heads.</summary>
-    private sealed class GoldenStrategy(GoldenSetting setting, IReadOnlyList<Adam> optimisers, bool auxiliary)
+    /// <summary>Shows each group's gradients before its optimiser takes them, and lets the optimisers be held back.</summary>
+    private sealed class OptimiserWatch(IBackend inner) : WatchedBackend(inner)
     {
-        public bool ApplyOptimisers { get; set; }
+        public Action<Tensor> BeforeAdam { get; set; } = _ => { };
 
-        public void Step(TwoStreamNetwork network)
+        public bool Hold { get; set; }
+
+        protected override void Run(Operation operation, Action call, params ReadOnlySpan<Tensor?> tensors)
         {
-            network.Forward(Phase.Training);
-            network.Emotion!.Evaluate(setting.PrimaryWeight);
-            network.Speaker!.Evaluate(setting.PrimaryWeight);
-            if (auxiliary)
-            {
-                network.Emotion.EvaluateAuxiliary(network.Speaker, setting.AuxiliaryWeight);
-                network.Speaker.EvaluateAuxiliary(network.Emotion, setting.AuxiliaryWeight);
-            }
-            network.Backward(auxiliary);
-            if (ApplyOptimisers)
-                foreach (var optimiser in optimisers)
-                    optimiser.Apply();
+            bool adam = operation.Name == "adam";
+            if (adam)
+                BeforeAdam(tensors[0]!);
+            if (!adam || !Hold)
+                call();
         }
     }
 
     private readonly GoldenSetting setting;
     private readonly Device device;
-    private readonly GoldenStrategy strategy;
+    private readonly OptimiserWatch watch;
+    private readonly Strategy strategy;
+    private readonly TrainingOptions training;
     private readonly float[] loss;
+    private long steps;
 
-    public GoldenRig(IBackend backend, GoldenSetting setting, bool auxiliary, DType act)
+    public GoldenRig(IBackend backend, GoldenSetting setting, string strategy, DType act)
     {
         this.setting = setting;
         var s = setting;
-        device = new Device(backend);
+        watch = new OptimiserWatch(backend);
+        device = new Device(watch);
+        FactorOptions Factor(int width, string other) => new()
+        {
+            Embedding = width, Weight = s.PrimaryWeight, Forget = new Dictionary<string, float> { [other] = s.AuxiliaryWeight },
+        };
         var options = new NetworkOptions
         {
             FaceChannels = s.FaceChannels,
             VoiceChannels = s.VoiceChannels,
-            EmotionEmbedding = s.EmotionWidth,
-            SpeakerEmbedding = s.SpeakerWidth,
-            Auxiliary = auxiliary,
+            Factors = new Dictionary<string, FactorOptions> { ["emotion"] = Factor(s.EmotionWidth, "speaker"), ["speaker"] = Factor(s.SpeakerWidth, "emotion") },
         };
-        Network = new TwoStreamNetwork(device, options, new NetworkShape(s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps, s.Emotions, s.Speakers, act));
-        Optimisers = [.. Network.Groups.Select(g => new Adam(device, g, new AdamOptions()))];
-        strategy = new GoldenStrategy(s, Optimisers, auxiliary) { ApplyOptimisers = true };
+        training = new TrainingOptions
+        {
+            Strategy = strategy, LearningRate = s.Rate, AuxiliaryLearningRate = s.AuxiliaryRate, Adversary = new() { Strength = s.Reversal },
+        };
+        var shape = new NetworkShape(
+            s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps,
+            [Avedis.Trainer.Data.Factor.Numbered("emotion", s.Emotions), Avedis.Trainer.Data.Factor.Numbered("speaker", s.Speakers)], act);
+        Network = new TwoStreamNetwork(device, options, shape, new NetworkParts(Strategy.PassesOf(training), false, []));
+        Optimisers = Strategy.Optimisers(training, device, Network);
+        this.strategy = Strategy.Create(training, Network, Optimisers);
         loss = new float[s.Clips];
-        device.Plan(() => { Load(s.Batch); strategy.Step(Network); ReadAll(); }, () => { Evaluate(); ReadAll(); });
-        strategy.ApplyOptimisers = false;
+        device.Plan(() => { Load(s.Batch); this.strategy.Step(Network); ReadAll(); }, () => { Evaluate(); ReadAll(); });
         Network.Initialise(1);
         foreach (var (parameter, values) in AvedisEngine.GoldenWeights(Network))
             device.Ops.Upload<float>(parameter.Value, values);
-        if (auxiliary)
-            foreach (var branch in Network.Branches)
-                branch.SetLambda(s.Reversal);
+        watch.BeforeAdam = values =>
+        {
+            foreach (var p in Network.Groups.First(group => group.Values == values).Parameters)
+                Gradients[p.Name] = Read(p.Gradient);
+        };
     }
 
     public TwoStreamNetwork Network { get; }
 
     public IReadOnlyList<Adam> Optimisers { get; }
+
+    /// <summary>By parameter, in PyTorch's order, as the optimisers found them in the last step.</summary>
+    public Dictionary<string, float[]> Gradients { get; } = [];
 
     public void Load(int number)
     {
@@ -71,16 +85,16 @@ internal sealed class GoldenRig : IDisposable
         var batch = AvedisEngine.GoldenBatch(number, s.Size);
         s.FaceLengths.CopyTo(batch.FaceLengths, 0);
         s.MelLengths.CopyTo(batch.MelLengths, 0);
-        Network.Load(batch, []);
+        Network.Load(batch);
     }
 
-    /// <summary>One step; the optimisers move only if asked.</summary>
-    public void Step(bool optimise = false)
+    /// <param name="optimise">Lets the parameters move.</param>
+    public void Step(bool optimise)
     {
-        strategy.ApplyOptimisers = optimise;
-        if (optimise)
-            for (int i = 0; i < Optimisers.Count; i++)
-                Optimisers[i].Advance(i == 0 ? setting.Rate : setting.AuxiliaryRate);
+        watch.Hold = !optimise;
+        for (int i = 0; i < Optimisers.Count; i++)
+            Optimisers[i].Advance(i == 0 ? training.LearningRate : training.AuxiliaryLearningRate);
+        strategy.Prepare(steps++, progress: 0, _ => double.NaN);
         strategy.Step(Network);
     }
 
@@ -103,9 +117,9 @@ internal sealed class GoldenRig : IDisposable
         return loss.Sum(l => (double)l);
     }
 
-    /// <summary>The weighted sum of all losses of the last step.</summary>
-    public double TotalLoss() => Network.Branches.Sum(branch =>
-        setting.PrimaryWeight * Sum(branch.Loss) + (branch.AuxiliaryLoss is { } auxiliary ? setting.AuxiliaryWeight * Sum(auxiliary) : 0));
+    /// <summary>The weighted sum of all cross-entropies of the last step.</summary>
+    public double TotalLoss() =>
+        Network.Branches.Sum(branch => setting.PrimaryWeight * Sum(branch.Loss)) + Network.Auxiliary.Sum(head => setting.AuxiliaryWeight * Sum(head.Loss));
 
     public void Dispose() => device.Dispose();
 
@@ -113,7 +127,9 @@ internal sealed class GoldenRig : IDisposable
     private void ReadAll()
     {
         foreach (var branch in Network.Branches)
-            foreach (var tensor in new[] { branch.Embedding, branch.Logits, branch.Loss, branch.AuxiliaryLoss }.OfType<Tensor>())
+            foreach (var tensor in new[] { branch.Embedding, branch.Logits, branch.Loss })
                 Read(tensor);
+        foreach (var head in Network.Auxiliary)
+            Read(head.Loss);
     }
 }

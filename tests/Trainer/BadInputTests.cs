@@ -64,8 +64,9 @@ public sealed class BadInputTests
             "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--config", config);
         Refuses(ExitCode.Usage, ["training.strategy", "baseline"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "magic");
         Refuses(ExitCode.Usage, ["stl", "network.tasks"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "stl");
-        Refuses(ExitCode.Usage, ["baseline", "network.tasks"],
-            "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--set", "network.tasks=emotion");
+        Refuses(ExitCode.Usage, ["--protect", "emotion"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--protect", "gender");
+        Refuses(ExitCode.BadInput, ["'hat'", "speaker"],
+            "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--set", "network.factors.hat.embedding=4");
     }
 
     [Test]
@@ -97,8 +98,8 @@ public sealed class BadInputTests
     public void A_checkpoint_of_another_configuration()
     {
         string run = Train();
-        Refuses(ExitCode.BadCheckpoint, ["network.speakerEmbedding was 8, is 16", "--run"],
-            "train", TinyCorpus.Prepared, "--run", run, "--resume", "--epochs", "2", "--set", "network.speakerEmbedding=16");
+        Refuses(ExitCode.BadCheckpoint, ["network.factors.speaker.embedding was 8, is 16", "--run"],
+            "train", TinyCorpus.Prepared, "--run", run, "--resume", "--epochs", "2", "--set", "network.factors.speaker.embedding=16");
     }
 
     [Test]
@@ -151,7 +152,7 @@ public sealed class BadInputTests
         {
             File.Delete(manifest);
         }
-        Refuses(ExitCode.BadInput, ["other speakers"], "evaluate", other, "--run", run);
+        Refuses(ExitCode.BadInput, ["other classes of speaker"], "evaluate", other, "--run", run);
         Refuses(ExitCode.BadCheckpoint, ["other data"], "train", other, "--run", run, "--resume", "--epochs", "2");
     }
 

@@ -17,13 +17,28 @@ public sealed class ConfigTests
     public void Overrides_win_over_the_file_and_the_file_over_the_preset()
     {
         File.WriteAllText(file, """{ "preset": "paper", "training": { "epochs": 3, "batchSize": 8 } } // a comment""");
-        var config = Config.Load(null, file, ["training.epochs=5", "network.tasks=emotion"]);
+        var config = Config.Load(null, file, ["training.epochs=5", "network.tasks=[\"emotion\"]", "network.factors.speaker.embedding=256"]);
         Assert.Multiple(() =>
         {
             Assert.That(config.Features.FaceSize, Is.EqualTo(224));
             Assert.That(config.Training.BatchSize, Is.EqualTo(8));
             Assert.That(config.Training.Epochs, Is.EqualTo(5));
-            Assert.That(config.Network.Tasks, Is.EqualTo(Avedis.Trainer.Model.NetworkTasks.Emotion));
+            Assert.That(config.Network.Tasks, Is.EqualTo(new[] { "emotion" }));
+            Assert.That(config.Network.Factors["speaker"].Embedding, Is.EqualTo(256));
+            Assert.That(config.Network.Factors["speaker"].Forget, Is.EqualTo(new Dictionary<string, float> { ["emotion"] = 0.3f }), "the rest stays");
+        });
+    }
+
+    [Test]
+    public void Factors_are_added_and_removed_by_name()
+    {
+        File.WriteAllText(file, """{ "network": { "factors": { "gender": { "embedding": 16, "forget": { "emotion": 0.1 } }, "speaker": null } } }""");
+        var network = Config.Load(null, file, ["network.factors.emotion.forget.gender=0.2"]).Network;
+        Assert.Multiple(() =>
+        {
+            Assert.That(network.Built, Is.EqualTo(new[] { "emotion", "gender" }));
+            Assert.That(network.Factors["gender"].Weight, Is.EqualTo(0.5f), "a new factor starts from the defaults");
+            Assert.That(network.Factors["emotion"].Forget["gender"], Is.EqualTo(0.2f));
         });
     }
 
@@ -41,6 +56,12 @@ public sealed class ConfigTests
     [TestCase("""{ "training": { "batchSize": 0 } }""", "training.batchSize is 0, expected 1 to 4096")]
     [TestCase("{ \"training\": {\n \"epochs\": 3,, } }", "line 2: not valid JSON")]
     [TestCase("[]", "one JSON object")]
+    [TestCase("""{ "network": { "factors": { "gender": { "embeding": 3 } } } }""", "unknown setting 'network.factors.gender.embeding'; did you mean 'embedding'?")]
+    [TestCase("""{ "network": { "factors": { "speaker": { "embedding": 0 } } } }""", "network.factors.speaker.embedding is 0, expected 1 to 65536")]
+    [TestCase("""{ "network": { "factors": { "speaker": { "forget": { "speaker": 1 } } } } }""", "cannot forget what it is for")]
+    [TestCase("""{ "network": { "tasks": ["gender"] } }""", "network.tasks names 'gender'")]
+    [TestCase("""{ "network": { "auxiliary": { "noise": 1 } } }""", "network.auxiliary.normalise")]
+    [TestCase("""{ "training": { "freeze": ["trunk"] } }""", "training.start")]
     [TestCase("""{ "preset": "large" }""", "unknown preset 'large'; the presets are demo and paper")]
     public void A_wrong_file_is_refused_in_one_line(string text, string expected)
     {

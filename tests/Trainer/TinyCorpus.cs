@@ -18,7 +18,7 @@ public sealed class TinyCorpus
     public static string[] SmallNetwork { get; } =
     [
         "--set", "network.faceChannels=[4,4,4,4,4,8]", "--set", "network.voiceChannels=[4,4,4,4,4,8]",
-        "--set", "network.emotionEmbedding=8", "--set", "network.speakerEmbedding=8", "--set", "training.batchSize=4",
+        "--set", "network.factors.emotion.embedding=8", "--set", "network.factors.speaker.embedding=8", "--set", "training.batchSize=4",
     ];
 
     /// <summary>Folder with manifest.csv and the clips.</summary>

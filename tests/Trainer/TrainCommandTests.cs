@@ -77,15 +77,25 @@ public sealed class TrainCommandTests
         Assert.That(Hash(Path.Combine(Latest("c"), "model.safetensors")), Is.Not.EqualTo(Hash(Path.Combine(Latest("a"), "model.safetensors"))));
     }
 
-    [Test]
-    public void A_run_stopped_at_any_step_and_resumed_ends_as_one_that_never_stopped()
+    private static readonly string[] strongConfusion =
+    [
+        "--strategy", "conf", "--set", "network.auxiliary.heads=2", "--set", "network.auxiliary.hidden=6", "--set", "network.auxiliary.normalise=true",
+        "--set", "network.auxiliary.noise=0.5", "--set", "training.adversary.updates=2", "--set", "training.adversary.renewEvery=2",
+        "--set", "training.adversary.schedule=ramp",
+    ];
+
+    private static readonly string[][] strategies =
+        [["--strategy", "baseline"], ["--strategy", "gr"], ["--strategy", "alt", "--set", "training.adversary.cap=true"], strongConfusion];
+
+    [TestCaseSource(nameof(strategies))]
+    public void A_run_stopped_at_any_step_and_resumed_ends_as_one_that_never_stopped(params string[] strategy)
     {
-        Train("whole", "--epochs", "2");
+        Train("whole", ["--epochs", "2", .. strategy]);
         long steps = JsonDocument.Parse(File.ReadAllText(Path.Combine(Latest("whole"), "state.json"))).RootElement.GetProperty("step").GetInt64();
         for (long stop = 1; stop < steps; stop++)
         {
             string run = $"stopped-{stop}";
-            Train(run, "--epochs", "2", "--set", $"training.maxSteps={stop}");
+            Train(run, ["--epochs", "2", "--set", $"training.maxSteps={stop}", .. strategy]);
             Assert.That(Path.GetFileName(Latest(run)), Is.EqualTo($"step-{stop:D8}"));
             Train(run, "--resume", "--set", "training.maxSteps=0");
             AssertSameState("whole", run);
@@ -128,7 +138,7 @@ public sealed class TrainCommandTests
     [Test]
     public void Single_task_training_has_one_branch()
     {
-        Train("run", "--epochs", "1", "--strategy", "stl", "--set", "network.tasks=speaker");
+        Train("run", "--epochs", "1", "--strategy", "stl", "--task", "speaker");
         var names = Safetensors.Read(Path.Combine(Latest("run"), "model.safetensors")).Keys;
         Assert.That(names, Has.Some.StartsWith("speaker.").And.None.StartsWith("emotion."));
         var (code, table, _) = TinyCorpus.Run("evaluate", TinyCorpus.Prepared, "--run", RunPath());

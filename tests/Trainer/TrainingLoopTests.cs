@@ -48,7 +48,7 @@ public sealed class TrainingLoopTests
         using var dataset = PreparedDataset.Open(TinyCorpus.Prepared);
         var config = Config.Load(null, null, [.. TinyCorpus.SmallNetwork.Where(word => word != "--set"), .. sets]) with { Features = dataset.Features };
         using var interrupt = new Interrupt();
-        using var loop = new TrainingLoop(config, dataset, new RunFolder(folder), TextWriter.Null, interrupt, resume, backend);
+        using var loop = new TrainingLoop(config, dataset, new RunFolder(folder), TextWriter.Null, interrupt, resume, () => backend);
         return loop.Run();
     }
 
@@ -176,7 +176,8 @@ public sealed class TrainingLoopTests
     private static Runtime Build(IBackend backend, int batch)
     {
         var config = Config.Load(null, null, TinyCorpus.SmallNetwork.Where(word => word != "--set"));
-        var shape = new NetworkShape(batch, FaceFrames: 2, FaceSize: 64, MelBins: 40, MelFrames: 100, Emotions: 5, Speakers: 3, DType.F32);
-        return new Runtime(backend, config.Network, shape, config.Training, []);
+        var shape = new NetworkShape(batch, FaceFrames: 2, FaceSize: 64, MelBins: 40, MelFrames: 100,
+            [Factor.Numbered(Factor.Emotion, 5), Factor.Numbered(Factor.Speaker, 3)], DType.F32);
+        return new Runtime(backend, config.Network, shape, config.Training);
     }
 }

@@ -11,6 +11,8 @@ Weights and inputs come from the formula of bench/peers/pytorch/golden.py, not f
     running      running statistics after one training step
     baseline     without auxiliary heads: losses, gradients, losses of ten Adam steps on batches BATCH, BATCH + 1, BATCH, ...
     auxiliary    the same with the auxiliary terms behind gradient reversal
+    alt, conf    alternate training and the confusion loss: losses and gradients of the first step, the heads' from step A and all others' from
+                 step B; "adam" holds the weighted primary losses of ten steps, "primary" in double precision
     agreement    how far PyTorch's own single precision is from these values
 A gradient is {count, sum, norm, values}: every element up to 512, else 256 samples, sample k at element k * count // 256 in PyTorch's order.
 """
@@ -69,6 +71,47 @@ def adam_losses(dtype, reversal, steps=10):
     return totals
 
 
+def alternate(dtype, kind, steps):
+    """Steps A and B of "alt" or "conf": losses of each step as step A finds them, and the gradients of the first."""
+    model = golden.load_golden_weights(network.TwoStreamNetwork(PRESET, SPEAKERS, EMOTIONS)).to(dtype)
+    heads = {name: p for name, p in model.named_parameters() if ".auxiliary." in name}
+    others = {name: p for name, p in model.named_parameters() if ".auxiliary." not in name}
+    step_a, step_b = torch.optim.Adam(heads.values(), lr=1e-3), torch.optim.Adam(others.values(), lr=1e-4)
+    losses, gradients = [], {}
+    for step in range(steps):
+        faces, mels, emotions, speakers = golden.batch(BATCH + step % 2, CLIPS, PRESET, SPEAKERS, EMOTIONS)
+        output = model(faces, mels.to(dtype), FACE_LENGTHS, MEL_LENGTHS)
+
+        def read(embedding):
+            """What the auxiliary heads say of the embeddings, each of which embedding() may cut off from the network."""
+            return {
+                "emotion_from_speaker": (model.speaker.auxiliary["emotion"]["head"](embedding(output["speaker_embedding"])), emotions),
+                "speaker_from_emotion": (model.emotion.auxiliary["speaker"]["head"](embedding(output["emotion_embedding"])), speakers),
+            }
+
+        terms = network.losses(output, emotions, speakers)
+        known = {name: torch.nn.functional.cross_entropy(logits, labels) for name, (logits, labels) in read(lambda e: e.detach()).items()}
+        model.zero_grad()
+        (0.3 * sum(known.values())).backward()
+        if step == 0:
+            gradients.update({name: p.grad.double().clone() for name, p in heads.items()})
+        step_a.step()
+
+        told = read(lambda e: e).values()
+        if kind == "alt":
+            adversary = -sum(torch.nn.functional.cross_entropy(logits, labels) for logits, labels in told)
+        else:
+            adversary = sum(-logits.log_softmax(1).mean() for logits, labels in told)
+        model.zero_grad()
+        (terms["total"] + REVERSAL * 0.3 * adversary).backward()
+        if step == 0:
+            gradients.update({name: p.grad.double().clone() for name, p in others.items()})
+        step_b.step()
+        losses.append({**{k: v.item() for k, v in terms.items() if k != "total"}, **{k: v.item() for k, v in known.items()}})
+        losses[-1]["total"] = terms["total"].item()
+    return losses, gradients
+
+
 def difference(gradients, reference):
     """Largest difference of any element, relative to the largest element of that parameter's gradient; and which parameter it is."""
     return max(((gradients[n] - g).abs().max().item() / g.abs().max().item(), n) for n, g in reference.items())
@@ -116,7 +159,7 @@ def vectors():
     return {
         "bits": [[name, i, f"{int(golden.bits(name, [i])[0]):016x}"] for name in ("face.conv1.weight", "é") for i in (0, 1, 123456789)],
         "parameters": {name: elements(weights[name]) for name in (
-            "face.conv1.weight", "voice.conv6.weight", "voice.bn3.weight", "voice.bn3.bias", "emotion.embedding.weight", "speaker.auxiliary.bias")},
+            "face.conv1.weight", "voice.conv6.weight", "voice.bn3.weight", "voice.bn3.bias", "emotion.embedding.weight", "speaker.auxiliary.emotion.head.bias")},
         "faces": elements(faces), "mels": elements(mels), "emotions": emotions.tolist(), "speakers": speakers.tolist(),
     }
 
@@ -134,6 +177,12 @@ def main():
         "formula": vectors(),
     }
     agreement = {}
+    for kind in ("alt", "conf"):
+        losses, gradients = alternate(torch.float64, kind, 10)
+        single = alternate(torch.float32, kind, 10)
+        adam = {"primary": [step["total"] for step in losses], "float32": [step["total"] for step in single[0]]}
+        document[kind] = {"losses": losses[0], "gradients": {n: summary(g) for n, g in gradients.items()}, "adam": adam}
+        agreement[kind] = {"gradient": difference(single[1], gradients), "adam_losses": max(abs(a - b) for a, b in zip(*adam.values()))}
     for name, reversal in (("baseline", None), ("auxiliary", REVERSAL)):
         model, output, losses, gradients = run(torch.float64, BATCH, reversal)
         single = run(torch.float32, BATCH, reversal)

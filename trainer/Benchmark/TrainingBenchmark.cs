@@ -126,8 +126,9 @@ public static class TrainingBenchmark
             var act = Precisions.Resolve(training.Precision, backend);
             Precision = Precisions.Name(training.Precision, act);
             var shape = new NetworkShape(
-                training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, Emotions, speakers, act);
-            Runtime = new Runtime(backend, config.Network, shape, training, []);
+                training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames,
+                [Factor.Numbered(Factor.Emotion, Emotions), Factor.Numbered(Factor.Speaker, speakers)], act);
+            Runtime = new Runtime(backend, config.Network, shape, training);
             Runtime.Network.Initialise(training.Seed);
             batches = [RandomBatch(shape, training.Seed, 0), RandomBatch(shape, training.Seed, 1)];
             LoadNext();
@@ -142,9 +143,10 @@ public static class TrainingBenchmark
         {
             long start = Stopwatch.GetTimestamp();
             Runtime.Advance(training.LearningRate, training.AuxiliaryLearningRate);
+            Runtime.Prepare(loaded, progress: 1, _ => double.NaN);
             Runtime.TrainStep();
             LoadNext();
-            Runtime.Losses();
+            Runtime.ReadLosses();
             return Stopwatch.GetElapsedTime(start).TotalSeconds;
         }
 
@@ -154,16 +156,17 @@ public static class TrainingBenchmark
     }
 
     /// <summary>Clips of full length: uniform pixels, normal log-mels, any labels.</summary>
-    private static Batch RandomBatch(in NetworkShape shape, ulong seed, uint number)
+    private static Batch RandomBatch(NetworkShape shape, ulong seed, uint number)
     {
         var random = new Philox(seed, BatchStream << 32 | number);
-        var batch = new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames) { Count = shape.Batch };
+        var batch = new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames, shape.Factors.Count) { Count = shape.Batch };
         for (int i = 0; i < batch.Faces.Length; i++)
             batch.Faces[i] = (byte)random.NextUInt();
         for (int i = 0; i < batch.Mels.Length; i++)
             batch.Mels[i] = (float)random.NextGaussian();
         for (int n = 0; n < shape.Batch; n++)
-            (batch.Emotions[n], batch.Speakers[n]) = (random.Next(shape.Emotions), random.Next(shape.Speakers));
+            for (int factor = 0; factor < shape.Factors.Count; factor++)
+                batch.Labels[factor][n] = random.Next(shape.Factors[factor].Classes.Count);
         Array.Fill(batch.FaceLengths, shape.FaceFrames);
         Array.Fill(batch.MelLengths, shape.MelFrames);
         Array.Fill(batch.Weights, 1f);

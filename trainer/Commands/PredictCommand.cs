@@ -12,7 +12,7 @@ namespace Avedis.Trainer.Commands;
 /// <summary>avedis predict: emotion and speaker of media files, with probabilities.</summary>
 public static class PredictCommand
 {
-    private const int SpeakersShown = 3;
+    private const int ClassesShown = 5;
 
     public static Command Create()
     {
@@ -45,7 +45,7 @@ public static class PredictCommand
         FeatureOptions features = model.Config.Features;
         var decoder = new ClipDecoder(tool, features);
         var logMel = new LogMel(features);
-        var batch = new Batch(1, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames) { Count = 1 };
+        var batch = new Batch(1, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, model.State.Factors.Count) { Count = 1 };
         int failures = 0;
         foreach (string clip in clips)
         {
@@ -62,41 +62,33 @@ public static class PredictCommand
             decoder.Faces.CopyTo(batch.Faces);
             batch.FaceLengths[0] = decoder.FaceCount;
             batch.MelLengths[0] = logMel.Compute(decoder.Samples, batch.Mels);
-            (batch.Emotions[0], batch.Speakers[0], batch.Weights[0]) = (-1, -1, 1);
+            foreach (int[] labels in batch.Labels)
+                labels[0] = -1;
+            batch.Weights[0] = 1;
             model.Runtime.Predict(batch);
             output.WriteLine(json ? ToJson(clip, model) : ToText(clip, model));
         }
         return failures == 0 ? ExitCode.Ok : ExitCode.BadInput;
     }
 
-    private static string ToText(string clip, TrainedModel model)
+    private static string ToText(string clip, TrainedModel model) => $"{clip}: " + string.Join("; ", model.Runtime.Network.Branches.Select(branch =>
     {
-        var (emotions, speakers) = Ranked(model);
-        string text = $"{clip}:";
-        if (emotions.Count > 0)
-            text += $" {emotions[0].Name} ({string.Join(", ", emotions.Select(e => $"{e.Name} {e.Probability:P0}"))});";
-        if (speakers.Count > 0)
-            text += $" speaker {speakers[0].Name} ({string.Join(", ", speakers.Take(SpeakersShown).Select(s => $"{s.Name} {s.Probability:P0}"))})";
-        return text;
-    }
+        var ranked = Rank(branch, model);
+        return $"{branch.Name} {ranked[0].Name} ({string.Join(", ", ranked.Take(ClassesShown).Select(c => $"{c.Name} {c.Probability:P0}"))})";
+    }));
 
     private static string ToJson(string clip, TrainedModel model)
     {
-        var (emotions, speakers) = Ranked(model);
-        return JsonSerializer.Serialize(new Dictionary<string, object?>
+        var fields = new Dictionary<string, object> { ["path"] = clip };
+        foreach (var branch in model.Runtime.Network.Branches)
         {
-            ["path"] = clip,
-            ["emotion"] = emotions.Count == 0 ? null : emotions[0].Name,
-            ["emotions"] = emotions.ToDictionary(e => e.Name, e => e.Probability),
-            ["speaker"] = speakers.Count == 0 ? null : speakers[0].Name,
-            ["speakers"] = speakers.ToDictionary(s => s.Name, s => s.Probability),
-        }, Json.Line);
+            var ranked = Rank(branch, model);
+            fields[branch.Name] = ranked[0].Name;
+            fields[$"{branch.Name}s"] = ranked.ToDictionary(c => c.Name, c => c.Probability);
+        }
+        return JsonSerializer.Serialize(fields, Json.Line);
     }
 
-    private static (List<(string Name, float Probability)> Emotions, List<(string Name, float Probability)> Speakers) Ranked(TrainedModel model) =>
-        (Rank(model.State.Emotions, model.Runtime.EmotionProbabilities), Rank(model.State.Speakers, model.Runtime.SpeakerProbabilities));
-
-    // a single-task network has no probabilities of the other factor
-    private static List<(string Name, float Probability)> Rank(IReadOnlyList<string> names, float[] probabilities) =>
-        [.. names.Zip(probabilities).OrderByDescending(p => p.Second)];
+    private static List<(string Name, float Probability)> Rank(Branch branch, TrainedModel model) =>
+        [.. branch.Factor.Classes.Zip(model.Runtime.Output(branch.Probabilities)).OrderByDescending(p => p.Second)];
 }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
 using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Commands;
@@ -15,7 +16,16 @@ public static class TrainCommand
         var resume = new Option<bool>("--resume") { Description = "Continue the run from its latest checkpoint; starts afresh, and says so, if it has none." };
         var epochs = new Option<int?>("--epochs") { Description = "Passes over the training clips." };
         var batch = new Option<int?>("--batch-size") { Description = "Clips per step." };
-        var strategy = new Option<string?>("--strategy") { Description = "baseline (emotion and speaker together) or stl (one task: add --set network.tasks=emotion)." };
+        var strategy = new Option<string?>("--strategy")
+        {
+            Description = "stl (one task, see --task), baseline (all tasks), or with disentanglement: gr (gradient reversal), alt (alternate training), conf (confusion loss).",
+        };
+        var task = new Option<string[]>("--task") { Description = "Factor to train, for example emotion; may be repeated. [default: all of network.factors]" };
+        var protect = new Option<string?>("--protect")
+        {
+            Description = "The embedding that is to forget the other factors: speaker, emotion, or both. [default: both]",
+        };
+        var start = new Option<string?>("--start") { Description = "Run or checkpoint to start from instead of random weights." };
         var command = new Command("train", "Trains the two-stream network on prepared data. Stops with a checkpoint on Ctrl-C.");
         command.Arguments.Add(data);
         command.Options.Add(run);
@@ -26,6 +36,9 @@ public static class TrainCommand
         command.Options.Add(epochs);
         command.Options.Add(batch);
         command.Options.Add(strategy);
+        command.Options.Add(task);
+        command.Options.Add(protect);
+        command.Options.Add(start);
         command.SetAction(parsed =>
         {
             var output = parsed.InvocationConfiguration.Output;
@@ -40,17 +53,33 @@ public static class TrainCommand
             var training = config.Training;
             config = config with
             {
+                Network = Protecting(config.Network, parsed.GetValue(protect)) with { Tasks = parsed.GetValue(task) is { Length: > 0 } tasks ? tasks : config.Network.Tasks },
                 Training = training with
                 {
                     Epochs = parsed.GetValue(epochs) ?? training.Epochs,
                     BatchSize = parsed.GetValue(batch) ?? training.BatchSize,
                     Strategy = parsed.GetValue(strategy) ?? training.Strategy,
+                    Start = parsed.GetValue(start) ?? training.Start,
                 },
             };
+            config.Network.Validate();
             config.Training.Validate();
             return Train(config, PreparedDataset.Open(parsed.GetRequiredValue(data)), folder, output, resuming);
         });
         return command;
+    }
+
+    // the embeddings of all other factors have nothing to forget
+    private static NetworkOptions Protecting(NetworkOptions network, string? factor)
+    {
+        if (factor is null or "both")
+            return network;
+        if (!network.Factors.ContainsKey(factor))
+            throw new UserException(ExitCode.Usage, $"--protect {factor}: expected both or one of {string.Join(", ", network.Factors.Keys)}");
+        return network with
+        {
+            Factors = network.Factors.ToDictionary(f => f.Key, f => f.Key == factor ? f.Value : f.Value with { Forget = new Dictionary<string, float>() }),
+        };
     }
 
     private static int Train(Config config, PreparedDataset dataset, RunFolder folder, TextWriter output, bool resume)

@@ -9,7 +9,9 @@ namespace Avedis.Trainer.Data;
 /// One batch in buffers that are made once and pinned, so that a device can copy from them. Rows from <see cref="Count"/> on pad the last batch of
 /// an evaluation: weight 0, labels -1, lengths 1, black and silent.
 /// </summary>
-public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, int melFrames)
+/// <param name="factors">Factors that clips are labelled with.</param>
+/// <param name="pooled">Channels of pooled features, in a batch that brings these instead of faces and mels; else 0.</param>
+public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, int melFrames, int factors, int pooled = 0)
 {
     /// <summary>Clips that the buffers hold: B.</summary>
     public int Capacity { get; } = clips;
@@ -20,17 +22,17 @@ public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, 
     /// <summary>Log-mel values, [B, MelBins, MelFrames].</summary>
     public float[] Mels { get; } = GC.AllocateArray<float>(checked(clips * melBins * melFrames), pinned: true);
 
+    /// <summary>What a frozen trunk makes of each clip, [B, channels]; empty where the trunk is to run.</summary>
+    public float[] Pooled { get; } = GC.AllocateArray<float>(checked(clips * pooled), pinned: true);
+
     /// <summary>Pictures of each clip that are not padding.</summary>
     public int[] FaceLengths { get; } = GC.AllocateArray<int>(clips, pinned: true);
 
     /// <summary>Mel frames of each clip that are not padding.</summary>
     public int[] MelLengths { get; } = GC.AllocateArray<int>(clips, pinned: true);
 
-    /// <summary>Emotion class of each clip; -1: none.</summary>
-    public int[] Emotions { get; } = GC.AllocateArray<int>(clips, pinned: true);
-
-    /// <summary>Speaker class of each clip; -1: not one of the training speakers.</summary>
-    public int[] Speakers { get; } = GC.AllocateArray<int>(clips, pinned: true);
+    /// <summary>Class of each clip per factor, in the dataset's order of factors; -1: none of the classes, as an unheard clip's speaker.</summary>
+    public int[][] Labels { get; } = [.. Enumerable.Range(0, factors).Select(_ => GC.AllocateArray<int>(clips, pinned: true))];
 
     /// <summary>1 for a clip, 0 for padding.</summary>
     public float[] Weights { get; } = GC.AllocateArray<float>(clips, pinned: true);
@@ -63,6 +65,7 @@ public sealed class BatchLoader : IDisposable
 
     private readonly PreparedDataset dataset;
     private readonly IReadOnlyList<ClipInfo> clips;
+    private readonly float[]? pooled; // [clips, channels]: instead of faces and mels
     private readonly int batchSize;
     private readonly ulong? seed; // null: in order, once
     private readonly int[] order;
@@ -73,11 +76,11 @@ public sealed class BatchLoader : IDisposable
     private ExceptionDispatchInfo? failure;
     private long waitedTicks;
 
-    private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position)
+    private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, PooledFeatures? features)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         (this.dataset, clips, this.batchSize, this.seed) = (dataset, dataset.Clips(split), batchSize, seed);
-        (this.epoch, this.position) = (epoch, position);
+        (this.epoch, this.position, pooled) = (epoch, position, features?.Values[split]);
         order = new int[clips.Count];
         // training drops the rest of an epoch, but has one batch even if there are fewer clips than it takes
         BatchesPerEpoch = seed is null ? (clips.Count + batchSize - 1) / batchSize : Math.Max(1, clips.Count / batchSize);
@@ -85,9 +88,11 @@ public sealed class BatchLoader : IDisposable
         ended = BatchesPerEpoch == 0;
         if (ended)
             return;
-        var features = dataset.Features;
+        var f = dataset.Features;
         for (int i = 0; i < RingSize; i++)
-            free.Enqueue(new Batch(batchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames));
+            free.Enqueue(features is null
+                ? new Batch(batchSize, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, dataset.Factors.Count)
+                : new Batch(batchSize, 0, 0, 0, 0, dataset.Factors.Count, features.Width));
         worker = new Thread(Work) { IsBackground = true, Name = "batch loader" };
         worker.Start();
     }
@@ -103,15 +108,17 @@ public sealed class BatchLoader : IDisposable
     /// <paramref name="epoch"/> on.
     /// </summary>
     /// <exception cref="UserException">Exit code 3: there are no training clips.</exception>
-    public static BatchLoader ForTraining(PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0)
+    public static BatchLoader ForTraining(
+        PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0, PooledFeatures? features = null)
     {
         if (dataset.Clips(Split.Train).Count == 0)
             throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no training clips; see data.validationFraction, data.testFraction and the split column");
-        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position);
+        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, features);
     }
 
     /// <summary>Every clip of a split once, in the order of the manifest.</summary>
-    public static BatchLoader ForEvaluation(PreparedDataset dataset, Split split, int batchSize) => new(dataset, split, batchSize, null, 0, 0);
+    public static BatchLoader ForEvaluation(PreparedDataset dataset, Split split, int batchSize, PooledFeatures? features = null) =>
+        new(dataset, split, batchSize, null, 0, 0, features);
 
     /// <summary>Fills <paramref name="order"/> with the order in which an epoch takes its clips.</summary>
     public static void Order(ulong seed, int epoch, Span<int> order)
@@ -219,26 +226,39 @@ public sealed class BatchLoader : IDisposable
 
     private void Fill(Batch batch)
     {
-        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount;
+        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / batchSize;
         (batch.Epoch, batch.Position) = (epoch, position);
         batch.Count = seed is null ? Math.Min(batchSize, clips.Count - (position * batchSize)) : batchSize;
         for (int row = 0; row < batch.Count; row++)
         {
             int index = order[((position * batchSize) + row) % order.Length];
             var clip = clips[index];
-            dataset.Read(clip, batch.Faces.AsSpan(row * faceBytes, faceBytes), batch.Mels.AsSpan(row * melCount, melCount));
-            Label(batch, row, index, clip.Id, clip.Faces, clip.Mels, clip.Emotion, clip.Speaker, 1);
+            if (pooled is null)
+                dataset.Read(clip, batch.Faces.AsSpan(row * faceBytes, faceBytes), batch.Mels.AsSpan(row * melCount, melCount));
+            else
+                pooled.AsSpan(index * width, width).CopyTo(batch.Pooled.AsSpan(row * width));
+            Describe(batch, row, index, clip.Id, clip.Faces, clip.Mels, 1);
+            for (int factor = 0; factor < batch.Labels.Length; factor++)
+                batch.Labels[factor][row] = dataset.Label(clip, factor);
         }
         for (int row = batch.Count; row < batchSize; row++)
-            Label(batch, row, -1, "", 1, 1, -1, -1, 0);
-        batch.Faces.AsSpan(batch.Count * faceBytes).Clear();
-        batch.Mels.AsSpan(batch.Count * melCount).Clear();
+        {
+            Describe(batch, row, -1, "", 1, 1, 0);
+            foreach (int[] labels in batch.Labels)
+                labels[row] = -1;
+        }
+        if (pooled is null)
+        {
+            batch.Faces.AsSpan(batch.Count * faceBytes).Clear();
+            batch.Mels.AsSpan(batch.Count * melCount).Clear();
+        }
+        batch.Pooled.AsSpan(batch.Count * width).Clear();
     }
 
-    private static void Label(Batch batch, int row, int index, string id, int faces, int mels, int emotion, int speaker, float weight)
+    private static void Describe(Batch batch, int row, int index, string id, int faces, int mels, float weight)
     {
         (batch.ClipIndices[row], batch.Ids[row]) = (index, id);
         (batch.FaceLengths[row], batch.MelLengths[row]) = (faces, mels);
-        (batch.Emotions[row], batch.Speakers[row], batch.Weights[row]) = (emotion, speaker, weight);
+        batch.Weights[row] = weight;
     }
 }

@@ -64,11 +64,18 @@ public sealed class PreparedDataset : IDisposable
 
     private readonly List<Shard> shards = [];
     private readonly IReadOnlyList<ClipInfo>[] clips;
+    private readonly IReadOnlyList<Dictionary<string, int>> columns; // class of each value, per further column of the manifest
 
     private PreparedDataset(string folder, DatasetIndex index)
     {
         (Folder, Index, Hash) = (folder, index, HashOf(index));
         clips = [.. Enum.GetValues<Split>().Select(split => (IReadOnlyList<ClipInfo>)[.. index.Clips.Where(clip => clip.Split == split)])];
+        var train = Clips(Split.Train);
+        IReadOnlyList<string>[] values = [.. index.Factors.Select((_, column) => ValuesOf(train, column))];
+        columns = [.. values.Select(classes => classes.Select((name, i) => (name, i)).ToDictionary(c => c.name, c => c.i, StringComparer.Ordinal))];
+        (string Name, IReadOnlyList<string> Classes)[] named =
+            [(Factor.Emotion, index.Emotions), (Factor.Speaker, index.Speakers), .. index.Factors.Zip(values)];
+        Factors = [.. named.Select((factor, number) => new Factor(factor.Name, factor.Classes, CountsOf(train, number, factor.Classes.Count)))];
     }
 
     public string Folder { get; }
@@ -84,6 +91,11 @@ public sealed class PreparedDataset : IDisposable
     public IReadOnlyList<string> Speakers => Index.Speakers;
 
     /// <summary>
+    /// What clips are labelled with: emotion, speaker, then the further columns of the manifest, whose classes are the values that training clips have.
+    /// </summary>
+    public IReadOnlyList<Factor> Factors { get; }
+
+    /// <summary>
     /// SHA-256 of the definition, the classes and every clip with its labels, split and lengths, in order, but not of the places in the shards:
     /// the same for the same clips prepared again elsewhere.
     /// </summary>
@@ -91,6 +103,14 @@ public sealed class PreparedDataset : IDisposable
 
     /// <summary>Clips of one part, in the order of the manifest.</summary>
     public IReadOnlyList<ClipInfo> Clips(Split split) => clips[(int)split];
+
+    /// <summary>Class of a clip in the factor of this number in <see cref="Factors"/>; -1 if it has none of the classes.</summary>
+    public int Label(ClipInfo clip, int factor) => factor switch
+    {
+        0 => clip.Emotion,
+        1 => clip.Speaker,
+        _ => columns[factor - 2].GetValueOrDefault(clip.Factors[factor - 2], -1),
+    };
 
     /// <summary>Opens a folder that "avedis prepare" has finished, and checks every figure in it against the files before it is used.</summary>
     /// <exception cref="UserException">Exit code 3, with the file and what to do.</exception>
@@ -155,8 +175,20 @@ public sealed class PreparedDataset : IDisposable
         foreach (string name in (IEnumerable<string>)[index.Definition, .. index.Emotions, .. index.Speakers])
             hash.AppendData(Encoding.UTF8.GetBytes(name + "\n"));
         foreach (var clip in index.Clips)
-            hash.AppendData(Encoding.UTF8.GetBytes($"{clip.Id}\t{clip.Speaker}\t{clip.Emotion}\t{clip.Split}\t{clip.Faces}\t{clip.Mels}\n"));
+            hash.AppendData(Encoding.UTF8.GetBytes($"{clip.Id}\t{clip.Speaker}\t{clip.Emotion}\t{clip.Split}\t{clip.Faces}\t{clip.Mels}\t{string.Join('\t', clip.Factors)}\n"));
         return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static List<string> ValuesOf(IEnumerable<ClipInfo> train, int column) =>
+        [.. train.Select(clip => column < clip.Factors.Count ? clip.Factors[column] : "").Where(value => value.Length > 0).Distinct().Order(StringComparer.Ordinal)];
+
+    private int[] CountsOf(IEnumerable<ClipInfo> train, int factor, int classes)
+    {
+        var counts = new int[classes];
+        foreach (var clip in train)
+            if (factor - 2 < clip.Factors.Count && Label(clip, factor) is >= 0 and var label && label < classes)
+                counts[label]++;
+        return counts;
     }
 
     private void OpenShards(string path)

@@ -27,94 +27,100 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
             File.WriteAllText(Path.Combine(folder.Path, "summary.json"), ToJson());
         WritePredictions(Path.Combine(path, "predictions.csv"));
         WriteClasses(Path.Combine(path, "classes.csv"));
-        foreach (var (factor, matrix, names) in Factors())
-            WriteMatrix(Path.Combine(path, $"confusion-{factor}.csv"), matrix, names);
+        foreach (var factor in result.Factors)
+            WriteMatrix(Path.Combine(path, $"confusion-{factor.Name}.csv"), factor);
         var metrics = File.Exists(folder.MetricsPath) ? MetricsLog.Read(folder.MetricsPath) : [];
-        File.WriteAllText(Path.Combine(folder.Path, "report.html"), HtmlReport.Create(folder.Path, SplitName, State, metrics, Factors()));
+        File.WriteAllText(Path.Combine(folder.Path, "report.html"), HtmlReport.Create(folder.Path, SplitName, State, metrics, result));
     }
 
     /// <summary>The figures by the names that scripts read.</summary>
     public string ToJson()
     {
-        var figures = new Dictionary<string, object?>
+        var figures = new Dictionary<string, object?> { ["split"] = SplitName, ["clips"] = result.Ids.Count };
+        foreach (var factor in result.Factors)
         {
-            ["split"] = SplitName,
-            ["clips"] = result.Predictions.Count,
-            ["emotion_macro_f1"] = result.Emotion?.MacroF1,
-            ["emotion_macro_f1_majority"] = result.Emotion?.MajorityMacroF1,
-            ["emotion_accuracy"] = result.Emotion?.Accuracy,
-            ["emotion_accuracy_majority"] = result.Emotion?.MajorityAccuracy,
-            ["speaker_accuracy"] = result.Speaker?.Accuracy,
-            ["speaker_accuracy_chance"] = result.Speaker is { } s ? 1.0 / s.Classes : null,
-            ["train_clips_per_second"] = State.TrainClipsPerSecond,
-            ["peak_rss_bytes"] = State.PeakRssBytes,
-            ["precision"] = State.Precision,
-            ["device"] = State.Device,
-            ["checkpoint"] = Path.GetFileName(model.Checkpoint),
-            ["epoch"] = State.Epoch,
-            ["seed"] = model.Config.Training.Seed,
-        };
+            figures[$"{factor.Name}_macro_f1"] = factor.Matrix.MacroF1;
+            figures[$"{factor.Name}_macro_f1_majority"] = factor.Matrix.MajorityMacroF1;
+            figures[$"{factor.Name}_accuracy"] = factor.Matrix.Accuracy;
+            figures[$"{factor.Name}_accuracy_majority"] = factor.Matrix.MajorityAccuracy;
+            figures[$"{factor.Name}_accuracy_chance"] = 1.0 / factor.Matrix.Classes;
+        }
+        foreach (var head in result.Auxiliary)
+            figures[$"{head.Name}_{(head.Factor.ByMacroF ? "macro_f1" : "accuracy")}"] = head.Score;
+        foreach (var (name, value) in Run())
+            figures[name] = value;
         return JsonSerializer.Serialize(figures, Json.Indented);
     }
+
+    private Dictionary<string, object?> Run() => new()
+    {
+        ["train_clips_per_second"] = State.TrainClipsPerSecond,
+        ["peak_rss_bytes"] = State.PeakRssBytes,
+        ["precision"] = State.Precision,
+        ["device"] = State.Device,
+        ["checkpoint"] = Path.GetFileName(model.Checkpoint),
+        ["epoch"] = State.Epoch,
+        ["seed"] = model.Config.Training.Seed,
+    };
 
     /// <summary>The short table that the program prints.</summary>
     public string ToTable()
     {
         var table = new StringBuilder();
-        table.AppendLine($"{result.Predictions.Count} clips of split {SplitName}{(split == Split.Train ? "" : ", never trained on")}");
+        table.AppendLine($"{result.Ids.Count} clips of split {SplitName}{(split == Split.Train ? "" : ", never trained on")}");
         table.AppendLine($"  {"",-22}{"score",10}{"chance",10}");
-        if (result.Emotion is { } e)
+        foreach (var factor in result.Factors)
         {
-            table.AppendLine($"  {"emotion macro-F",-22}{e.MacroF1,10:F3}{e.MajorityMacroF1,10:F3}");
-            table.AppendLine($"  {"emotion accuracy",-22}{e.Accuracy,10:F3}{e.MajorityAccuracy,10:F3}");
+            if (factor.Factor.ByMacroF)
+            {
+                table.AppendLine($"  {$"{factor.Name} macro-F",-22}{factor.Score,10:F3}{factor.Chance,10:F3}");
+                table.AppendLine($"  {$"{factor.Name} accuracy",-22}{factor.Matrix.Accuracy,10:F3}{factor.Matrix.MajorityAccuracy,10:F3}");
+            }
+            else
+            {
+                table.AppendLine($"  {$"{factor.Name} accuracy",-22}{factor.Score,10:F3}{factor.Chance,10:F3}");
+            }
         }
-        if (result.Speaker is { } s)
-            table.AppendLine($"  {"speaker accuracy",-22}{s.Accuracy,10:F3}{1.0 / s.Classes,10:F3}");
-        if (result.Emotion is { } matrix)
-            for (int c = 0; c < matrix.Classes; c++)
-                table.AppendLine($"    F {State.Emotions[c],-18}{matrix.F1(c),10:F3}{"",10}  ({matrix.Support(c)} clips)");
+        foreach (var factor in result.Factors.Where(factor => factor.Factor.ByMacroF))
+            for (int c = 0; c < factor.Matrix.Classes; c++)
+                table.AppendLine($"    F {factor.Factor.Classes[c],-18}{factor.Matrix.F1(c),10:F3}{"",10}  ({factor.Matrix.Support(c)} clips)");
         table.AppendLine($"  {"training",-22}{State.TrainClipsPerSecond,10:N1} clips/s ({State.Precision}), peak memory {State.PeakRssBytes / 1048576.0:N0} MiB");
         table.Append($"  run folder {folder.Path}: report.html, summary.json, evaluation/{SplitName}/");
         return table.ToString();
     }
 
-    private List<(string Factor, ConfusionMatrix Matrix, IReadOnlyList<string> Names)> Factors()
-    {
-        var factors = new List<(string, ConfusionMatrix, IReadOnlyList<string>)>();
-        if (result.Emotion is not null)
-            factors.Add(("emotion", result.Emotion, State.Emotions));
-        if (result.Speaker is not null)
-            factors.Add(("speaker", result.Speaker, State.Speakers));
-        return factors;
-    }
-
     private void WritePredictions(string path) => WriteCsv(path, csv =>
     {
-        string[] header = ["path", "emotion", "predicted_emotion", .. State.Emotions.Select(e => $"p_{e}"), "speaker", "predicted_speaker", "p_speaker"];
-        csv.WriteRecord(header);
-        foreach (var p in result.Predictions)
-            csv.WriteRecord([
-                p.Id, Name(State.Emotions, p.Emotion), Name(State.Emotions, p.PredictedEmotion),
-                .. State.Emotions.Select((_, i) => i < p.EmotionProbabilities.Length ? $"{p.EmotionProbabilities[i]:G6}" : ""),
-                Name(State.Speakers, p.Speaker), Name(State.Speakers, p.PredictedSpeaker),
-                float.IsNaN(p.SpeakerProbability) ? "" : $"{p.SpeakerProbability:G6}"]);
+        static IEnumerable<string> Columns(FactorResult factor) =>
+        [
+            factor.Name, $"predicted_{factor.Name}",
+            .. factor.Factor.ByMacroF ? factor.Factor.Classes.Select(name => $"p_{name}") : [$"p_{factor.Name}"],
+        ];
+        csv.WriteRecord(["path", .. result.Factors.SelectMany(Columns)]);
+        for (int i = 0; i < result.Ids.Count; i++)
+            csv.WriteRecord([result.Ids[i], .. result.Factors.SelectMany(factor =>
+            {
+                var p = factor.Predictions[i];
+                return (string[])[
+                    Name(factor.Factor.Classes, p.Truth), Name(factor.Factor.Classes, p.Predicted), .. p.Probabilities.Select(value => $"{value:G6}")];
+            })]);
     });
 
     private void WriteClasses(string path) => WriteCsv(path, csv =>
     {
         csv.WriteRecord(["factor", "class", "clips", "predicted", "precision", "recall", "f1"]);
-        foreach (var (factor, matrix, names) in Factors())
-            for (int c = 0; c < matrix.Classes; c++)
+        foreach (var factor in result.Factors)
+            for (int c = 0; c < factor.Matrix.Classes; c++)
                 csv.WriteRecord([
-                    factor, names[c], $"{matrix.Support(c)}", $"{matrix.Predicted(c)}",
-                    $"{matrix.Precision(c):F6}", $"{matrix.Recall(c):F6}", $"{matrix.F1(c):F6}"]);
+                    factor.Name, factor.Factor.Classes[c], $"{factor.Matrix.Support(c)}", $"{factor.Matrix.Predicted(c)}",
+                    $"{factor.Matrix.Precision(c):F6}", $"{factor.Matrix.Recall(c):F6}", $"{factor.Matrix.F1(c):F6}"]);
     });
 
-    private static void WriteMatrix(string path, ConfusionMatrix matrix, IReadOnlyList<string> names) => WriteCsv(path, csv =>
+    private static void WriteMatrix(string path, FactorResult factor) => WriteCsv(path, csv =>
     {
-        csv.WriteRecord(["truth", .. names]);
-        for (int t = 0; t < matrix.Classes; t++)
-            csv.WriteRecord([names[t], .. Enumerable.Range(0, matrix.Classes).Select(p => $"{matrix[t, p]}")]);
+        csv.WriteRecord(["truth", .. factor.Factor.Classes]);
+        for (int t = 0; t < factor.Matrix.Classes; t++)
+            csv.WriteRecord([factor.Factor.Classes[t], .. Enumerable.Range(0, factor.Matrix.Classes).Select(p => $"{factor.Matrix[t, p]}")]);
     });
 
     private static string Name(IReadOnlyList<string> names, int index) => index < 0 ? "" : names[index];

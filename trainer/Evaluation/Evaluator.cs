@@ -1,48 +1,59 @@
+using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
 
 namespace Avedis.Trainer.Evaluation;
 
-/// <summary>What a network says of one clip; -1 and NaN where a task is not trained.</summary>
-public sealed record Prediction(
-    string Id, int Emotion, int PredictedEmotion, float[] EmotionProbabilities, int Speaker, int PredictedSpeaker, float SpeakerProbability);
+/// <summary>What a network says of one clip, for one factor.</summary>
+/// <param name="Truth">Class of the clip; -1 for none of them.</param>
+/// <param name="Probabilities">Of every class; of speakers, who may be many, of the predicted one.</param>
+public sealed record Prediction(int Truth, int Predicted, float[] Probabilities);
 
-/// <summary>Scores of one split. Emotion or Speaker is null in a single-task network.</summary>
-public sealed record EvaluationResult(ConfusionMatrix? Emotion, ConfusionMatrix? Speaker, IReadOnlyList<Prediction> Predictions)
+/// <summary>Scores of one factor over a split, by its own branch or by an auxiliary head.</summary>
+/// <param name="Name">The factor's name, or that of the auxiliary head.</param>
+/// <param name="Predictions">One per clip, in order.</param>
+public sealed record FactorResult(string Name, Factor Factor, ConfusionMatrix Matrix, IReadOnlyList<Prediction> Predictions)
 {
-    /// <summary>The selection score: mean of emotion macro-F and speaker accuracy, over the tasks that there are.</summary>
-    public double Score => new[] { Emotion?.MacroF1, Speaker?.Accuracy }.OfType<double>().Average();
+    /// <summary>What the paper reports of this factor: macro-F of emotion, accuracy of speakers.</summary>
+    public double Score => Factor.ByMacroF ? Matrix.MacroF1 : Matrix.Accuracy;
+
+    /// <summary>The same for whoever always names the most frequent class of the split, or, of speakers, any one.</summary>
+    public double Chance => Factor.ByMacroF ? Matrix.MajorityMacroF1 : 1.0 / Matrix.Classes;
+}
+
+/// <summary>Scores of one split.</summary>
+/// <param name="Ids">Every clip, in the order of the manifest.</param>
+/// <param name="Factors">One for each branch.</param>
+/// <param name="Auxiliary">One for each auxiliary head: what the training itself believes of the leak.</param>
+public sealed record EvaluationResult(IReadOnlyList<string> Ids, IReadOnlyList<FactorResult> Factors, IReadOnlyList<FactorResult> Auxiliary)
+{
+    /// <summary>The selection score by the primary tasks: mean over the factors of macro-F or, of speakers, accuracy.</summary>
+    public double Score => Factors.Average(factor => factor.Score);
+
+    /// <summary>Null if there is none of this factor.</summary>
+    public FactorResult? Find(string factor) => Factors.FirstOrDefault(result => result.Name == factor);
 }
 
 /// <summary>Runs a network over every clip of a split, each once, with running statistics.</summary>
 public static class Evaluator
 {
-    public static EvaluationResult Run(Runtime runtime, BatchLoader loader, CancellationToken cancellation = default)
+    /// <param name="look">Called with each batch behind its prediction, for whoever wants more of it.</param>
+    public static EvaluationResult Run(Runtime runtime, BatchLoader loader, Action<Batch>? look = null)
     {
-        var shape = runtime.Network.Shape;
-        var emotion = runtime.Network.Emotion is null ? null : new ConfusionMatrix(shape.Emotions);
-        var speaker = runtime.Network.Speaker is null ? null : new ConfusionMatrix(shape.Speakers);
-        var predictions = new List<Prediction>();
+        var network = runtime.Network;
+        var ids = new List<string>();
+        var branches = network.Branches.Select(branch => new Tally(branch.Name, branch.Factor, branch.Probabilities, network)).ToList();
+        var heads = network.Auxiliary.Select(head => new Tally(head.Name, head.Factor, head.Probabilities, network)).ToList();
         while (loader.TryNext(out var batch))
         {
-            cancellation.ThrowIfCancellationRequested();
             runtime.Predict(batch);
-            for (int n = 0; n < batch.Count; n++)
-            {
-                float[] emotions = emotion is null ? [] : runtime.EmotionProbabilities[(n * shape.Emotions)..((n + 1) * shape.Emotions)];
-                var speakers = speaker is null ? [] : runtime.SpeakerProbabilities.AsSpan(n * shape.Speakers, shape.Speakers);
-                int predictedEmotion = ArgMax(emotions), predictedSpeaker = ArgMax(speakers);
-                if (batch.Emotions[n] >= 0)
-                    emotion?.Add(batch.Emotions[n], predictedEmotion);
-                if (batch.Speakers[n] >= 0)
-                    speaker?.Add(batch.Speakers[n], predictedSpeaker);
-                predictions.Add(new Prediction(
-                    batch.Ids[n], batch.Emotions[n], predictedEmotion, emotions, batch.Speakers[n], predictedSpeaker,
-                    predictedSpeaker < 0 ? float.NaN : speakers[predictedSpeaker]));
-            }
+            ids.AddRange(batch.Ids.Take(batch.Count));
+            foreach (var tally in branches.Concat(heads))
+                tally.Count(runtime, batch);
+            look?.Invoke(batch);
             loader.Return(batch);
         }
-        return new EvaluationResult(emotion, speaker, predictions);
+        return new EvaluationResult(ids, [.. branches.Select(tally => tally.Result)], [.. heads.Select(tally => tally.Result)]);
     }
 
     /// <summary>Index of the largest value, the first of equals; -1 for none.</summary>
@@ -53,5 +64,28 @@ public static class Evaluator
             if (values[i] > values[best])
                 best = i;
         return best;
+    }
+
+    private sealed class Tally(string name, Factor factor, Tensor probabilities, TwoStreamNetwork network)
+    {
+        private readonly int index = network.Shape.Factors.ToList().FindIndex(f => f.Name == factor.Name);
+        private readonly ConfusionMatrix matrix = new(factor.Classes.Count);
+        private readonly List<Prediction> predictions = [];
+
+        public FactorResult Result => new(name, factor, matrix, predictions);
+
+        public void Count(Runtime runtime, Batch batch)
+        {
+            float[] all = runtime.Output(probabilities);
+            int classes = factor.Classes.Count;
+            for (int n = 0; n < batch.Count; n++)
+            {
+                var own = all.AsSpan(n * classes, classes);
+                int truth = batch.Labels[index][n], predicted = ArgMax(own);
+                if (truth >= 0)
+                    matrix.Add(truth, predicted);
+                predictions.Add(new Prediction(truth, predicted, factor.ByMacroF ? own.ToArray() : [own[predicted]]));
+            }
+        }
     }
 }

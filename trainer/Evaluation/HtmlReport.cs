@@ -13,11 +13,10 @@ public static class HtmlReport
     // a matrix of more classes than this is unreadable as a picture; its CSV has it all
     private const int MaxPictureClasses = 64;
 
-    private static readonly string[] Colours = ["#0b6e99", "#c2571a", "#3c8d40"];
+    private static readonly string[] Colours = ["#0b6e99", "#c2571a", "#3c8d40", "#7b4fa3", "#8a6d1b"];
 
     public static string Create(
-        string run, string split, TrainingState state, IReadOnlyList<MetricsRecord> metrics,
-        IReadOnlyList<(string Factor, ConfusionMatrix Matrix, IReadOnlyList<string> Names)> factors)
+        string run, string split, TrainingState state, IReadOnlyList<MetricsRecord> metrics, EvaluationResult result)
     {
         var html = new StringBuilder();
         html.Append("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
@@ -29,46 +28,60 @@ public static class HtmlReport
         html.Append($"<h1>Run {Escape(Path.GetFileName(Path.GetFullPath(run)))}</h1>\n");
         html.Append($"<p>{Escape(state.Device)}, {state.Precision}; {state.Epoch} epochs, {state.Step:N0} steps, {state.TrainClipsPerSecond:N1} clips/s, ");
         html.Append($"peak memory {state.PeakRssBytes / 1048576.0:N0} MiB.</p>\n");
-        AppendScores(html, split, factors);
+        AppendScores(html, split, result.Factors);
         AppendCurves(html, metrics);
-        foreach (var (factor, matrix, names) in factors)
+        foreach (var factor in result.Factors)
         {
-            html.Append($"<h2>Confusion of {factor}, split {split}</h2>\n");
-            if (matrix.Classes <= MaxPictureClasses)
-                AppendMatrix(html, matrix, names);
-            AppendClasses(html, matrix, names);
+            html.Append($"<h2>Confusion of {Escape(factor.Name)}, split {split}</h2>\n");
+            if (factor.Matrix.Classes <= MaxPictureClasses)
+                AppendMatrix(html, factor.Matrix, factor.Factor.Classes);
+            AppendClasses(html, factor.Matrix, factor.Factor.Classes);
         }
         return html.Append("</body></html>\n").ToString();
     }
 
     private static string Escape(string text) => WebUtility.HtmlEncode(text);
 
-    private static void AppendScores(
-        StringBuilder html, string split, IReadOnlyList<(string Factor, ConfusionMatrix Matrix, IReadOnlyList<string> Names)> factors)
+    private static void AppendScores(StringBuilder html, string split, IReadOnlyList<FactorResult> factors)
     {
         html.Append($"<table><tr><th>split {split}</th><th>macro-F</th><th>all majority</th><th>accuracy</th><th>all majority</th><th>clips</th></tr>\n");
-        foreach (var (factor, m, _) in factors)
-            html.Append($"<tr><td>{factor}</td><td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td><td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
+        foreach (var factor in factors)
+        {
+            var m = factor.Matrix;
+            html.Append($"<tr><td>{Escape(factor.Name)}</td><td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td><td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
+        }
         html.Append("</table>\n");
     }
 
     private static void AppendCurves(StringBuilder html, IReadOnlyList<MetricsRecord> metrics)
     {
-        var train = metrics.Where(m => m.Split == "train").ToList();
-        var validation = metrics.Where(m => m.Split == "validation").ToList();
+        var train = metrics.Where(m => m.Losses is not null).ToList();
+        var validation = metrics.Where(m => m.Accuracy is not null).ToList();
         html.Append("<h2>Training</h2>\n");
-        AppendChart(html, "mean cross-entropy by step",
-            ("emotion loss", Points(train, m => m.EmotionLoss)), ("speaker loss", Points(train, m => m.SpeakerLoss)));
-        AppendChart(html, "validation by step",
-            ("emotion macro-F", Points(validation, m => m.EmotionMacroF1)), ("speaker accuracy", Points(validation, m => m.SpeakerAccuracy)));
-        html.Append("<table><tr><th>epoch</th><th>step</th><th>emotion macro-F</th><th>emotion accuracy</th><th>speaker accuracy</th><th>clips/s</th></tr>\n");
+        AppendChart(html, "mean cross-entropy by step", Series(train, m => m.Losses));
+        AppendChart(html, "validation macro-F by step", Series(validation, m => m.MacroF1));
+        AppendChart(html, "validation accuracy by step", Series(validation, m => m.Accuracy));
+        var names = validation.SelectMany(m => m.Accuracy!.Keys).Distinct().ToList();
+        html.Append("<table><tr><th>epoch</th><th>step</th>");
+        foreach (string name in names)
+            html.Append($"<th>{Escape(name)} macro-F</th><th>{Escape(name)} accuracy</th>");
+        html.Append("<th>clips/s</th></tr>\n");
         foreach (var m in validation)
-            html.Append($"<tr><td>{m.Epoch + 1}</td><td>{m.Step}</td><td>{m.EmotionMacroF1:F3}</td><td>{m.EmotionAccuracy:F3}</td><td>{m.SpeakerAccuracy:F3}</td><td>{m.ClipsPerSecond:F1}</td></tr>\n");
+        {
+            html.Append($"<tr><td>{m.Epoch + 1}</td><td>{m.Step}</td>");
+            foreach (string name in names)
+                html.Append($"<td>{m.MacroF1!.GetValueOrDefault(name):F3}</td><td>{m.Accuracy!.GetValueOrDefault(name):F3}</td>");
+            html.Append($"<td>{m.ClipsPerSecond:F1}</td></tr>\n");
+        }
         html.Append("</table>\n");
     }
 
-    private static List<(double X, double Y)> Points(IEnumerable<MetricsRecord> records, Func<MetricsRecord, double?> value) =>
-        [.. records.Where(m => value(m) is not null).Select(m => ((double)m.Step, value(m)!.Value))];
+    private static (string Name, List<(double X, double Y)> Points)[] Series(
+        List<MetricsRecord> records, Func<MetricsRecord, IReadOnlyDictionary<string, double>?> values) =>
+    [
+        .. records.SelectMany(m => values(m)!.Keys).Distinct().Select(name => (
+            name, records.Where(m => values(m)!.ContainsKey(name)).Select(m => ((double)m.Step, values(m)![name])).ToList())),
+    ];
 
     private static void AppendChart(StringBuilder html, string title, params (string Name, List<(double X, double Y)> Points)[] series)
     {
@@ -90,8 +103,8 @@ public static class HtmlReport
         for (int s = 0; s < drawn.Count; s++)
         {
             string points = string.Join(" ", drawn[s].Points.Select(p => $"{X(p.X):F1},{Y(p.Y):F1}"));
-            html.Append($"<polyline points=\"{points}\" fill=\"none\" stroke=\"{Colours[s]}\" stroke-width=\"2\"/>\n");
-            html.Append($"<text x=\"{Width - Right - 150 * (drawn.Count - s)}\" y=\"18\" style=\"fill:{Colours[s]}\">{drawn[s].Name}</text>\n");
+            html.Append($"<polyline points=\"{points}\" fill=\"none\" stroke=\"{Colours[s % Colours.Length]}\" stroke-width=\"2\"/>\n");
+            html.Append($"<text x=\"{Width - Right - 150 * (drawn.Count - s)}\" y=\"18\" style=\"fill:{Colours[s % Colours.Length]}\">{Escape(drawn[s].Name)}</text>\n");
         }
         html.Append("</svg>\n");
     }

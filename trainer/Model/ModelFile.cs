@@ -8,25 +8,47 @@ namespace Avedis.Trainer.Model;
 /// </summary>
 public static class ModelFile
 {
-    public static void Save(string path, Runtime runtime)
+    /// <param name="carried">What the file is to hold besides the network's own: the trunk of a network that takes pooled features.</param>
+    public static void Save(string path, Runtime runtime, IReadOnlyDictionary<string, SafeTensor> carried)
     {
-        var tensors = runtime.Network.State().ToDictionary(s => s.Name, s => ToFile(runtime, s.Tensor));
+        var tensors = new Dictionary<string, SafeTensor>(carried);
+        foreach (var (name, tensor) in runtime.Network.State())
+            tensors.Add(name, ToFile(runtime, tensor));
         foreach (string norm in runtime.Network.NormNames)
             tensors.Add($"{norm}.num_batches_tracked", SafeTensor.Of(runtime.Network.BatchesTracked));
         Safetensors.Write(path, tensors, new Dictionary<string, string> { ["format"] = "pt" });
     }
 
+    /// <summary>Loads every tensor of the network.</summary>
+    /// <returns>The tensors that the network does not have: a trunk's, where it takes pooled features.</returns>
     /// <exception cref="UserException">Exit code 4: unreadable, or of another network.</exception>
-    public static void Load(string path, Runtime runtime)
+    public static IReadOnlyDictionary<string, SafeTensor> Load(string path, Runtime runtime)
     {
         var tensors = ReadChecked(path);
         foreach (var (name, tensor) in runtime.Network.State())
             FromFile(path, tensors, name, runtime, tensor);
-        runtime.Network.BatchesTracked = Take(path, tensors, $"{runtime.Network.NormNames.First()}.num_batches_tracked").Long();
-        foreach (string norm in runtime.Network.NormNames.Skip(1))
-            Take(path, tensors, $"{norm}.num_batches_tracked");
-        if (tensors.Count > 0)
+        foreach (string norm in runtime.Network.NormNames)
+            runtime.Network.BatchesTracked = Take(path, tensors, $"{norm}.num_batches_tracked").Long();
+        if (tensors.Count > 0 && !runtime.Network.TakesPooled)
             throw new UserException(ExitCode.BadCheckpoint, $"{path} holds {tensors.Keys.First()}, which this network does not have: it is of another configuration");
+        return tensors;
+    }
+
+    /// <summary>
+    /// Loads what a network is to start from: every tensor that both have, but no auxiliary head and nothing of the factors to renew.
+    /// </summary>
+    /// <returns>As <see cref="Load"/>.</returns>
+    /// <exception cref="UserException">Exit code 4: unreadable, or a part to keep is missing or of another size.</exception>
+    public static IReadOnlyDictionary<string, SafeTensor> LoadStart(string path, Runtime runtime, IReadOnlyList<string> renew)
+    {
+        bool Renewed(string name) => name.Contains(".auxiliary.", StringComparison.Ordinal) || renew.Any(factor => name.StartsWith($"{factor}.", StringComparison.Ordinal));
+        var tensors = ReadChecked(path).Where(t => !Renewed(t.Key)).ToDictionary();
+        foreach (var (name, tensor) in runtime.Network.State().Where(s => !Renewed(s.Name)))
+            FromFile(path, tensors, name, runtime, tensor);
+        var norms = runtime.Network.NormNames.Where(name => !Renewed(name)).ToList();
+        foreach (string norm in norms)
+            runtime.Network.BatchesTracked = Take(path, tensors, $"{norm}.num_batches_tracked").Long();
+        return runtime.Network.TakesPooled ? tensors : new Dictionary<string, SafeTensor>();
     }
 
     /// <summary>Moments and step counts: NAME.exp_avg, NAME.exp_avg_sq and GROUP.step.</summary>

@@ -5,55 +5,52 @@ using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Model;
 
-/// <summary>Mean cross-entropy of each task over a batch, before the weights of the total; NaN where a task is not trained.</summary>
-public readonly record struct StepLosses(float Emotion, float Speaker)
-{
-    /// <summary>Finite exactly if all losses are.</summary>
-    public float Sum => (float.IsNaN(Emotion) ? 0 : Emotion) + (float.IsNaN(Speaker) ? 0 : Speaker);
-}
-
 /// <summary>
 /// A network on a device, planned and ready: trains batches if it was built with a strategy, predicts them in any case. Owns the device.
 /// <para>
-/// A training step is <see cref="Load"/>, <see cref="TrainStep"/>, which only queues it, and <see cref="Losses"/>, which waits for it. The next batch may be
-/// loaded before the losses are read, so that its transfer overlaps the step.
+/// A training step is <see cref="Load"/>, <see cref="TrainStep"/>, which only queues it, and <see cref="ReadLosses"/>, which waits for it. The next batch may
+/// be loaded before the losses are read, so that its transfer overlaps the step.
 /// </para>
 /// </summary>
 public sealed class Runtime : IDisposable
 {
     private readonly Device device;
     private readonly Strategy? strategy;
-    private readonly float[] emotionClassWeights;
-    private readonly float[] losses;
+    private readonly float[] clipLosses;
     private readonly Tensor nonFinite;
     private readonly Action train, evaluate;
+    private readonly List<(string Name, Tensor Tensor)> losses = [];
+    private readonly Dictionary<Tensor, float[]> outputs = [];
 
     /// <param name="training">null for a runtime that only predicts; it plans far less memory.</param>
-    /// <param name="emotionClassWeights">One per emotion, or empty for all 1.</param>
+    /// <param name="parts">null for the whole network, with the auxiliary heads that the training has a use for.</param>
     /// <exception cref="OutOfDeviceMemoryException">The message says how large a batch would fit.</exception>
-    public Runtime(
-        IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, IReadOnlyList<float> emotionClassWeights)
+    public Runtime(IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts = null)
     {
         device = new Device(backend);
         try
         {
-            Network = new TwoStreamNetwork(device, options, shape);
+            Network = new TwoStreamNetwork(device, options, shape, parts ?? new(training is null ? 0 : Strategy.PassesOf(training), false, []));
             nonFinite = device.Persistent("nonFinite", new Shape(1), DType.I32);
             evaluate = Evaluate;
             train = () => strategy!.Step(Network);
-            this.emotionClassWeights = [.. emotionClassWeights];
-            losses = new float[shape.Batch];
-            EmotionProbabilities = new float[shape.Batch * (Network.Emotion?.Classes ?? 0)];
-            SpeakerProbabilities = new float[shape.Batch * (Network.Speaker?.Classes ?? 0)];
+            clipLosses = new float[shape.Batch];
+            foreach (var branch in Network.Learning)
+                losses.Add((branch.Name, branch.Loss));
+            foreach (var head in Network.Auxiliary)
+                losses.Add((head.Name, head.Loss));
+            LossValues = new float[losses.Count];
 
-            var blank = new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames);
+            var blank = Network.TakesPooled
+                ? new Batch(shape.Batch, 0, 0, 0, 0, shape.Factors.Count, Trunk.WidthOf(options))
+                : new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames, shape.Factors.Count);
             if (training is null)
             {
                 device.Plan(() => Predict(blank));
             }
             else
             {
-                Optimisers = [.. Network.Groups.Select(g => new Adam(device, g, new AdamOptions()))];
+                Optimisers = Strategy.Optimisers(training, device, Network);
                 strategy = Strategy.Create(training, Network, Optimisers);
                 device.Plan(() => Train(blank), () => Predict(blank));
             }
@@ -80,28 +77,46 @@ public sealed class Runtime : IDisposable
 
     public string DeviceDescription => device.Description;
 
-    /// <summary>[batch, emotions] of the last <see cref="Predict"/>; empty without that task.</summary>
-    public float[] EmotionProbabilities { get; }
+    /// <summary>What <see cref="LossValues"/> are: factors that learn, then auxiliary heads.</summary>
+    public IEnumerable<string> LossNames => losses.Select(loss => loss.Name);
 
-    /// <summary>[batch, speakers] of the last <see cref="Predict"/>; empty without that task.</summary>
-    public float[] SpeakerProbabilities { get; }
+    /// <summary>Mean cross-entropies of the last step whose losses were read, before the weights of the total.</summary>
+    public float[] LossValues { get; }
 
-    /// <summary>Moves the optimisers' schedules on by one step at these rates, one per group.</summary>
-    public void Advance(params ReadOnlySpan<double> rates)
+    /// <summary>Moves the optimisers' schedules on by one step.</summary>
+    /// <param name="auxiliaryRate">Rate of the auxiliary heads.</param>
+    public void Advance(double rate, double auxiliaryRate)
     {
         for (int i = 0; i < Optimisers.Count; i++)
-            Optimisers[i].Advance(rates[i]);
+            Optimisers[i].Advance(i == 0 ? rate : auxiliaryRate);
         Network.BatchesTracked++;
     }
 
-    /// <summary>Sends a batch for the next <see cref="TrainStep"/>; until then, no <see cref="Predict"/>. The batch may be reused on return.</summary>
-    public void Load(Batch batch) => Network.Load(batch, emotionClassWeights);
+    /// <inheritdoc cref="Strategy.Prepare"/>
+    public void Prepare(long step, double progress, Func<AuxiliaryHead, double> lossOfHead) => strategy!.Prepare(step, progress, lossOfHead);
 
-    /// <summary>Queues one training step of the loaded batch; call <see cref="Advance"/> before.</summary>
+    /// <summary>Sends a batch for the next <see cref="TrainStep"/>; until then, no <see cref="Predict"/>. The batch may be reused on return.</summary>
+    public void Load(Batch batch) => Network.Load(batch);
+
+    /// <summary>Queues one training step of the loaded batch; call <see cref="Advance"/> and <see cref="Prepare"/> before.</summary>
     public void TrainStep() => device.Replay("train", train);
 
-    /// <summary>Losses of the last training step; waits for it.</summary>
-    public StepLosses Losses() => new(SumOfLosses(Network.Emotion), SumOfLosses(Network.Speaker));
+    /// <summary>Fills <see cref="LossValues"/> with the losses of the last training step; waits for it.</summary>
+    /// <returns>Whether all are finite.</returns>
+    public bool ReadLosses()
+    {
+        bool finite = true;
+        for (int i = 0; i < losses.Count; i++)
+        {
+            device.Ops.Download<float>(clipLosses, losses[i].Tensor);
+            float sum = 0;
+            foreach (float loss in clipLosses)
+                sum += loss;
+            LossValues[i] = sum;
+            finite &= float.IsFinite(sum);
+        }
+        return finite;
+    }
 
     /// <summary>Elements of all parameters that are NaN or infinite.</summary>
     public long CountNonFinite()
@@ -117,16 +132,26 @@ public sealed class Runtime : IDisposable
         return total;
     }
 
-    /// <summary>Evaluation-mode forward; fills the probabilities.</summary>
+    /// <summary>Evaluation-mode forward; see <see cref="Output"/> for what comes of it.</summary>
     public void Predict(Batch batch)
     {
         Load(batch);
         device.Replay("predict", evaluate);
-        if (Network.Emotion is { } emotion)
-            device.Ops.Download<float>(EmotionProbabilities, emotion.Probabilities);
-        if (Network.Speaker is { } speaker)
-            device.Ops.Download<float>(SpeakerProbabilities, speaker.Probabilities);
+        Keep(Network.Pooled);
+        foreach (var branch in Network.Branches)
+        {
+            Keep(branch.Embedding);
+            Keep(branch.Probabilities);
+        }
+        foreach (var head in Network.Auxiliary)
+            Keep(head.Probabilities);
     }
+
+    /// <summary>
+    /// What the last <see cref="Predict"/> made of one of these, row-major: the pooled features, an embedding, the probabilities of a branch or an auxiliary
+    /// head. Overwritten by the next.
+    /// </summary>
+    public float[] Output(Tensor tensor) => outputs[tensor];
 
     /// <summary>Copies a tensor to the host; waits for queued work.</summary>
     public float[] Read(Tensor tensor)
@@ -144,14 +169,28 @@ public sealed class Runtime : IDisposable
     {
         Load(batch);
         TrainStep();
-        Losses();
+        ReadLosses();
     }
 
     private void Evaluate()
     {
         Network.Forward(Phase.Evaluation);
         foreach (var branch in Network.Branches)
-            branch.Evaluate(1);
+        {
+            branch.Evaluate();
+            foreach (var head in branch.Auxiliary)
+            {
+                head.Forward(branch.Embedding, Phase.Evaluation);
+                head.Evaluate();
+            }
+        }
+    }
+
+    private void Keep(Tensor tensor)
+    {
+        if (!outputs.TryGetValue(tensor, out float[]? values))
+            outputs[tensor] = values = new float[tensor.Count];
+        device.Ops.Download<float>(values, tensor);
     }
 
     // what a clip takes is taken as proportional to the batch; parameters and state are needed once
@@ -163,16 +202,5 @@ public sealed class Runtime : IDisposable
             ? $"about {clips} clips fit (--batch-size {clips})"
             : "not one clip fits: the preset is too large for this device";
         return $"out of memory: a batch of {batch} needs {plan.TotalBytes / 1048576.0:N0} MiB, the device has {free / 1048576.0:N0} MiB free; {advice}";
-    }
-
-    private float SumOfLosses(Branch? branch)
-    {
-        if (branch is null)
-            return float.NaN;
-        device.Ops.Download<float>(losses, branch.Loss);
-        float sum = 0;
-        foreach (float loss in losses)
-            sum += loss;
-        return sum;
     }
 }

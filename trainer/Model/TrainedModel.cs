@@ -1,6 +1,7 @@
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Features;
+using Avedis.Trainer.Strategies;
 using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Model;
@@ -32,9 +33,9 @@ public sealed class TrainedModel : IDisposable
             : BackendFactory.Create(device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say);
         var act = Precisions.Resolve(precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend);
         FeatureOptions f = config.Features;
-        var shape = new NetworkShape(
-            batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Emotions.Count, state.Speakers.Count, act);
-        var runtime = new Runtime(backend, config.Network, shape, training: null, []);
+        var shape = new NetworkShape(batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Factors, act);
+        var parts = new NetworkParts(Strategy.PassesOf(config.Training), Pooled: false, config.Training.Freeze);
+        var runtime = new Runtime(backend, config.Network, shape, training: null, parts);
         try
         {
             ModelFile.Load(Path.Combine(checkpoint, "model.safetensors"), runtime);
@@ -53,14 +54,17 @@ public sealed class TrainedModel : IDisposable
     {
         string? what =
             dataset.Features != Config.Features ? "was prepared with other feature settings"
-            : !dataset.Emotions.SequenceEqual(State.Emotions) ? "has other emotion classes"
-            : !dataset.Speakers.SequenceEqual(State.Speakers) ? "has other speakers"
+            : Different(dataset) is { } factor ? $"has other classes of {factor}"
             : null;
         if (what is not null)
             throw new UserException(ExitCode.BadInput, $"{dataset.Folder} {what} than {Checkpoint} was trained on: prepare it with the run's config.json, or choose the data of the run");
     }
 
     public void Dispose() => Runtime.Dispose();
+
+    // of the factors that the network recognises
+    private string? Different(PreparedDataset dataset) => Runtime.Network.Branches.FirstOrDefault(branch =>
+        !branch.Factor.Classes.SequenceEqual(dataset.Factors.FirstOrDefault(factor => factor.Name == branch.Name)?.Classes ?? []))?.Name;
 
     private static IBackend CreateForTf32(string device, int threads, Action<string>? say)
     {

@@ -9,174 +9,180 @@ namespace Avedis.Trainer.Model;
 /// <param name="FaceSize">Pixels per side of a face frame.</param>
 /// <param name="MelBins">Rows of the log-mel image.</param>
 /// <param name="MelFrames">Columns of the log-mel image.</param>
-public readonly record struct NetworkShape(
-    int Batch, int FaceFrames, int FaceSize, int MelBins, int MelFrames, int Emotions, int Speakers, DType Act);
+/// <param name="Factors">The dataset's factors, in its order.</param>
+public sealed record NetworkShape(
+    int Batch, int FaceFrames, int FaceSize, int MelBins, int MelFrames, IReadOnlyList<Factor> Factors, DType Act);
+
+/// <summary>Which parts of a network there are and which of them learn.</summary>
+/// <param name="Passes">Passes that a step makes through each auxiliary head; 0 builds none.</param>
+/// <param name="Pooled">Leaves the trunk out: batches bring its pooled features, which no training changes.</param>
+/// <param name="Frozen">Factors whose branches stay as they are.</param>
+public sealed record NetworkParts(int Passes, bool Pooled, IReadOnlyList<string> Frozen)
+{
+    /// <summary>Trunk and branches: what evaluation and plain training need.</summary>
+    public static NetworkParts Plain { get; } = new(0, false, []);
+}
 
 /// <summary>
-/// The two-stream multitask network (Peri et al. 2021, figures 1 and 2): a convolutional stack per modality, masked mean over time, concatenation,
-/// and a <see cref="Branch"/> per factor.
-/// <code>
-/// faces [B*F,S,S,1] -> face stack -> mean over frames -\
-///                                                       concat -> emotion branch, speaker branch
-/// mels  [B,40,T,1]  -> voice stack -> mean over time  -/
-/// </code>
+/// The two-stream multitask network (Peri et al. 2021, figures 1 and 2): a <see cref="Trunk"/> that all factors share, and a <see cref="Branch"/> for each.
 /// </summary>
 public sealed class TwoStreamNetwork
 {
-    // bytes 0..255 to -1..1, as the paper scales faces
-    private const float PixelScale = 2f / 255, PixelShift = -1;
+    /// <summary>What training.freeze calls the trunk.</summary>
+    public const string TrunkName = "trunk";
 
     private readonly Device device;
-    private readonly ConvStack face, voice;
-    private readonly MaskedMean faceMean, voiceMean;
-    private readonly Concat concat;
-    private readonly Tensor faceBytes, faceInput, faceLengths, mels, voiceInput, voiceLengths;
-    private readonly int[] hostLengths;
-    private readonly float[] hostWeights;
+    private readonly Trunk? trunk;
+    private readonly Tensor? pooled;
+    private readonly List<Target> targets = [];
+    private readonly List<Branch> branches = [], learning = [];
+    private readonly ParameterGroup constants;
 
-    public TwoStreamNetwork(Device device, NetworkOptions options, NetworkShape shape)
+    /// <exception cref="UserException">The options name a factor that the data does not have, or that has too few classes.</exception>
+    public TwoStreamNetwork(Device device, NetworkOptions options, NetworkShape shape, NetworkParts? parts = null)
     {
         this.device = device;
         Shape = shape;
+        parts ??= NetworkParts.Plain;
+        options.Validate();
+        foreach (string name in parts.Frozen.Where(name => name != TrunkName && !options.Factors.ContainsKey(name)))
+            throw new UserException(ExitCode.Usage, $"training.freeze names '{name}', expected {TrunkName}, {string.Join(", ", options.Factors.Keys)}");
         Primary = new ParameterGroup(device, "primary");
-        Auxiliary = new ParameterGroup(device, "auxiliary");
-        int batch = shape.Batch, frames = batch * shape.FaceFrames;
-        hostLengths = new int[batch];
-        hostWeights = new float[batch];
-
-        face = new ConvStack(device, Primary, "face", ConvStack.FaceRows, options.FaceChannels, frames, shape.FaceSize, shape.FaceSize, shape.Act);
-        faceBytes = device.Transient("face.bytes", face.InputShape, DType.U8);
-        faceInput = device.Transient("face.input", face.InputShape, shape.Act);
-        faceLengths = device.Persistent("face.lengths", new Shape(batch), DType.I32);
-        var faceOut = face.Output.Shape;
-        faceMean = new MaskedMean(device, "face.mean", new Shape(batch, shape.FaceFrames, faceOut[3]), shape.Act, faceLengths);
-
-        voice = new ConvStack(device, Primary, "voice", ConvStack.VoiceRows, options.VoiceChannels, batch, shape.MelBins, shape.MelFrames, shape.Act);
-        mels = device.Transient("voice.mels", voice.InputShape, DType.F32);
-        voiceInput = shape.Act == DType.F32 ? mels : device.Transient("voice.input", voice.InputShape, shape.Act);
-        voiceLengths = device.Persistent("voice.lengths", new Shape(batch), DType.I32);
-        var voiceOut = voice.Output.Shape;
-        voiceMean = new MaskedMean(device, "voice.mean", new Shape(batch, voiceOut[2], voiceOut[3]), shape.Act, voiceLengths);
-
-        concat = new Concat(device, "concat", batch, faceOut[3], voiceOut[3]);
-        int width = faceOut[3] + voiceOut[3];
-        bool both = options.Tasks == NetworkTasks.Both;
-        if (options.Auxiliary && !both)
-            throw new UserException(ExitCode.Usage, "network.auxiliary needs both factors: set network.tasks to both");
-        if (options.Tasks != NetworkTasks.Speaker)
-            Emotion = new Branch(
-                device, Primary, Auxiliary, "emotion", batch, width, options.EmotionEmbedding, shape.Emotions, options.Auxiliary ? shape.Speakers : 0);
-        if (options.Tasks != NetworkTasks.Emotion)
-            Speaker = new Branch(
-                device, Primary, Auxiliary, "speaker", batch, width, options.SpeakerEmbedding, shape.Speakers, options.Auxiliary ? shape.Emotions : 0);
-        Branches = [.. new[] { Emotion, Speaker }.OfType<Branch>()];
+        constants = new ParameterGroup(device, "constants");
+        if (parts.Pooled)
+            pooled = device.Transient("pooled", new Shape(shape.Batch, Trunk.WidthOf(options)), DType.F32);
+        else
+            trunk = new Trunk(device, Primary, options, shape);
+        int width = Trunk.WidthOf(options);
+        foreach (string name in options.Built)
+        {
+            var own = options.Factors[name];
+            bool frozen = parts.Frozen.Contains(name);
+            var heads = new List<AuxiliaryHead>();
+            if (parts.Passes > 0 && !frozen)
+                foreach (var (other, weight) in own.Forget.Where(forget => forget.Value > 0))
+                {
+                    var read = NewTarget($"{name}.auxiliary.{other}", other, options.Auxiliary.ClassWeights);
+                    for (int i = 0; i < options.Auxiliary.Heads; i++)
+                        heads.Add(new AuxiliaryHead(
+                            device, constants, $"{name}.auxiliary.{other}{(options.Auxiliary.Heads == 1 ? "" : $".{i}")}", shape.Batch, own.Embedding, read,
+                            options.Auxiliary, weight / options.Auxiliary.Heads, parts.Passes));
+                }
+            var branch = new Branch(
+                device, frozen ? constants : Primary, shape.Batch, width, NewTarget(name, name, own.ClassWeights), own, heads);
+            branches.Add(branch);
+            if (!frozen)
+                learning.Add(branch);
+        }
+        if (learning.Count == 0)
+            throw new UserException(ExitCode.Usage, "training.freeze leaves nothing to train");
         Primary.Seal();
-        if (options.Auxiliary)
-            Auxiliary.Seal();
-        Groups = options.Auxiliary ? [Primary, Auxiliary] : [Primary];
+        if (constants.Parameters.Count > 0)
+            constants.Seal();
+        Auxiliary = [.. learning.SelectMany(branch => branch.Auxiliary)];
+        Groups = [Primary, .. Auxiliary.Select(head => head.Group)];
     }
 
     public NetworkShape Shape { get; }
 
-    /// <summary>Trunk, embeddings and heads.</summary>
+    /// <summary>Trunk, embeddings and heads that learn.</summary>
     public ParameterGroup Primary { get; }
 
-    /// <summary>The auxiliary heads; empty without them.</summary>
-    public ParameterGroup Auxiliary { get; }
-
+    /// <summary>The groups that learn: <see cref="Primary"/>, then one for each of <see cref="Auxiliary"/>.</summary>
     public IReadOnlyList<ParameterGroup> Groups { get; }
 
-    /// <summary>Null in a single-task network of the other factor.</summary>
-    public Branch? Emotion { get; }
+    /// <summary>One for each factor that is built.</summary>
+    public IReadOnlyList<Branch> Branches => branches;
 
-    public Branch? Speaker { get; }
+    /// <summary>The branches that are not frozen.</summary>
+    public IReadOnlyList<Branch> Learning => learning;
 
-    public IReadOnlyList<Branch> Branches { get; }
+    /// <summary>The auxiliary heads of all branches.</summary>
+    public IReadOnlyList<AuxiliaryHead> Auxiliary { get; }
 
     /// <summary>Batches that moved the running statistics; PyTorch's num_batches_tracked.</summary>
     public long BatchesTracked { get; set; }
 
-    public long ParameterCount => Groups.Sum(g => g.Parameters.Sum(p => p.Shape.Count));
+    public long ParameterCount => AllGroups.Sum(g => g.Parameters.Sum(p => p.Shape.Count));
+
+    /// <summary>The pooled features that the last Forward gave or took, [N, width] F32.</summary>
+    public Tensor Pooled { get; private set; } = null!;
+
+    /// <summary>Whether batches bring the pooled features, instead of the faces and mels of a trunk.</summary>
+    public bool TakesPooled => trunk is null;
+
+    /// <summary>Null if there is none of this factor.</summary>
+    public Branch? Find(string factor) => branches.Find(branch => branch.Name == factor);
 
     /// <summary>Sets parameters and running statistics to their initial values; the device must have been planned.</summary>
     public void Initialise(ulong seed)
     {
-        foreach (var group in Groups)
+        foreach (var group in AllGroups)
             group.Initialise(seed);
         foreach (var norm in Norms)
             norm.Initialise();
         BatchesTracked = 0;
     }
 
-    /// <summary>
-    /// Sends a batch to the device. A clip's weight within a factor is its own weight times that of its class, divided by the sum, so that the loss
-    /// is a mean over valid clips.
-    /// </summary>
-    public void Load(Batch batch, ReadOnlySpan<float> emotionClassWeights)
+    /// <summary>Sends a batch to the device.</summary>
+    public void Load(Batch batch)
     {
-        device.Ops.Upload<byte>(faceBytes, batch.Faces);
-        device.Ops.Upload<float>(mels, batch.Mels);
-        device.Ops.Upload<int>(faceLengths, batch.FaceLengths);
-        for (int n = 0; n < hostLengths.Length; n++)
-            hostLengths[n] = ConvStack.ValidSteps(ConvStack.VoiceRows, batch.MelLengths[n]);
-        device.Ops.Upload<int>(voiceLengths, hostLengths);
-        LoadFactor(Emotion, batch.Emotions, batch.Weights, emotionClassWeights);
-        LoadFactor(Speaker, batch.Speakers, batch.Weights, []);
+        if (trunk is not null)
+            trunk.Load(batch);
+        else
+            device.Ops.Upload<float>(pooled!, batch.Pooled);
+        foreach (var target in targets)
+            target.Load(batch);
     }
 
-    /// <summary>Trunk, embeddings and logits of the loaded batch.</summary>
+    /// <summary>Trunk, embeddings and logits of the loaded batch; auxiliary heads run when a strategy or an evaluation asks for them.</summary>
     public void Forward(Phase phase)
     {
-        device.Ops.Normalise(faceInput, faceBytes, PixelScale, PixelShift);
-        if (voiceInput != mels)
-            device.Ops.Copy(voiceInput, mels);
-        var faceSteps = face.Forward(faceInput, phase).Reshape(Shape.Batch, Shape.FaceFrames, face.Output.Shape[3]);
-        var voiceSteps = voice.Forward(voiceInput, phase).Reshape(Shape.Batch, voice.Output.Shape[2], voice.Output.Shape[3]);
-        var trunk = concat.Forward(faceMean.Forward(faceSteps, phase), voiceMean.Forward(voiceSteps, phase));
-        foreach (var branch in Branches)
-            branch.Forward(trunk, phase);
+        Pooled = trunk?.Forward(phase) ?? pooled!;
+        foreach (var branch in phase == Phase.Evaluation ? branches : learning)
+            branch.Forward(Pooled, phase);
     }
 
     /// <summary>Adds the gradients of all evaluated losses to the parameters' gradients.</summary>
-    public void Backward(bool withAuxiliary = false)
+    /// <inheritdoc cref="Branch.Backward"/>
+    public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null)
     {
-        var dTrunk = Branches[0].Backward(withAuxiliary);
-        if (Branches.Count > 1)
-            device.Ops.Add(dTrunk, Branches[1].Backward(withAuxiliary));
-        concat.Backward(dTrunk);
-        BackwardStream(face, faceMean, concat.GradientA);
-        BackwardStream(voice, voiceMean, concat.GradientB);
+        Tensor? dPooled = null;
+        foreach (var branch in learning)
+        {
+            var gradient = branch.Backward(adversary, inputs: trunk is not null);
+            if (dPooled is null)
+                dPooled = gradient;
+            else if (trunk is not null)
+                device.Ops.Add(dPooled, gradient);
+        }
+        trunk?.Backward(dPooled!);
     }
 
     /// <summary>Every tensor of the trained state by its PyTorch name, in the engine's layout: parameters, then running statistics.</summary>
     public IEnumerable<(string Name, Tensor Tensor)> State() =>
-        Groups.SelectMany(g => g.Parameters).Select(p => (p.Name, p.Value))
+        AllGroups.SelectMany(g => g.Parameters).Select(p => (p.Name, p.Value))
             .Concat(Norms.SelectMany(n => new[] { (n.Mean.Name, n.Mean), (n.Variance.Name, n.Variance) }));
 
     /// <summary>Names of the batch norms: each has a num_batches_tracked in PyTorch's files.</summary>
     public IEnumerable<string> NormNames => Norms.Select(n => n.Name);
 
-    private IEnumerable<RunningStatistics> Norms => face.Norms.Concat(voice.Norms);
+    private IEnumerable<ParameterGroup> AllGroups => constants.Parameters.Count > 0 ? [.. Groups, constants] : Groups;
 
-    private static void BackwardStream(ConvStack stack, MaskedMean mean, Tensor dMean)
-    {
-        var shape = stack.Output.Shape;
-        stack.Backward(mean.Backward(dMean)!.Reshape(shape[0], shape[1], shape[2], shape[3]));
-    }
+    private IEnumerable<RunningStatistics> Norms =>
+        (trunk?.Norms ?? []).Concat(Auxiliary.Select(head => head.Statistics).OfType<RunningStatistics>());
 
-    private void LoadFactor(Branch? branch, int[] labels, float[] weights, ReadOnlySpan<float> classWeights)
+    private Target NewTarget(string name, string factor, ClassWeights weights)
     {
-        if (branch is null)
-            return;
-        float sum = 0;
-        for (int n = 0; n < labels.Length; n++)
-        {
-            hostWeights[n] = labels[n] < 0 ? 0 : weights[n] * (classWeights.IsEmpty ? 1 : classWeights[labels[n]]);
-            sum += hostWeights[n];
-        }
-        for (int n = 0; n < labels.Length && sum > 0; n++)
-            hostWeights[n] /= sum;
-        device.Ops.Upload<int>(branch.Labels, labels);
-        device.Ops.Upload<float>(branch.Weights, hostWeights);
+        int index = Shape.Factors.ToList().FindIndex(f => f.Name == factor);
+        if (index < 0)
+            throw new UserException(
+                ExitCode.BadInput, $"network.factors names '{factor}', which the data does not have: it has {string.Join(", ", Shape.Factors.Select(f => f.Name))}");
+        var found = Shape.Factors[index];
+        if (found.Classes.Count < 2)
+            throw new UserException(ExitCode.BadInput, $"factor {factor} has {found.Classes.Count} class in the training clips: nothing to tell apart; leave it out of network.factors (or name others in network.tasks)");
+        var target = new Target(device, name, found, index, Shape.Batch, found.Weights(weights));
+        targets.Add(target);
+        return target;
     }
 }

@@ -1,28 +1,27 @@
 using Avedis.Engine;
 using Avedis.Trainer.Model;
-using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Strategies;
 
 /// <summary>
-/// Single-task learning: one embedding, one head, its plain cross-entropy. The paper's yardstick for what the second task adds.
+/// Single-task learning: one embedding, one head, its cross-entropy. The paper's yardstick for what the second task adds.
 /// </summary>
 public sealed class SingleTask : Strategy
 {
     private readonly IReadOnlyList<Adam> optimisers;
 
-    /// <exception cref="UserException">The network has both branches.</exception>
+    /// <exception cref="UserException">The network has several branches.</exception>
     public SingleTask(TwoStreamNetwork network, IReadOnlyList<Adam> optimisers)
     {
         if (network.Branches.Count != 1)
-            throw new UserException(ExitCode.Usage, "strategy stl trains one task: set network.tasks to emotion or speaker");
+            throw new UserException(ExitCode.Usage, "strategy stl trains one task: name it with --task (network.tasks)");
         this.optimisers = optimisers;
     }
 
     public override void Step(TwoStreamNetwork network)
     {
         network.Forward(Phase.Training);
-        network.Branches[0].Evaluate(1);
+        network.Branches[0].Evaluate();
         network.Backward();
         optimisers[0].Apply();
     }

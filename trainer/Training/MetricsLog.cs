@@ -7,7 +7,7 @@ namespace Avedis.Trainer.Training;
 /// <summary>One line of metrics.jsonl. Which fields are set depends on <see cref="Split"/>.</summary>
 public sealed record MetricsRecord
 {
-    public int Schema { get; init; } = 1;
+    public int Schema { get; init; } = 2;
 
     /// <summary>Seconds since 1970.</summary>
     public double Time { get; init; }
@@ -19,22 +19,24 @@ public sealed record MetricsRecord
     /// <summary>"train" for the mean over some batches, "validation" after an epoch.</summary>
     public string Split { get; init; } = "train";
 
-    public double? EmotionLoss { get; init; }
-
-    public double? SpeakerLoss { get; init; }
+    /// <summary>Mean cross-entropy of each factor (emotion) and auxiliary head (speaker.auxiliary.emotion: emotion read from the speaker embedding).</summary>
+    public IReadOnlyDictionary<string, double>? Losses { get; init; }
 
     public double? LearningRate { get; init; }
+
+    /// <summary>The adversary's strength; absent without one.</summary>
+    public double? Strength { get; init; }
 
     public double? ClipsPerSecond { get; init; }
 
     /// <summary>Share of the time in which training waited for data.</summary>
     public double? WaitShare { get; init; }
 
-    public double? EmotionMacroF1 { get; init; }
+    /// <summary>Of each factor and auxiliary head.</summary>
+    public IReadOnlyDictionary<string, double>? MacroF1 { get; init; }
 
-    public double? EmotionAccuracy { get; init; }
-
-    public double? SpeakerAccuracy { get; init; }
+    /// <inheritdoc cref="MacroF1"/>
+    public IReadOnlyDictionary<string, double>? Accuracy { get; init; }
 
     public long? PeakRssBytes { get; init; }
 }

@@ -44,4 +44,9 @@ public sealed class RunFolder(string path)
         }
         return folder;
     }
+
+    /// <summary>The checkpoint that training is to start from: a checkpoint folder, or the best of a run folder.</summary>
+    /// <exception cref="UserException">As <see cref="Resolve"/>.</exception>
+    public static string ResolveStart(string path) =>
+        Directory.Exists(System.IO.Path.Combine(path, "checkpoints")) ? new RunFolder(path).Resolve("best") : new RunFolder(path).Resolve(path);
 }

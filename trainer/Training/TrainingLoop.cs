@@ -4,6 +4,7 @@ using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Evaluation;
 using Avedis.Trainer.Model;
+using Avedis.Trainer.Strategies;
 
 namespace Avedis.Trainer.Training;
 
@@ -22,43 +23,63 @@ public sealed class TrainingLoop : IDisposable
     private readonly Interrupt interrupt;
     private readonly Runtime runtime;
     private readonly string precision;
+    private readonly bool adversarial;
+    private readonly PooledFeatures? pooled; // of a frozen trunk
     private readonly Stopwatch sinceCheckpoint = Stopwatch.StartNew();
+    private IReadOnlyDictionary<string, SafeTensor> carried = new Dictionary<string, SafeTensor>(); // a frozen trunk's weights
     private TrainingState state;
 
     public TrainingLoop(Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume)
-        : this(config, dataset, folder, log, interrupt, resume, CreateBackend(config.Training, log))
+        : this(config, dataset, folder, log, interrupt, resume, () => CreateBackend(config.Training, log))
     {
     }
 
-    /// <summary>The loop takes over the backend and disposes it.</summary>
+    /// <param name="createBackend">The loop disposes what it makes.</param>
     internal TrainingLoop(
-        Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume, IBackend backend)
+        Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume, Func<IBackend> createBackend)
     {
         (this.config, this.dataset, this.folder, this.log, this.interrupt) = (config, dataset, folder, log, interrupt);
         var training = config.Training;
+        string? start = resume ? folder.Resolve("latest") : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
+        bool frozenTrunk = training.Freeze.Contains(TwoStreamNetwork.TrunkName);
+        var backend = createBackend();
         var act = Precisions.Resolve(training.Precision, backend);
         precision = Precisions.Name(training.Precision, act);
         var features = dataset.Features;
         var shape = new NetworkShape(
-            training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames,
-            dataset.Emotions.Count, dataset.Speakers.Count, act);
-        runtime = new Runtime(backend, config.Network, shape, training, EmotionClassWeights());
+            training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, dataset.Factors, act);
+        if (start is not null)
+            CheckStart(start);
+        if (frozenTrunk)
+        {
+            pooled = Pool(backend, shape, start!);
+            backend = createBackend();
+        }
+        int passes = Strategy.PassesOf(training);
+        adversarial = passes > 0 && training.Strategy != "baseline";
+        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(passes, frozenTrunk, training.Freeze));
         log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
         log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
 
+        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, features: pooled);
+        int losses = runtime.LossValues.Length;
         state = new TrainingState
         {
-            Emotions = dataset.Emotions,
-            Speakers = dataset.Speakers,
+            Factors = dataset.Factors,
             DataHash = dataset.Hash,
             Precision = precision,
             Device = runtime.DeviceDescription,
+            ScheduleSteps = (long)loader.BatchesPerEpoch * training.Epochs,
+            LastLosses = [.. Enumerable.Repeat(float.NaN, losses)],
+            LossSums = new double[losses],
+            WindowSums = new double[losses],
         };
         Directory.CreateDirectory(folder.CheckpointsPath);
+        runtime.Network.Initialise(training.Seed);
         if (resume)
-            Load(folder.Resolve("latest"));
-        else
-            runtime.Network.Initialise(training.Seed);
+            Load(start!);
+        else if (start is not null)
+            carried = ModelFile.LoadStart(Path.Combine(start, "model.safetensors"), runtime, training.Renew);
         File.WriteAllText(folder.ConfigPath, config.ToJson());
     }
 
@@ -83,7 +104,7 @@ public sealed class TrainingLoop : IDisposable
     {
         var training = config.Training;
         using var metrics = new MetricsLog(folder.MetricsPath, state.MetricsBytes);
-        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position);
+        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position, pooled);
         int steps = loader.BatchesPerEpoch;
         while (state.Epoch < training.Epochs && !interrupt.Requested && !LimitReached())
         {
@@ -94,7 +115,7 @@ public sealed class TrainingLoop : IDisposable
                 return state;
             }
             bool better = Validate(metrics);
-            state = state with { Epoch = state.Epoch + 1, Position = 0, EmotionLossSum = 0, SpeakerLossSum = 0 };
+            state = state with { Epoch = state.Epoch + 1, Position = 0, LossSums = new double[runtime.LossValues.Length] };
             Save(StepName(), metrics);
             if (better)
                 Save("best", metrics);
@@ -134,23 +155,22 @@ public sealed class TrainingLoop : IDisposable
             }
             if (!loaded)
                 LoadNext(loader);
-            runtime.Advance(training.LearningRate * decay, training.AuxiliaryLearningRate * decay);
+            runtime.Advance(training.LearningRate * decay, training.AuxiliaryLearningRate * (training.Adversary.Decay ? decay : 1));
+            runtime.Prepare(state.Step, Passed, LastLoss);
             runtime.TrainStep();
             // the next batch is sent while the device works on this one
             loaded = state.Position + 1 < steps && !interrupt.Requested && !LimitReached(ahead: 1);
             if (loaded)
                 LoadNext(loader);
-            var losses = runtime.Losses();
-            if (!float.IsFinite(losses.Sum))
-                throw Diverged($"emotion loss {losses.Emotion}, speaker loss {losses.Speaker}", state.Step + 1);
+            if (!runtime.ReadLosses())
+                throw Diverged(string.Join(", ", runtime.LossNames.Zip(runtime.LossValues, (name, loss) => $"{name} loss {loss}")), state.Step + 1);
             state = state with
             {
                 Step = state.Step + 1,
                 Position = state.Position + 1,
-                EmotionLossSum = state.EmotionLossSum + losses.Emotion,
-                SpeakerLossSum = state.SpeakerLossSum + losses.Speaker,
-                EmotionWindowSum = state.EmotionWindowSum + losses.Emotion,
-                SpeakerWindowSum = state.SpeakerWindowSum + losses.Speaker,
+                LastLosses = [.. runtime.LossValues],
+                LossSums = Plus(state.LossSums, runtime.LossValues),
+                WindowSums = Plus(state.WindowSums, runtime.LossValues),
                 WindowBatches = state.WindowBatches + 1,
             };
             double clips = (double)(state.Position - first) * training.BatchSize / clock.Elapsed.TotalSeconds;
@@ -160,13 +180,13 @@ public sealed class TrainingLoop : IDisposable
                 {
                     Step = state.Step,
                     Epoch = state.Epoch,
-                    EmotionLoss = Finite(state.EmotionWindowSum / state.WindowBatches),
-                    SpeakerLoss = Finite(state.SpeakerWindowSum / state.WindowBatches),
+                    Losses = runtime.LossNames.Zip(state.WindowSums, (name, sum) => (name, sum / state.WindowBatches)).ToDictionary(),
                     LearningRate = training.LearningRate * decay,
+                    Strength = adversarial ? training.Adversary.StrengthAt(Passed) : null,
                     ClipsPerSecond = clips,
                     WaitShare = (loader.WaitSeconds - waited) / clock.Elapsed.TotalSeconds,
                 });
-                state = state with { EmotionWindowSum = 0, SpeakerWindowSum = 0, WindowBatches = 0 };
+                state = state with { WindowSums = new double[runtime.LossValues.Length], WindowBatches = 0 };
             }
             state = state with { TrainClipsPerSecond = clips };
             progress.Report((long)state.Position * training.BatchSize, (long)steps * training.BatchSize, before, LossNote());
@@ -175,6 +195,13 @@ public sealed class TrainingLoop : IDisposable
         }
         return true;
     }
+
+    // share of the adversary's schedule; 1 for what a longer run adds
+    private double Passed => Math.Min(1, (double)state.Step / state.ScheduleSteps);
+
+    private double LastLoss(AuxiliaryHead head) => state.LastLosses[runtime.LossNames.ToList().IndexOf(head.Name)];
+
+    private static double[] Plus(IReadOnlyList<double> sums, float[] values) => [.. sums.Zip(values, (sum, value) => sum + value)];
 
     private void LoadNext(BatchLoader loader)
     {
@@ -187,7 +214,7 @@ public sealed class TrainingLoop : IDisposable
     /// <summary>Scores the validation split; true if it is the best so far. Without such a split every epoch is.</summary>
     private bool Validate(MetricsLog metrics)
     {
-        using var loader = BatchLoader.ForEvaluation(dataset, Split.Validation, config.Training.BatchSize);
+        using var loader = BatchLoader.ForEvaluation(dataset, Split.Validation, config.Training.BatchSize, pooled);
         if (loader.BatchesPerEpoch == 0)
         {
             state = state with { BestEpoch = state.Epoch };
@@ -200,9 +227,8 @@ public sealed class TrainingLoop : IDisposable
             Step = state.Step,
             Epoch = state.Epoch,
             Split = "validation",
-            EmotionMacroF1 = result.Emotion?.MacroF1,
-            EmotionAccuracy = result.Emotion?.Accuracy,
-            SpeakerAccuracy = result.Speaker?.Accuracy,
+            MacroF1 = result.Factors.Concat(result.Auxiliary).ToDictionary(factor => factor.Name, factor => factor.Matrix.MacroF1),
+            Accuracy = result.Factors.Concat(result.Auxiliary).ToDictionary(factor => factor.Name, factor => factor.Matrix.Accuracy),
             ClipsPerSecond = state.TrainClipsPerSecond,
             PeakRssBytes = peak,
         });
@@ -217,19 +243,11 @@ public sealed class TrainingLoop : IDisposable
         return better;
     }
 
-    private static string Scores(EvaluationResult result) => string.Join(", ", new[]
-    {
-        result.Emotion is { } e ? $"emotion macro-F {e.MacroF1:F3} (majority {e.MajorityMacroF1:F3})" : null,
-        result.Speaker is { } s ? $"speaker accuracy {s.Accuracy:F3} (chance {1.0 / s.Classes:F3})" : null,
-    }.OfType<string>());
+    private static string Scores(EvaluationResult result) => string.Join(", ", result.Factors.Select(factor => factor.Factor.ByMacroF
+        ? $"{factor.Name} macro-F {factor.Score:F3} (majority {factor.Chance:F3})"
+        : $"{factor.Name} accuracy {factor.Score:F3} (chance {factor.Chance:F3})"));
 
-    private string LossNote() => string.Join(", ", new[]
-    {
-        runtime.Network.Emotion is null ? null : $"emotion loss {state.EmotionLossSum / state.Position:F3}",
-        runtime.Network.Speaker is null ? null : $"speaker loss {state.SpeakerLossSum / state.Position:F3}",
-    }.OfType<string>());
-
-    private static double? Finite(double value) => double.IsFinite(value) ? value : null;
+    private string LossNote() => string.Join(", ", runtime.LossNames.Zip(state.LossSums, (name, sum) => $"{name} {sum / state.Position:F3}"));
 
     private string LastGood() => Checkpoint.Latest(folder.CheckpointsPath) ?? "none";
 
@@ -247,7 +265,7 @@ public sealed class TrainingLoop : IDisposable
         {
             Checkpoint.Save(folder.CheckpointsPath, name, path =>
             {
-                ModelFile.Save(Path.Combine(path, "model.safetensors"), runtime);
+                ModelFile.Save(Path.Combine(path, "model.safetensors"), runtime, carried);
                 ModelFile.SaveOptimisers(Path.Combine(path, "optim.safetensors"), runtime);
                 File.WriteAllText(Path.Combine(path, "config.json"), config.ToJson());
                 state.Save(path);
@@ -273,7 +291,7 @@ public sealed class TrainingLoop : IDisposable
         if (loaded.Precision != precision)
             throw new UserException(ExitCode.BadCheckpoint,
                 $"{checkpoint} was trained in {loaded.Precision}, this run would use {precision}: add --precision {loaded.Precision}");
-        ModelFile.Load(Path.Combine(checkpoint, "model.safetensors"), runtime);
+        carried = ModelFile.Load(Path.Combine(checkpoint, "model.safetensors"), runtime);
         ModelFile.LoadOptimisers(Path.Combine(checkpoint, "optim.safetensors"), runtime);
         state = loaded with { Device = runtime.DeviceDescription };
         log.WriteLine(state.Epoch < config.Training.Epochs
@@ -281,16 +299,37 @@ public sealed class TrainingLoop : IDisposable
             : $"{checkpoint} has all {state.Epoch} epochs: nothing left to train (more with --epochs)");
     }
 
-    /// <summary>One weight per emotion class from its count in the training split; mean over clips 1.</summary>
-    private float[] EmotionClassWeights()
+    /// <exception cref="UserException">Exit code 4: the checkpoint to start from knows other classes.</exception>
+    private void CheckStart(string checkpoint)
     {
-        if (config.Training.ClassWeights == ClassWeights.None)
-            return [];
-        var counts = new long[dataset.Emotions.Count];
-        foreach (var clip in dataset.Clips(Split.Train))
-            if (clip.Emotion >= 0)
-                counts[clip.Emotion]++;
-        double power = config.Training.ClassWeights == ClassWeights.Balanced ? 1 : 0.5;
-        return [.. counts.Select(c => c == 0 ? 0 : (float)Math.Pow((double)counts.Sum() / (counts.Length * c), power))];
+        var known = TrainingState.Load(checkpoint).Factors;
+        foreach (string name in config.Network.Built)
+            if (known.FirstOrDefault(factor => factor.Name == name) is { } other
+                && !other.Classes.SequenceEqual(dataset.Factors.FirstOrDefault(factor => factor.Name == name)?.Classes ?? other.Classes))
+                throw new UserException(ExitCode.BadCheckpoint, $"{checkpoint} was trained on other classes of {name} than {dataset.Folder} has: start from a run on the same data");
+    }
+
+    /// <summary>Pooled features of the training and validation clips by the trunk of a checkpoint; disposes the backend.</summary>
+    private PooledFeatures Pool(IBackend backend, NetworkShape shape, string checkpoint)
+    {
+        var plain = config.Network with { Tasks = [] };
+        using var whole = new Runtime(backend, plain, shape, training: null, NetworkParts.Plain);
+        ModelFile.LoadStart(Path.Combine(checkpoint, "model.safetensors"), whole, plain.Built);
+        int width = Trunk.WidthOf(config.Network);
+        var values = new Dictionary<Split, float[]>();
+        foreach (var split in new[] { Split.Train, Split.Validation })
+        {
+            var rows = values[split] = new float[dataset.Clips(split).Count * width];
+            int done = 0;
+            var progress = new Progress(log, $"pooled features, {split.ToString().ToLowerInvariant()}", "clips", terminal: log == Console.Out && !Console.IsOutputRedirected);
+            using var loader = BatchLoader.ForEvaluation(dataset, split, shape.Batch);
+            Evaluator.Run(whole, loader, batch =>
+            {
+                whole.Output(whole.Network.Pooled).AsSpan(0, batch.Count * width).CopyTo(rows.AsSpan(done * width));
+                done += batch.Count;
+                progress.Report(done, dataset.Clips(split).Count, 0, "");
+            });
+        }
+        return new PooledFeatures(width, values);
     }
 }

@@ -12,16 +12,60 @@ public enum Precision
     Bf16,
 }
 
-/// <summary>How the emotion loss treats rare classes.</summary>
-public enum ClassWeights
+/// <summary>How the adversary's strength goes from 0 to 1 over the training.</summary>
+public enum Schedule
 {
-    None,
+    Constant,
 
-    /// <summary>Each class weighs the inverse of its share.</summary>
-    Balanced,
+    /// <summary>Linear over the first half.</summary>
+    Ramp,
 
-    /// <summary>The square root of the inverse share: between the two.</summary>
-    Sqrt,
+    /// <summary>2 / (1 + exp(-10 p)) - 1 at progress p (Ganin and Lempitsky 2015).</summary>
+    Ganin,
+}
+
+/// <summary>How a strategy makes an embedding forget. The defaults are the paper's as far as it states them; it leaves strength, schedule and k open.</summary>
+public sealed record AdversaryOptions
+{
+    /// <summary>
+    /// What the auxiliary heads' gradient is multiplied by where it enters the embedding, besides the weight of each (network.factors.*.forget): lambda of
+    /// gradient reversal and of alternate training, the weight of the confusion loss.
+    /// </summary>
+    public float Strength { get; init; } = 1;
+
+    public Schedule Schedule { get; init; } = Schedule.Constant;
+
+    /// <summary>Share of the training, 0 to 1, before the adversary acts on the embeddings; the schedule starts behind it.</summary>
+    public double WarmUp { get; init; }
+
+    /// <summary>Updates of each auxiliary head per batch: k.</summary>
+    public int Updates { get; init; } = 1;
+
+    /// <summary>Stops pushing while the auxiliary cross-entropy of the batch before was at ln C or above: it has no upper bound. For gr and alt.</summary>
+    public bool Cap { get; init; }
+
+    /// <summary>Gives one of the auxiliary heads, in turn, new weights every so many batches, so that an embedding cannot hide from a head it knows; 0 never.</summary>
+    public int RenewEvery { get; init; }
+
+    /// <summary>Adam's beta1 for the auxiliary heads.</summary>
+    public float Beta1 { get; init; } = 0.9f;
+
+    /// <summary>Whether training.decay applies to the auxiliary heads' rate.</summary>
+    public bool Decay { get; init; } = true;
+
+    /// <summary>At progress 0 to 1 of the training: strength, between 0 and <see cref="Strength"/>.</summary>
+    public double StrengthAt(double progress)
+    {
+        if (progress < WarmUp)
+            return 0;
+        double p = WarmUp < 1 ? (progress - WarmUp) / (1 - WarmUp) : 1;
+        return Strength * Schedule switch
+        {
+            Schedule.Ramp => Math.Min(1, 2 * p),
+            Schedule.Ganin => 2 / (1 + Math.Exp(-10 * p)) - 1,
+            _ => 1,
+        };
+    }
 }
 
 /// <summary>How a network is trained. Rates, weights and decay default to the paper's.</summary>
@@ -29,6 +73,22 @@ public sealed record TrainingOptions
 {
     /// <summary>Which strategy drives the losses: see Strategies/.</summary>
     public string Strategy { get; init; } = "baseline";
+
+    public AdversaryOptions Adversary { get; init; } = new();
+
+    /// <summary>Trains auxiliary heads beside a baseline, on embeddings that they do not touch, to watch what those hold.</summary>
+    public bool Monitor { get; init; }
+
+    /// <summary>Checkpoint to start from instead of random weights; what it lacks, and what <see cref="Renew"/> names, starts afresh.</summary>
+    public string Start { get; init; } = "";
+
+    /// <summary>
+    /// Parts that stay as they are: trunk, or the names of factors. With a frozen trunk its pooled features are computed once, and an epoch takes a moment.
+    /// </summary>
+    public IReadOnlyList<string> Freeze { get; init; } = [];
+
+    /// <summary>Factors whose branches start afresh although <see cref="Start"/> has them.</summary>
+    public IReadOnlyList<string> Renew { get; init; } = [];
 
     public int BatchSize { get; init; } = 32;
 
@@ -45,14 +105,6 @@ public sealed record TrainingOptions
 
     /// <summary>Both rates are multiplied by this after each epoch.</summary>
     public double Decay { get; init; } = 0.9;
-
-    /// <summary>Weight of the emotion loss, w_em_prim of equation (1).</summary>
-    public float EmotionWeight { get; init; } = 0.5f;
-
-    /// <summary>Weight of the speaker loss, w_spk_prim of equation (1).</summary>
-    public float SpeakerWeight { get; init; } = 0.5f;
-
-    public ClassWeights ClassWeights { get; init; } = ClassWeights.None;
 
     /// <summary>Stops after so many epochs without a better validation score; 0 never.</summary>
     public int Patience { get; init; }
@@ -76,7 +128,7 @@ public sealed record TrainingOptions
     public static TrainingOptions Paper { get; } = new();
 
     /// <summary>Rates for a corpus of hundreds of clips instead of a hundred thousand.</summary>
-    public static TrainingOptions Demo { get; } = new() { LearningRate = 1e-3, Decay = 0.87, BatchSize = 8, Epochs = 14, ClassWeights = ClassWeights.Sqrt };
+    public static TrainingOptions Demo { get; } = new() { LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.87, BatchSize = 8, Epochs = 14 };
 
     public void Validate()
     {
@@ -85,10 +137,16 @@ public sealed record TrainingOptions
         Require(LearningRate > 0 && double.IsFinite(LearningRate), "training.learningRate", LearningRate, "above 0");
         Require(AuxiliaryLearningRate > 0 && double.IsFinite(AuxiliaryLearningRate), "training.auxiliaryLearningRate", AuxiliaryLearningRate, "above 0");
         Require(Decay is > 0 and <= 1, "training.decay", Decay, "above 0, at most 1");
-        Require(EmotionWeight >= 0 && SpeakerWeight >= 0 && EmotionWeight + SpeakerWeight > 0, "training.emotionWeight", EmotionWeight, "0 or more, not both weights 0");
         Require(KeepCheckpoints >= 1, "training.keepCheckpoints", KeepCheckpoints, "1 or more");
         Require(Device is "auto" or "cpu" or "cuda", "training.device", Device, "auto, cpu or cuda");
         Require(Threads >= 0, "training.threads", Threads, "0 (all cores) or more");
+        Require(Adversary.Strength >= 0 && float.IsFinite(Adversary.Strength), "training.adversary.strength", Adversary.Strength, "0 or more");
+        Require(Adversary.WarmUp is >= 0 and <= 1, "training.adversary.warmUp", Adversary.WarmUp, "0 to 1");
+        Require(Adversary.Updates is >= 1 and <= 100, "training.adversary.updates", Adversary.Updates, "1 to 100");
+        Require(Adversary.RenewEvery >= 0, "training.adversary.renewEvery", Adversary.RenewEvery, "0 (never) or more");
+        Require(Adversary.Beta1 is >= 0 and < 1, "training.adversary.beta1", Adversary.Beta1, "0 or more, below 1");
+        if (Start.Length == 0 && Freeze.Count > 0)
+            throw new UserException(ExitCode.Usage, "training.freeze keeps what training.start brings: name a checkpoint there (--start), or freeze nothing");
     }
 
     private static void Require(bool holds, string key, object value, string expected)

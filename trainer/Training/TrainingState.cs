@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Avedis.Engine;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Trainer.Training;
 
@@ -25,23 +26,22 @@ public sealed record TrainingState
     /// <summary>Length of metrics.jsonl at the time; a resumed run cuts what was written later.</summary>
     public long MetricsBytes { get; init; }
 
-    /// <summary>Sums of this epoch's losses so far, for its mean.</summary>
-    public double EmotionLossSum { get; init; }
+    /// <summary>Batches that the adversary's schedule spans; fixed when training starts, so that a longer run does not bend it.</summary>
+    public long ScheduleSteps { get; init; }
 
-    public double SpeakerLossSum { get; init; }
+    /// <summary>Losses of the last batch, in the order of the run's factors and auxiliary heads: the cap looks at them.</summary>
+    public IReadOnlyList<float> LastLosses { get; init; } = [];
+
+    /// <summary>Sums of this epoch's losses so far, for its mean.</summary>
+    public IReadOnlyList<double> LossSums { get; init; } = [];
 
     /// <summary>Sums of the losses since the last line of metrics.jsonl, and how many batches they hold.</summary>
-    public double EmotionWindowSum { get; init; }
-
-    public double SpeakerWindowSum { get; init; }
+    public IReadOnlyList<double> WindowSums { get; init; } = [];
 
     public int WindowBatches { get; init; }
 
-    /// <summary>Names of the emotion outputs, in order.</summary>
-    public IReadOnlyList<string> Emotions { get; init; } = [];
-
-    /// <summary>Names of the speaker outputs, in order.</summary>
-    public IReadOnlyList<string> Speakers { get; init; } = [];
+    /// <summary>The dataset's factors: names and order of the outputs of each.</summary>
+    public IReadOnlyList<Factor> Factors { get; init; } = [];
 
     /// <summary>Identity of the prepared data.</summary>
     public string DataHash { get; init; } = "";

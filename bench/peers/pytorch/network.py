@@ -130,14 +130,13 @@ class ReverseGradient(torch.autograd.Function):
 
 
 class Branch(nn.Module):
-    """One factor: its embedding, the head that reads it, and optionally the auxiliary head that tries to read the other factor from it."""
+    """One factor: its embedding, the head that reads it, and auxiliary heads that try to read other factors (names and classes) from it."""
 
-    def __init__(self, inputs, width, classes, other_classes=None):
+    def __init__(self, inputs, width, classes, others):
         super().__init__()
         self.embedding = nn.Linear(inputs, width)
         self.head = nn.Linear(width, classes)
-        if other_classes:
-            self.auxiliary = nn.Linear(width, other_classes)
+        self.auxiliary = nn.ModuleDict({name: nn.ModuleDict({"head": nn.Linear(width, count)}) for name, count in others.items()})
 
 
 class TwoStreamNetwork(nn.Module):
@@ -147,8 +146,8 @@ class TwoStreamNetwork(nn.Module):
         self.face = face_stream(preset.face_channels, preset.pixels)
         self.voice = voice_stream(preset.voice_channels, preset.mels)
         joint = preset.face_channels[5] + preset.voice_channels[5]
-        self.emotion = Branch(joint, preset.emotion_width, emotions, speakers if auxiliary else None)
-        self.speaker = Branch(joint, preset.speaker_width, speakers, emotions if auxiliary else None)
+        self.emotion = Branch(joint, preset.emotion_width, emotions, {"speaker": speakers} if auxiliary else {})
+        self.speaker = Branch(joint, preset.speaker_width, speakers, {"emotion": emotions} if auxiliary else {})
 
     def forward(self, faces, mels, face_lengths, mel_lengths, reversal=None):
         """reversal: None leaves the auxiliary heads out; a number is the strength of the gradient reversal in front of them."""
@@ -170,8 +169,8 @@ class TwoStreamNetwork(nn.Module):
             "speaker_logits": self.speaker.head(speaker),
         }
         if reversal is not None:
-            output["speaker_from_emotion_logits"] = self.emotion.auxiliary(ReverseGradient.apply(emotion, reversal))
-            output["emotion_from_speaker_logits"] = self.speaker.auxiliary(ReverseGradient.apply(speaker, reversal))
+            output["speaker_from_emotion_logits"] = self.emotion.auxiliary["speaker"]["head"](ReverseGradient.apply(emotion, reversal))
+            output["emotion_from_speaker_logits"] = self.speaker.auxiliary["emotion"]["head"](ReverseGradient.apply(speaker, reversal))
         return output
 
     def as_input(self, x):

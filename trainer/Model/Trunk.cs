@@ -1,0 +1,90 @@
+using Avedis.Engine;
+using Avedis.Trainer.Data;
+
+namespace Avedis.Trainer.Model;
+
+/// <summary>
+/// What all factors share: a convolutional stack per modality, masked mean over time, concatenation.
+/// <code>
+/// faces [B*F,S,S,1] -> face stack -> mean over frames -\
+///                                                       concat -> pooled features [B, face + voice channels]
+/// mels  [B,40,T,1]  -> voice stack -> mean over time  -/
+/// </code>
+/// </summary>
+public sealed class Trunk
+{
+    // bytes 0..255 to -1..1, as the paper scales faces
+    private const float PixelScale = 2f / 255, PixelShift = -1;
+
+    private readonly Device device;
+    private readonly ConvStack face, voice;
+    private readonly MaskedMean faceMean, voiceMean;
+    private readonly Concat concat;
+    private readonly Tensor faceBytes, faceInput, faceLengths, mels, voiceInput, voiceLengths;
+    private readonly int[] hostLengths;
+    private readonly int batch, faceFrames;
+
+    public Trunk(Device device, ParameterGroup group, NetworkOptions options, NetworkShape shape)
+    {
+        this.device = device;
+        (batch, faceFrames) = (shape.Batch, shape.FaceFrames);
+        hostLengths = new int[batch];
+
+        face = new ConvStack(
+            device, group, "face", ConvStack.FaceRows, options.FaceChannels, batch * faceFrames, shape.FaceSize, shape.FaceSize, shape.Act);
+        faceBytes = device.Transient("face.bytes", face.InputShape, DType.U8);
+        faceInput = device.Transient("face.input", face.InputShape, shape.Act);
+        faceLengths = device.Persistent("face.lengths", new Shape(batch), DType.I32);
+        var faceOut = face.Output.Shape;
+        faceMean = new MaskedMean(device, "face.mean", new Shape(batch, faceFrames, faceOut[3]), shape.Act, faceLengths);
+
+        voice = new ConvStack(device, group, "voice", ConvStack.VoiceRows, options.VoiceChannels, batch, shape.MelBins, shape.MelFrames, shape.Act);
+        mels = device.Transient("voice.mels", voice.InputShape, DType.F32);
+        voiceInput = shape.Act == DType.F32 ? mels : device.Transient("voice.input", voice.InputShape, shape.Act);
+        voiceLengths = device.Persistent("voice.lengths", new Shape(batch), DType.I32);
+        var voiceOut = voice.Output.Shape;
+        voiceMean = new MaskedMean(device, "voice.mean", new Shape(batch, voiceOut[2], voiceOut[3]), shape.Act, voiceLengths);
+
+        concat = new Concat(device, "concat", batch, faceOut[3], voiceOut[3]);
+    }
+
+    /// <summary>Channels of the pooled features.</summary>
+    public static int WidthOf(NetworkOptions options) => options.FaceChannels[^1] + options.VoiceChannels[^1];
+
+    public IEnumerable<RunningStatistics> Norms => face.Norms.Concat(voice.Norms);
+
+    /// <summary>Sends faces, mels and their lengths to the device.</summary>
+    public void Load(Batch clips)
+    {
+        device.Ops.Upload<byte>(faceBytes, clips.Faces);
+        device.Ops.Upload<float>(mels, clips.Mels);
+        device.Ops.Upload<int>(faceLengths, clips.FaceLengths);
+        for (int n = 0; n < hostLengths.Length; n++)
+            hostLengths[n] = ConvStack.ValidSteps(ConvStack.VoiceRows, clips.MelLengths[n]);
+        device.Ops.Upload<int>(voiceLengths, hostLengths);
+    }
+
+    /// <summary>Pooled features of the loaded batch.</summary>
+    public Tensor Forward(Phase phase)
+    {
+        device.Ops.Normalise(faceInput, faceBytes, PixelScale, PixelShift);
+        if (voiceInput != mels)
+            device.Ops.Copy(voiceInput, mels);
+        var faceSteps = face.Forward(faceInput, phase).Reshape(batch, faceFrames, face.Output.Shape[3]);
+        var voiceSteps = voice.Forward(voiceInput, phase).Reshape(batch, voice.Output.Shape[2], voice.Output.Shape[3]);
+        return concat.Forward(faceMean.Forward(faceSteps, phase), voiceMean.Forward(voiceSteps, phase));
+    }
+
+    public void Backward(Tensor dPooled)
+    {
+        concat.Backward(dPooled);
+        Backward(face, faceMean, concat.GradientA);
+        Backward(voice, voiceMean, concat.GradientB);
+    }
+
+    private static void Backward(ConvStack stack, MaskedMean mean, Tensor dMean)
+    {
+        var shape = stack.Output.Shape;
+        stack.Backward(mean.Backward(dMean)!.Reshape(shape[0], shape[1], shape[2], shape[3]));
+    }
+}
