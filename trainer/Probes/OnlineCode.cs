@@ -33,7 +33,10 @@ public static class OnlineCode
     /// <summary>Blocks that end before so many rows are part of the first: no probe learns from so few.</summary>
     private const int FirstBlock = 20;
 
-    public static OnlineCodeResult Run(Probe probe, ProbeKind kind, ulong seed, ProbeData data, int[]? substitute = null, CancellationToken cancellation = default)
+    /// <param name="data">What the probe has on its device.</param>
+    /// <param name="substitute">Labels in place of the train rows' own.</param>
+    public static OnlineCodeResult Run(
+        Probe probe, ProbeKind kind, ulong seed, ProbeData data, int[]? substitute = null, CancellationToken cancellation = default)
     {
         int[] labels = substitute ?? data.Labels.Train;
         int rows = labels.Length, classes = data.Classes;
