@@ -1,0 +1,84 @@
+using Avedis.Engine;
+
+namespace Avedis.Trainer.Probes;
+
+public enum ProbeKind
+{
+    /// <summary>Softmax regression.</summary>
+    Linear,
+
+    /// <summary>One hidden layer of ReLU units, as the paper's probe has.</summary>
+    Hidden,
+}
+
+/// <summary>A classifier for so many rows at a time, with its optimiser.</summary>
+internal sealed class ProbeNetwork
+{
+    private readonly Device device;
+    private readonly ParameterGroup group;
+    private readonly Adam adam;
+    private readonly Linear? hidden;
+    private readonly Relu? relu;
+    private readonly Linear output;
+    private readonly SoftmaxCrossEntropy loss;
+
+    public ProbeNetwork(Device device, ProbeKind kind, int rows, int width, int units, int classes)
+    {
+        this.device = device;
+        (Kind, Rows) = (kind, rows);
+        string name = $"probe.{kind}.{rows}";
+        group = new ParameterGroup(device, name);
+        if (kind == ProbeKind.Hidden)
+        {
+            // names of parameters do not tell the rows: the same seed gives the same start whatever the chunks are
+            hidden = new Linear(device, group, "probe.hidden", rows, width, units);
+            relu = new Relu(device, $"{name}.relu", hidden.Output.Shape, DType.F32);
+        }
+        output = new Linear(device, group, "probe.output", rows, hidden is null ? width : units, classes);
+        loss = new SoftmaxCrossEntropy(device, name, rows, classes);
+        group.Seal();
+        adam = new Adam(device, group, new AdamOptions());
+    }
+
+    public ProbeKind Kind { get; }
+
+    public int Rows { get; }
+
+    /// <summary>All parameters, flat.</summary>
+    public Tensor Values => group.Values;
+
+    /// <summary>Back to the start of this seed.</summary>
+    public void Begin(ulong seed)
+    {
+        device.Ops.Zero(group.Gradients);
+        device.Ops.Zero(adam.FirstMoment);
+        device.Ops.Zero(adam.SecondMoment);
+        adam.Step = 0;
+        group.Initialise(seed);
+    }
+
+    /// <summary>Adds these rows' share of the loss's gradient.</summary>
+    public void Accumulate(Tensor x, Tensor labels, Tensor weights)
+    {
+        var gradient = loss.Evaluate(Logits(x), labels, weights);
+        if (hidden is not null)
+            gradient = relu!.Backward(output.Backward(gradient)!)!;
+        // not the first layer's Backward: it would also give the gradient of the embeddings, which nobody asks for and which is a third of the work
+        device.Ops.LinearBackwardWeight(group.Parameters[0].Gradient, group.Parameters[1].Gradient, gradient, x);
+    }
+
+    public void Move(double rate)
+    {
+        adam.Advance(rate);
+        adam.Apply();
+    }
+
+    /// <summary>[rows, classes]</summary>
+    public Tensor Probabilities(Tensor x, Tensor labels, Tensor weights)
+    {
+        loss.Evaluate(Logits(x), labels, weights);
+        return loss.Probabilities;
+    }
+
+    private Tensor Logits(Tensor x) => output.Forward(hidden is null ? x : relu!.Forward(hidden.Forward(x)));
+}
