@@ -11,6 +11,9 @@ internal class WatchedBackend(IBackend inner) : ObservedBackend(inner)
     /// <summary>Called in front of every operation and transfer, with its name: conv2d forward, adam, upload, replay train, ...</summary>
     public Action<string> Before { get; init; } = _ => { };
 
+    /// <summary>Called in front of every operation, with its name and its tensors.</summary>
+    public Action<string, Tensor?[]> BeforeWith { get; init; } = (_, _) => { };
+
     /// <summary>Called behind every operation, with its name and its tensors.</summary>
     public Action<string, Tensor?[]> After { get; init; } = (_, _) => { };
 
@@ -41,6 +44,7 @@ internal class WatchedBackend(IBackend inner) : ObservedBackend(inner)
     protected override void Run(Operation operation, Action call, params ReadOnlySpan<Tensor?> tensors)
     {
         Before(operation.Name);
+        BeforeWith(operation.Name, tensors.ToArray());
         call();
         After(operation.Name, tensors.ToArray());
     }

@@ -63,6 +63,7 @@ public sealed class BadInputTests
         Refuses(ExitCode.Usage, ["training.batchsize", "did you mean 'batchSize'?", config],
             "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--config", config);
         Refuses(ExitCode.Usage, ["training.strategy", "baseline"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "magic");
+        Refuses(ExitCode.Usage, ["855", "--batch-size"], "bench", "--preset", "paper", "--batch-size", "4096", "--device", "cpu");
         Refuses(ExitCode.Usage, ["stl", "network.tasks"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "stl");
         Refuses(ExitCode.Usage, ["--protect", "emotion"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--protect", "gender");
         Refuses(ExitCode.BadInput, ["'hat'", "speaker"],

@@ -156,7 +156,7 @@ public static class TrainingBenchmark
     }
 
     /// <summary>Clips of full length: uniform pixels, normal log-mels, any labels.</summary>
-    private static Batch RandomBatch(NetworkShape shape, ulong seed, uint number)
+    internal static Batch RandomBatch(NetworkShape shape, ulong seed, uint number)
     {
         var random = new Philox(seed, BatchStream << 32 | number);
         var batch = new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames, shape.Factors.Count) { Count = shape.Batch };

@@ -37,7 +37,7 @@ public static class EvaluateCommand
                 path, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), config.Training.Threads, config.Training.BatchSize,
                 parsed.GetValue(json) ? null : output.WriteLine);
             model.CheckFits(dataset);
-            using var loader = BatchLoader.ForEvaluation(dataset, part, config.Training.BatchSize);
+            using var loader = BatchLoader.ForEvaluation(dataset, part, config.Training.BatchSize, model.State.Factors);
             if (loader.BatchesPerEpoch == 0)
                 throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no clips in split {part}: choose another with --split");
             var result = Evaluator.Run(model.Runtime, loader);

@@ -17,13 +17,13 @@ public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, 
     public int Capacity { get; } = clips;
 
     /// <summary>Grey pictures, [B, FaceFrames, FaceSize, FaceSize].</summary>
-    public byte[] Faces { get; } = GC.AllocateArray<byte>(checked(clips * faceFrames * faceSize * faceSize), pinned: true);
+    public byte[] Faces { get; } = GC.AllocateArray<byte>(Length(clips, (long)faceFrames * faceSize * faceSize), pinned: true);
 
     /// <summary>Log-mel values, [B, MelBins, MelFrames].</summary>
-    public float[] Mels { get; } = GC.AllocateArray<float>(checked(clips * melBins * melFrames), pinned: true);
+    public float[] Mels { get; } = GC.AllocateArray<float>(Length(clips, (long)melBins * melFrames), pinned: true);
 
     /// <summary>What a frozen trunk makes of each clip, [B, channels]; empty where the trunk is to run.</summary>
-    public float[] Pooled { get; } = GC.AllocateArray<float>(checked(clips * pooled), pinned: true);
+    public float[] Pooled { get; } = GC.AllocateArray<float>(Length(clips, pooled), pinned: true);
 
     /// <summary>Pictures of each clip that are not padding.</summary>
     public int[] FaceLengths { get; } = GC.AllocateArray<int>(clips, pinned: true);
@@ -51,6 +51,11 @@ public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, 
 
     /// <summary>Number of this batch within its epoch, from 0.</summary>
     public int Position { get; internal set; }
+
+    private static int Length(int clips, long perClip) => clips * perClip <= Array.MaxLength
+        ? (int)(clips * perClip)
+        : throw new UserException(
+            ExitCode.Usage, $"a batch of {clips} clips does not fit into one buffer: at these features at most {Array.MaxLength / perClip} clips do (--batch-size)");
 }
 
 /// <summary>
@@ -65,6 +70,7 @@ public sealed class BatchLoader : IDisposable
 
     private readonly PreparedDataset dataset;
     private readonly IReadOnlyList<ClipInfo> clips;
+    private readonly int[] factors; // their numbers in the dataset
     private readonly float[]? pooled; // [clips, channels]: instead of faces and mels
     private readonly int batchSize;
     private readonly ulong? seed; // null: in order, once
@@ -76,11 +82,13 @@ public sealed class BatchLoader : IDisposable
     private ExceptionDispatchInfo? failure;
     private long waitedTicks;
 
-    private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, PooledFeatures? features)
+    private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, IReadOnlyList<Factor>? factors, PooledFeatures? features)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         (this.dataset, clips, this.batchSize, this.seed) = (dataset, dataset.Clips(split), batchSize, seed);
         (this.epoch, this.position, pooled) = (epoch, position, features?.Values[split]);
+        var known = dataset.Factors.Select(factor => factor.Name).ToList();
+        this.factors = [.. (factors ?? dataset.Factors).Select(factor => known.IndexOf(factor.Name))];
         order = new int[clips.Count];
         // training drops the rest of an epoch, but has one batch even if there are fewer clips than it takes
         BatchesPerEpoch = seed is null ? (clips.Count + batchSize - 1) / batchSize : Math.Max(1, clips.Count / batchSize);
@@ -91,8 +99,8 @@ public sealed class BatchLoader : IDisposable
         var f = dataset.Features;
         for (int i = 0; i < RingSize; i++)
             free.Enqueue(features is null
-                ? new Batch(batchSize, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, dataset.Factors.Count)
-                : new Batch(batchSize, 0, 0, 0, 0, dataset.Factors.Count, features.Width));
+                ? new Batch(batchSize, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, this.factors.Length)
+                : new Batch(batchSize, 0, 0, 0, 0, this.factors.Length, features.Width));
         worker = new Thread(Work) { IsBackground = true, Name = "batch loader" };
         worker.Start();
     }
@@ -107,18 +115,23 @@ public sealed class BatchLoader : IDisposable
     /// Endless batches of the training clips, epoch after epoch, each in an order of its own, from batch <paramref name="position"/> of
     /// <paramref name="epoch"/> on.
     /// </summary>
+    /// <param name="factors">The labels to bring, in this order; null for all of the dataset. One that the dataset lacks is -1 throughout.</param>
+    /// <param name="features">Brings these instead of faces and mels.</param>
     /// <exception cref="UserException">Exit code 3: there are no training clips.</exception>
     public static BatchLoader ForTraining(
-        PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0, PooledFeatures? features = null)
+        PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0, IReadOnlyList<Factor>? factors = null,
+        PooledFeatures? features = null)
     {
         if (dataset.Clips(Split.Train).Count == 0)
             throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no training clips; see data.validationFraction, data.testFraction and the split column");
-        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, features);
+        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, factors, features);
     }
 
     /// <summary>Every clip of a split once, in the order of the manifest.</summary>
-    public static BatchLoader ForEvaluation(PreparedDataset dataset, Split split, int batchSize, PooledFeatures? features = null) =>
-        new(dataset, split, batchSize, null, 0, 0, features);
+    /// <inheritdoc cref="ForTraining"/>
+    public static BatchLoader ForEvaluation(
+        PreparedDataset dataset, Split split, int batchSize, IReadOnlyList<Factor>? factors = null, PooledFeatures? features = null) =>
+        new(dataset, split, batchSize, null, 0, 0, factors, features);
 
     /// <summary>Fills <paramref name="order"/> with the order in which an epoch takes its clips.</summary>
     public static void Order(ulong seed, int epoch, Span<int> order)
@@ -238,8 +251,8 @@ public sealed class BatchLoader : IDisposable
             else
                 pooled.AsSpan(index * width, width).CopyTo(batch.Pooled.AsSpan(row * width));
             Describe(batch, row, index, clip.Id, clip.Faces, clip.Mels, 1);
-            for (int factor = 0; factor < batch.Labels.Length; factor++)
-                batch.Labels[factor][row] = dataset.Label(clip, factor);
+            for (int i = 0; i < factors.Length; i++)
+                batch.Labels[i][row] = factors[i] < 0 ? -1 : dataset.Label(clip, factors[i]);
         }
         for (int row = batch.Count; row < batchSize; row++)
         {

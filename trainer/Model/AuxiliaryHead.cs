@@ -76,6 +76,9 @@ public sealed class AuxiliaryHead
     /// <summary>Cross-entropy with the labels per clip, already weighted, [N] F32.</summary>
     public Tensor Loss => loss.Loss;
 
+    /// <summary>Cross-entropy with the uniform distribution per clip, weighted, [N] F32. After <see cref="EvaluateConfusion"/>.</summary>
+    public Tensor Confusion => confusion.Loss;
+
     /// <summary>KL(uniform || prediction) per clip, weighted, [N] F32; 0 where the head tells nothing. After <see cref="EvaluateConfusion"/>.</summary>
     public Tensor Divergence => confusion.Divergence;
 

@@ -74,6 +74,13 @@ public sealed record NetworkOptions
     /// <summary>Names of the factors to build, in the order of <see cref="Factors"/>.</summary>
     public IReadOnlyList<string> Built => [.. Factors.Keys.Where(name => Tasks.Count == 0 || Tasks.Contains(name))];
 
+    /// <summary>Of a dataset's factors those that the network recognises or forgets, in the dataset's order.</summary>
+    public IReadOnlyList<Factor> Of(IEnumerable<Factor> factors)
+    {
+        var named = Built.SelectMany(name => Factors[name].Forget.Where(forget => forget.Value > 0).Select(forget => forget.Key).Append(name)).ToHashSet();
+        return [.. factors.Where(factor => named.Contains(factor.Name))];
+    }
+
     /// <exception cref="UserException">Exit code 2.</exception>
     public void Validate()
     {

@@ -9,7 +9,7 @@ namespace Avedis.Trainer.Model;
 /// <param name="FaceSize">Pixels per side of a face frame.</param>
 /// <param name="MelBins">Rows of the log-mel image.</param>
 /// <param name="MelFrames">Columns of the log-mel image.</param>
-/// <param name="Factors">The dataset's factors, in its order.</param>
+/// <param name="Factors">The factors that batches bring labels of, in this order.</param>
 public sealed record NetworkShape(
     int Batch, int FaceFrames, int FaceSize, int MelBins, int MelFrames, IReadOnlyList<Factor> Factors, DType Act);
 

@@ -47,7 +47,7 @@ public sealed class TrainingLoop : IDisposable
         precision = Precisions.Name(training.Precision, act);
         var features = dataset.Features;
         var shape = new NetworkShape(
-            training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, dataset.Factors, act);
+            training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, config.Network.Of(dataset.Factors), act);
         if (start is not null)
             CheckStart(start);
         if (frozenTrunk)
@@ -61,11 +61,11 @@ public sealed class TrainingLoop : IDisposable
         log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
         log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
 
-        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, features: pooled);
+        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, factors: shape.Factors, features: pooled);
         int losses = runtime.LossValues.Length;
         state = new TrainingState
         {
-            Factors = dataset.Factors,
+            Factors = shape.Factors,
             DataHash = dataset.Hash,
             Precision = precision,
             Device = runtime.DeviceDescription,
@@ -104,7 +104,7 @@ public sealed class TrainingLoop : IDisposable
     {
         var training = config.Training;
         using var metrics = new MetricsLog(folder.MetricsPath, state.MetricsBytes);
-        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position, pooled);
+        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position, state.Factors, pooled);
         int steps = loader.BatchesPerEpoch;
         while (state.Epoch < training.Epochs && !interrupt.Requested && !LimitReached())
         {
@@ -214,7 +214,7 @@ public sealed class TrainingLoop : IDisposable
     /// <summary>Scores the validation split; true if it is the best so far. Without such a split every epoch is.</summary>
     private bool Validate(MetricsLog metrics)
     {
-        using var loader = BatchLoader.ForEvaluation(dataset, Split.Validation, config.Training.BatchSize, pooled);
+        using var loader = BatchLoader.ForEvaluation(dataset, Split.Validation, config.Training.BatchSize, state.Factors, pooled);
         if (loader.BatchesPerEpoch == 0)
         {
             state = state with { BestEpoch = state.Epoch };
@@ -312,9 +312,8 @@ public sealed class TrainingLoop : IDisposable
     /// <summary>Pooled features of the training and validation clips by the trunk of a checkpoint; disposes the backend.</summary>
     private PooledFeatures Pool(IBackend backend, NetworkShape shape, string checkpoint)
     {
-        var plain = config.Network with { Tasks = [] };
-        using var whole = new Runtime(backend, plain, shape, training: null, NetworkParts.Plain);
-        ModelFile.LoadStart(Path.Combine(checkpoint, "model.safetensors"), whole, plain.Built);
+        using var whole = new Runtime(backend, config.Network, shape, training: null, NetworkParts.Plain);
+        ModelFile.LoadStart(Path.Combine(checkpoint, "model.safetensors"), whole, config.Network.Built);
         int width = Trunk.WidthOf(config.Network);
         var values = new Dictionary<Split, float[]>();
         foreach (var split in new[] { Split.Train, Split.Validation })
@@ -322,7 +321,7 @@ public sealed class TrainingLoop : IDisposable
             var rows = values[split] = new float[dataset.Clips(split).Count * width];
             int done = 0;
             var progress = new Progress(log, $"pooled features, {split.ToString().ToLowerInvariant()}", "clips", terminal: log == Console.Out && !Console.IsOutputRedirected);
-            using var loader = BatchLoader.ForEvaluation(dataset, split, shape.Batch);
+            using var loader = BatchLoader.ForEvaluation(dataset, split, shape.Batch, shape.Factors);
             Evaluator.Run(whole, loader, batch =>
             {
                 whole.Output(whole.Network.Pooled).AsSpan(0, batch.Count * width).CopyTo(rows.AsSpan(done * width));

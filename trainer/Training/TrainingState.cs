@@ -40,7 +40,7 @@ public sealed record TrainingState
 
     public int WindowBatches { get; init; }
 
-    /// <summary>The dataset's factors: names and order of the outputs of each.</summary>
+    /// <summary>The factors that the network recognises or forgets: names and order of the outputs of each.</summary>
     public IReadOnlyList<Factor> Factors { get; init; } = [];
 
     /// <summary>Identity of the prepared data.</summary>

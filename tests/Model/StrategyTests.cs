@@ -1,0 +1,310 @@
+using Avedis.Engine;
+using Avedis.Trainer.Benchmark;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
+using Avedis.Trainer.Training;
+using NUnit.Framework;
+
+namespace Avedis.Tests;
+
+/// <summary>
+/// What each strategy moves and what it does not, to the bit, and that what it follows is the gradient of its objective. tests/golden holds the same against
+/// PyTorch, for linear heads.
+/// </summary>
+public sealed class StrategyTests
+{
+    private const int Clips = 4;
+
+    private static readonly Factor emotion = Factor.Numbered(Factor.Emotion, 5), speaker = Factor.Numbered(Factor.Speaker, 3), gender = Factor.Numbered("gender", 2);
+
+    private static NetworkOptions Network(AuxiliaryOptions? auxiliary = null) => new()
+    {
+        FaceChannels = [4, 4, 4, 4, 4, 8],
+        VoiceChannels = [4, 4, 4, 4, 4, 8],
+        Factors = new Dictionary<string, FactorOptions>
+        {
+            ["emotion"] = new() { Embedding = 12, Forget = new Dictionary<string, float> { ["speaker"] = 0.3f } },
+            ["speaker"] = new() { Embedding = 10, Forget = new Dictionary<string, float> { ["emotion"] = 0.3f } },
+        },
+        Auxiliary = auxiliary ?? new(),
+    };
+
+    private static readonly AuxiliaryOptions large = new() { Hidden = 7, Normalise = true, Noise = 0.5f, Heads = 2 };
+
+    /// <summary>A tiny network on the processor that notes every group's gradients before, and its values behind, each update.</summary>
+    private sealed class Rig : IDisposable
+    {
+        private readonly List<(string Group, Dictionary<string, float[]> Values)> updates = [];
+        private long step;
+
+        public Rig(string strategy, NetworkOptions? network = null, AdversaryOptions? adversary = null, bool monitor = false)
+        {
+            Training = new() { Strategy = strategy, Monitor = monitor, Adversary = adversary ?? new() };
+            var watch = new WatchedBackend(new CpuBackend())
+            {
+                BeforeWith = (operation, tensors) =>
+                {
+                    if (operation == "adam")
+                        Gradients[GroupOf(tensors).Name] = [.. GroupOf(tensors).Parameters.SelectMany(p => Runtime!.Read(p.Gradient))];
+                },
+                After = (operation, tensors) =>
+                {
+                    if (operation == "adam")
+                        updates.Add((GroupOf(tensors).Name, Values()));
+                },
+            };
+            var shape = new NetworkShape(Clips, FaceFrames: 2, FaceSize: 64, MelBins: 40, MelFrames: 48, [emotion, speaker, gender], DType.F32);
+            Runtime = new Runtime(watch, network ?? Network(), shape, Training);
+            Runtime.Network.Initialise(3);
+            Batch = TrainingBenchmark.RandomBatch(shape, seed: 5, number: 0);
+            updates.Clear(); // of the plan
+        }
+
+        public TrainingOptions Training { get; }
+
+        public Runtime Runtime { get; }
+
+        public Batch Batch { get; }
+
+        public Dictionary<string, float[]> Gradients { get; } = [];
+
+        private ParameterGroup GroupOf(Tensor?[] tensors) => Runtime.Network.Groups.First(group => group.Values == tensors[0]);
+
+        public Dictionary<string, float[]> Values() => Runtime.Network.Groups.SelectMany(g => g.Parameters).ToDictionary(p => p.Name, p => Runtime.Read(p.Value));
+
+        public Dictionary<string, float[]> Statistics() =>
+            Runtime.Network.State().Where(s => s.Name.Contains(".running_")).ToDictionary(s => s.Name, s => Runtime.Read(s.Tensor));
+
+        /// <summary>One step; the values behind each update, in order.</summary>
+        public List<(string Group, Dictionary<string, float[]> Values)> Step(double progress = 1, double rate = 1e-3, double auxiliaryRate = 1e-2)
+        {
+            updates.Clear();
+            Runtime.Advance(rate, auxiliaryRate);
+            Runtime.Prepare(step++, progress, _ => double.NaN);
+            Runtime.Load(Batch);
+            Runtime.TrainStep();
+            return updates;
+        }
+
+        public double Sum(Tensor tensor) => Runtime.Read(tensor).Sum(value => (double)value);
+
+        public void Dispose() => Runtime.Dispose();
+    }
+
+    private static readonly string[] headNames = ["emotion.auxiliary.speaker", "speaker.auxiliary.emotion"];
+
+    // methods by rows: which group an update moves, in order
+    private static IEnumerable<TestCaseData> Rows()
+    {
+        string[] primary = ["primary"], twice = [.. headNames.SelectMany(name => new[] { name, name })];
+        yield return new TestCaseData("baseline", 1, false, primary).SetArgDisplayNames("baseline");
+        yield return new TestCaseData("baseline", 1, true, (string[])[.. headNames, .. primary]).SetArgDisplayNames("baseline with monitor");
+        yield return new TestCaseData("gr", 1, false, (string[])[.. primary, .. headNames]).SetArgDisplayNames("gr");
+        yield return new TestCaseData("gr", 3, false, (string[])[.. twice, .. primary, .. headNames]).SetArgDisplayNames("gr, 3 updates");
+        foreach (string strategy in new[] { "alt", "conf" })
+        {
+            yield return new TestCaseData(strategy, 1, false, (string[])[.. headNames, .. primary]).SetArgDisplayNames(strategy);
+            yield return new TestCaseData(strategy, 2, false, (string[])[.. twice, .. primary]).SetArgDisplayNames($"{strategy}, 2 updates");
+        }
+    }
+
+    [TestCaseSource(nameof(Rows))]
+    public void Each_update_moves_every_parameter_of_its_row_and_no_other(string strategy, int updates, bool monitor, string[] groups)
+    {
+        using var rig = new Rig(strategy, adversary: new() { Updates = updates }, monitor: monitor);
+        var before = rig.Values();
+        var steps = rig.Step();
+        Assert.That(steps.Select(s => s.Group), Is.EqualTo(groups));
+        foreach (var (group, values) in steps)
+        {
+            var moved = values.Where(v => !v.Value.SequenceEqual(before[v.Key])).Select(v => v.Key);
+            var expected = values.Keys.Where(name => headNames.FirstOrDefault(head => name.StartsWith(head)) is { } head ? head == group : group == "primary");
+            Assert.That(moved, Is.EquivalentTo(expected), $"update of {group}");
+            before = values;
+        }
+        foreach (var group in rig.Runtime.Network.Groups)
+            Assert.That(rig.Runtime.Read(group.Gradients), Is.All.Zero, $"{group.Name}: nothing is left for the next step");
+    }
+
+    [Test]
+    public void Running_statistics_see_each_batch_once([Values("gr", "alt", "conf")] string strategy)
+    {
+        using var plain = new Rig("baseline", Network(large));
+        plain.Step();
+        using var rig = new Rig(strategy, Network(large), new() { Updates = 3 });
+        rig.Step();
+        var expected = plain.Statistics();
+        var actual = rig.Statistics();
+        foreach (string name in expected.Keys)
+            Assert.That(actual[name], Is.EqualTo(expected[name]), name);
+        // embeddings are the same in every pass of the step, so a single move of 1/10 has this mean
+        using var once = new Rig("baseline", Network(large), monitor: true);
+        once.Step();
+        foreach (string name in actual.Keys.Except(expected.Keys))
+            Assert.That(actual[name], Is.EqualTo(once.Statistics()[name]), name);
+        Assert.That(actual.Keys.Except(expected.Keys).Count(), Is.EqualTo(8), "mean and variance of two heads for each of two embeddings");
+    }
+
+    [Test]
+    public void Without_strength_an_adversary_is_the_baseline_to_the_bit([Values("gr", "alt", "conf")] string strategy)
+    {
+        using var plain = new Rig("baseline");
+        using var rig = new Rig(strategy, adversary: new() { Strength = 0 });
+        for (int i = 0; i < 3; i++)
+        {
+            plain.Step();
+            rig.Step();
+        }
+        foreach (var (name, values) in plain.Values())
+            Assert.That(rig.Values()[name], Is.EqualTo(values), name);
+    }
+
+    [Test]
+    public void The_primary_gradient_is_that_of_the_objective(
+        [Values("baseline", "gr", "alt", "conf")] string strategy, [Values] bool largeHeads)
+    {
+        const float Strength = 2;
+        // FP32 sums through ReLU and pooling kinks: a wrong sign or a missing term is off by far more
+        const double Tolerance = 0.02, Distance = 1e-4;
+        // without noise: each step draws its own
+        using var rig = new Rig(strategy, Network(largeHeads ? large with { Noise = 0 } : null), new() { Strength = Strength });
+        var network = rig.Runtime.Network;
+        double Objective()
+        {
+            rig.Step(rate: 0, auxiliaryRate: 0);
+            double primary = network.Branches.Sum(branch => branch.Weight * rig.Sum(branch.Loss));
+            double scale = 0.3 / (largeHeads ? large.Heads : 1);
+            return strategy switch
+            {
+                "baseline" => primary,
+                "conf" => primary + Strength * scale * network.Auxiliary.Sum(head => rig.Sum(head.Confusion)),
+                _ => primary - Strength * scale * network.Auxiliary.Sum(head => rig.Sum(head.Loss)),
+            };
+        }
+        Objective();
+        // along the gradient of each layer behind the trunk, and of the trunk's as a whole
+        float[] gradient = rig.Gradients["primary"];
+        foreach (string part in new[] { "emotion.embedding", "speaker.embedding", "emotion.head", "speaker.head", "face", "voice" })
+        {
+            var parameters = network.Primary.Parameters;
+            var (start, direction) = (new Dictionary<string, float[]>(), new Dictionary<string, float[]>());
+            int offset = 0;
+            foreach (var p in parameters)
+            {
+                int count = (int)p.Shape.Count;
+                if (p.Name.StartsWith(part + ".", StringComparison.Ordinal))
+                    (start[p.Name], direction[p.Name]) = (rig.Runtime.Read(p.Value), gradient[offset..(offset + count)]);
+                offset += count;
+            }
+            double length = Math.Sqrt(direction.Values.Sum(d => d.Sum(g => (double)g * g)));
+            double At(double distance)
+            {
+                foreach (var p in parameters.Where(p => start.ContainsKey(p.Name)))
+                    rig.Runtime.Write(p.Value, [.. start[p.Name].Zip(direction[p.Name], (value, g) => (float)(value + distance * g / length))]);
+                return Objective();
+            }
+            double slope = (At(Distance) - At(-Distance)) / (2 * Distance);
+            At(0);
+            Assert.That(slope, Is.EqualTo(length).Within(Tolerance * length), part);
+        }
+    }
+
+    [Test]
+    public void Heads_follow_their_own_loss_by_its_full_gradient([Values("gr", "alt", "conf")] string strategy)
+    {
+        // at strength 0 a head's gradient is as large as at strength 5
+        using var without = new Rig(strategy, adversary: new() { Strength = 0 });
+        using var with = new Rig(strategy, adversary: new() { Strength = 5 });
+        without.Step();
+        with.Step();
+        foreach (string head in headNames)
+        {
+            Assert.That(with.Gradients[head], Is.EqualTo(without.Gradients[head]), head);
+            Assert.That(with.Gradients[head].Any(g => g != 0), head);
+        }
+    }
+
+    [Test]
+    public void A_head_that_tells_nothing_gives_confusion_no_gradient()
+    {
+        using var rig = new Rig("conf", adversary: new() { Strength = 100 });
+        using var plain = new Rig("baseline");
+        foreach (var head in rig.Runtime.Network.Auxiliary)
+            foreach (var p in head.Group.Parameters)
+                rig.Runtime.Write(p.Value, new float[p.Shape.Count]);
+        rig.Step(auxiliaryRate: 0);
+        plain.Step();
+        Assert.That(rig.Gradients["primary"], Is.EqualTo(plain.Gradients["primary"]));
+        foreach (var head in rig.Runtime.Network.Auxiliary)
+            Assert.That(rig.Sum(head.Divergence), Is.Zero);
+    }
+
+    [Test]
+    public void The_cap_lets_go_of_an_embedding_whose_head_is_at_chance()
+    {
+        using var rig = new Rig("alt", adversary: new() { Cap = true, Strength = 3 });
+        using var plain = new Rig("baseline");
+        plain.Step();
+        rig.Runtime.Prepare(1, 1, head => Math.Log(head.Factor.Classes.Count) + 0.01);
+        rig.Runtime.Advance(1e-3, 1e-2);
+        rig.Runtime.Load(rig.Batch);
+        rig.Runtime.TrainStep();
+        Assert.That(rig.Gradients["primary"], Is.EqualTo(plain.Gradients["primary"]));
+        rig.Step();
+        Assert.That(rig.Gradients["primary"], Is.Not.EqualTo(plain.Gradients["primary"]));
+    }
+
+    [Test]
+    public void Heads_are_renewed_in_turn()
+    {
+        using var rig = new Rig("conf", Network(large), new() { RenewEvery = 2 });
+        var changed = new List<string>();
+        for (int i = 0; i < 7; i++)
+        {
+            var before = rig.Values();
+            rig.Step(rate: 0, auxiliaryRate: 0);
+            changed.AddRange(rig.Values().Where(v => v.Key.EndsWith("head.weight") && v.Key.StartsWith("speaker.auxiliary") && !v.Value.SequenceEqual(before[v.Key]))
+                .Select(v => $"{i} {v.Key}"));
+        }
+        Assert.That(changed, Is.EqualTo(new[]
+        {
+            "2 speaker.auxiliary.emotion.1.head.weight", "4 speaker.auxiliary.emotion.0.head.weight", "6 speaker.auxiliary.emotion.1.head.weight",
+        }));
+    }
+
+    [Test]
+    public void Any_factor_can_be_forgotten_by_any_other()
+    {
+        var network = Network() with
+        {
+            Factors = new Dictionary<string, FactorOptions>
+            {
+                ["emotion"] = new() { Embedding = 12, Forget = new Dictionary<string, float> { ["speaker"] = 0.3f, ["gender"] = 0.1f } },
+                ["speaker"] = new() { Embedding = 10 },
+                ["gender"] = new() { Embedding = 6, Forget = new Dictionary<string, float> { ["emotion"] = 0.2f, ["speaker"] = 0 } },
+            },
+        };
+        using var rig = new Rig("alt", network);
+        var before = rig.Values();
+        rig.Step();
+        Assert.That(rig.Runtime.Network.Auxiliary.Select(head => head.Name),
+            Is.EqualTo(new[] { "emotion.auxiliary.speaker", "emotion.auxiliary.gender", "gender.auxiliary.emotion" }));
+        Assert.That(rig.Values().Where(v => v.Value.SequenceEqual(before[v.Key])), Is.Empty, "everything has moved");
+    }
+
+    [Test]
+    public void Schedules_start_and_end_where_they_say()
+    {
+        Assert.Multiple(() =>
+        {
+            // values of 2 / (1 + exp(-10 p)) - 1
+            foreach (var (p, value) in new[] { (0, 0), (.1, .46212), (.25, .84828), (.5, .98661), (1, .99991) })
+                Assert.That(new AdversaryOptions { Schedule = Schedule.Ganin }.StrengthAt(p), Is.EqualTo(value).Within(1e-5));
+            Assert.That(new AdversaryOptions { Strength = 4, Schedule = Schedule.Ramp }.StrengthAt(0.25), Is.EqualTo(2));
+            Assert.That(new AdversaryOptions { Strength = 4, Schedule = Schedule.Ramp }.StrengthAt(0.75), Is.EqualTo(4));
+            Assert.That(new AdversaryOptions { WarmUp = 0.5 }.StrengthAt(0.49), Is.Zero);
+            Assert.That(new AdversaryOptions { WarmUp = 0.5 }.StrengthAt(0.5), Is.EqualTo(1));
+            Assert.That(new AdversaryOptions { WarmUp = 0.5, Schedule = Schedule.Ramp }.StrengthAt(0.625), Is.EqualTo(0.5));
+        });
+    }
+}
