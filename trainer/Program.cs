@@ -18,6 +18,7 @@ public static class Program
             PrepareCommand.Create(),
             TrainCommand.Create(),
             EvaluateCommand.Create(),
+            ProbeCommand.Create(),
             PredictCommand.Create(),
             BenchCommand.Create(),
             DoctorCommand.Create(),

@@ -64,6 +64,8 @@ public sealed class BadInputTests
             "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--config", config);
         Refuses(ExitCode.Usage, ["training.strategy", "baseline"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "magic");
         Refuses(ExitCode.Usage, ["855", "--batch-size"], "bench", "--preset", "paper", "--batch-size", "4096", "--device", "cpu");
+        Refuses(ExitCode.Usage, ["training.freeze", "--start"],
+            "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--set", "training.freeze=[\"trunk\"]");
         Refuses(ExitCode.Usage, ["stl", "network.tasks"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "stl");
         Refuses(ExitCode.Usage, ["--protect", "emotion"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--protect", "gender");
         Refuses(ExitCode.BadInput, ["'hat'", "speaker"],

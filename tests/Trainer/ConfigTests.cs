@@ -61,7 +61,6 @@ public sealed class ConfigTests
     [TestCase("""{ "network": { "factors": { "speaker": { "forget": { "speaker": 1 } } } } }""", "cannot forget what it is for")]
     [TestCase("""{ "network": { "tasks": ["gender"] } }""", "network.tasks names 'gender'")]
     [TestCase("""{ "network": { "auxiliary": { "noise": 1 } } }""", "network.auxiliary.normalise")]
-    [TestCase("""{ "training": { "freeze": ["trunk"] } }""", "training.start")]
     [TestCase("""{ "preset": "large" }""", "unknown preset 'large'; the presets are demo and paper")]
     public void A_wrong_file_is_refused_in_one_line(string text, string expected)
     {

@@ -41,6 +41,8 @@ public sealed class TrainingLoop : IDisposable
         (this.config, this.dataset, this.folder, this.log, this.interrupt) = (config, dataset, folder, log, interrupt);
         var training = config.Training;
         string? start = resume ? folder.Resolve("latest") : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
+        if (start is null && training.Freeze.Count > 0)
+            throw new UserException(ExitCode.Usage, "training.freeze keeps what training.start brings: name a run or checkpoint there (--start), or freeze nothing");
         bool frozenTrunk = training.Freeze.Contains(TwoStreamNetwork.TrunkName);
         var backend = createBackend();
         var act = Precisions.Resolve(training.Precision, backend);

@@ -145,8 +145,6 @@ public sealed record TrainingOptions
         Require(Adversary.Updates is >= 1 and <= 100, "training.adversary.updates", Adversary.Updates, "1 to 100");
         Require(Adversary.RenewEvery >= 0, "training.adversary.renewEvery", Adversary.RenewEvery, "0 (never) or more");
         Require(Adversary.Beta1 is >= 0 and < 1, "training.adversary.beta1", Adversary.Beta1, "0 or more, below 1");
-        if (Start.Length == 0 && Freeze.Count > 0)
-            throw new UserException(ExitCode.Usage, "training.freeze keeps what training.start brings: name a checkpoint there (--start), or freeze nothing");
     }
 
     private static void Require(bool holds, string key, object value, string expected)

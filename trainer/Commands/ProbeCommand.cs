@@ -1,0 +1,96 @@
+using System.CommandLine;
+using System.Text;
+using System.Text.Json;
+using Avedis.Engine;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
+using Avedis.Trainer.Probes;
+
+namespace Avedis.Trainer.Commands;
+
+/// <summary>avedis probe: how much each embedding tells of the other factors, by fresh classifiers.</summary>
+public static class ProbeCommand
+{
+    public static Command Create()
+    {
+        var common = new CommonOptions();
+        var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
+        var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
+        var checkpoint = new Option<string>("--checkpoint") { Description = "best, latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
+        var seeds = new Option<int>("--seeds") { Description = "Probes of each kind.", DefaultValueFactory = _ => ProbeSettings.Full.Seeds };
+        var quick = new Option<bool>("--quick") { Description = "One probe of each kind, without online code and controls." };
+        var json = new Option<bool>("--json") { Description = "Prints the results as JSON instead of the table." };
+        var command = new Command(
+            "probe", "Trains fresh classifiers on frozen embeddings (on Train, chosen on Validation, scored on Test): what of one factor can be read from the embedding of another.");
+        command.Arguments.Add(data);
+        command.Options.Add(run);
+        command.Options.Add(checkpoint);
+        command.Options.Add(seeds);
+        command.Options.Add(quick);
+        command.Options.Add(json);
+        common.AddDevice(command);
+        command.Options.Add(common.Seed);
+        command.SetAction(parsed =>
+        {
+            var output = parsed.InvocationConfiguration.Output;
+            var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(run));
+            int count = parsed.GetValue(seeds);
+            if (count is < 1 or > 100)
+                throw new UserException(ExitCode.Usage, $"--seeds is {count}, expected 1 to 100");
+            string path = folder.Resolve(parsed.GetRequiredValue(checkpoint));
+            using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
+            string device = parsed.GetValue(common.Device) ?? "auto";
+            int threads = config.Training.Threads, batch = config.Training.BatchSize;
+            bool printJson = parsed.GetValue(json);
+            using var model = TrainedModel.Open(path, device, parsed.GetValue(common.Precision), threads, batch, printJson ? null : output.WriteLine);
+            model.CheckFits(dataset);
+            var settings = (parsed.GetValue(quick) ? ProbeSettings.Cheap : ProbeSettings.Full with { Seeds = count }) with { Seed = parsed.GetValue(common.Seed) ?? 1 };
+
+            var progress = printJson ? null : new Progress(output, "embeddings", "clips", terminal: output == Console.Out && !Console.IsOutputRedirected);
+            var leaks = new Leaks(model.Runtime, dataset, batch, progress: (done, all) => progress?.Report(done, all));
+            Leaks? untrained = null;
+            if (settings.Controls)
+            {
+                // the weights are of no more use
+                model.Runtime.Network.Initialise(settings.Seed);
+                untrained = new Leaks(model.Runtime, dataset, batch);
+            }
+            var found = leaks.Pairs.Select(pair => leaks.Probe(() => BackendFactory.Create(device, threads), pair.Embedding, pair.Factor, settings, untrained)).ToList();
+            string text = JsonSerializer.Serialize(found, Json.Indented);
+            File.WriteAllText(Path.Combine(folder.Path, "probes.json"), text);
+            output.WriteLine(printJson ? text : Table(found, folder.Path));
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static string Table(List<Leak> leaks, string folder)
+    {
+        var text = new StringBuilder();
+        text.AppendLine($"  {"read from embedding",-28}{"score",9}{"fresh probe",13}{"balanced",10}{"linear",9}{"in training",13}{"untrained",11}{"chance",9}");
+        foreach (var leak in leaks)
+        {
+            static string Number(double? value) => value is { } v ? $"{v:F3}" : "-";
+            double? Of(LeakProbeResult? result, ProbeKind kind) => result?.Probes?.First(p => p.Kind == kind && !p.Balanced).Scores
+                .Average(s => leak.Score == "accuracy" ? s.Accuracy : s.MacroF1);
+            text.AppendLine(
+                $"  {$"{leak.Factor} from {leak.Embedding}",-28}{(leak.Score == "accuracy" ? "accuracy" : "macro-F"),9}{Number(leak.Fresh),13}{Number(leak.Balanced),10}" +
+                $"{Number(Of(leak.Probes, ProbeKind.Linear)),9}{Number(leak.InTraining),13}{Number(Of(leak.Untrained, ProbeKind.Hidden)),11}{Number(leak.Chance),9}");
+        }
+        foreach (var leak in leaks)
+        {
+            var health = leak.Probes.Health;
+            text.Append($"  {leak.Embedding}: {health.DeadShare:P0} of {health.Units} units dead, mean norm {health.MeanNorm:G3}, effective rank {health.EffectiveRank:F1}");
+            if (leak.Probes.Codes is { } codes)
+                text.Append($"; {leak.Factor} in {codes.Min(code => code.BitsPerClip):F2} bits a clip, {codes[0].PriorBits / codes[0].Clips:F2} without the embedding");
+            if (leak.Probes.OtherFactor is { } other)
+                text.Append($"; the {leak.Embedding} label alone gives {other.First(p => !p.Balanced).Mean:F3} macro-F");
+            text.AppendLine();
+            foreach (string reason in leak.Probes.Missing.Where(m => m.Key == "probes").Select(m => m.Value))
+                text.AppendLine($"  {leak.Factor} from {leak.Embedding}: not probed, {reason}");
+        }
+        foreach (string warning in leaks.Select(leak => leak.Warning).OfType<string>())
+            text.AppendLine($"  WARNING: {warning}");
+        return text.Append($"  {folder}: probes.json").ToString();
+    }
+}

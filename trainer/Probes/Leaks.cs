@@ -1,0 +1,129 @@
+using Avedis.Engine;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Evaluation;
+using Avedis.Trainer.Model;
+
+namespace Avedis.Trainer.Probes;
+
+/// <summary>How much of one factor an embedding that is meant for another tells.</summary>
+/// <param name="Embedding">The factor whose embedding it is.</param>
+/// <param name="Factor">The factor that is read from it.</param>
+/// <param name="Score">"macroF1" or "accuracy": what the four numbers that follow are.</param>
+/// <param name="Fresh">Of a fresh one-hidden-layer probe, mean over the starts: the paper's measure. Null where there is nothing to probe.</param>
+/// <param name="Balanced">The same with a class-balanced loss, which rare classes cannot hide from.</param>
+/// <param name="InTraining">What the auxiliary head of the training scores; null where there is none.</param>
+/// <param name="Chance">Of always naming the most frequent class or, of speakers, any one.</param>
+/// <param name="Warning">Where the numbers would mislead who looks at one alone.</param>
+/// <param name="Probes">Everything else.</param>
+/// <param name="Untrained">The cheap probes on the embedding of a network with random weights; null where not asked for.</param>
+public sealed record Leak(
+    string Embedding, string Factor, string Score, double? Fresh, double? Balanced, double? InTraining, double? Chance, string? Warning,
+    LeakProbeResult Probes, LeakProbeResult? Untrained);
+
+/// <summary>Embeddings and labels of a network's clips, and the leaks that probes find in them.</summary>
+public sealed class Leaks
+{
+    // in-training head at most so far above chance, and fresh probe at least so far: then the head is blind, not the embedding clean
+    private const double Blind = 0.05, Reading = 0.1;
+
+    private static readonly Split[] splits = [Split.Train, Split.Validation, Split.Test];
+
+    private readonly IReadOnlyList<Factor> factors;
+    private readonly Dictionary<(string Factor, Split Split), float[]> embeddings = [];
+    private readonly Dictionary<(string Factor, Split Split), int[]> labels = [];
+    private readonly Dictionary<string, int> widths = [];
+
+    /// <summary>Runs the network over all splits.</summary>
+    /// <param name="batchSize">The one that the runtime was built for.</param>
+    /// <param name="pooled">What a network that takes pooled features is fed with.</param>
+    /// <param name="progress">Called with clips done and clips in all.</param>
+    public Leaks(Runtime runtime, PreparedDataset dataset, int batchSize, PooledFeatures? pooled = null, Action<int, int>? progress = null)
+    {
+        var network = runtime.Network;
+        factors = network.Shape.Factors;
+        int all = splits.Sum(split => dataset.Clips(split).Count), done = 0;
+        foreach (var branch in network.Branches)
+            widths[branch.Name] = branch.Embedding.Shape[1];
+        foreach (var split in splits)
+        {
+            int clips = pooled is not null && !pooled.Values.ContainsKey(split) ? 0 : dataset.Clips(split).Count, row = 0;
+            foreach (var branch in network.Branches)
+                embeddings[(branch.Name, split)] = new float[clips * widths[branch.Name]];
+            foreach (var factor in factors)
+                labels[(factor.Name, split)] = new int[clips];
+            if (clips == 0)
+                continue;
+            using var loader = BatchLoader.ForEvaluation(dataset, split, batchSize, factors, pooled);
+            var result = Evaluator.Run(runtime, loader, batch =>
+            {
+                foreach (var branch in network.Branches)
+                    runtime.Output(branch.Embedding).AsSpan(0, batch.Count * widths[branch.Name])
+                        .CopyTo(embeddings[(branch.Name, split)].AsSpan(row * widths[branch.Name]));
+                for (int i = 0; i < factors.Count; i++)
+                    batch.Labels[i].AsSpan(0, batch.Count).CopyTo(labels[(factors[i].Name, split)].AsSpan(row));
+                row += batch.Count;
+                done += batch.Count;
+                progress?.Invoke(done, all);
+            });
+            if (split == Split.Test)
+                Test = result;
+        }
+    }
+
+    /// <summary>Scores of the network itself on the test split; null without one.</summary>
+    public EvaluationResult? Test { get; }
+
+    /// <summary>[clips, width] of a split.</summary>
+    public float[] Embedding(string factor, Split split) => embeddings[(factor, split)];
+
+    /// <summary>One per clip of a split.</summary>
+    public int[] Labels(string factor, Split split) => labels[(factor, split)];
+
+    /// <summary>Every pair of an embedding and another factor.</summary>
+    public IEnumerable<(string Embedding, Factor Factor)> Pairs =>
+        from embedding in widths.Keys
+        from factor in factors
+        where factor.Name != embedding
+        select (embedding, factor);
+
+    /// <param name="test">The split that the probes are scored on; the others are trained and chosen on.</param>
+    public ProbeData Data(string embedding, Factor factor, ulong seed, Split test = Split.Test)
+    {
+        ProbeSplit Of(Split split) => new(embeddings[(embedding, split)], labels[(factor.Name, split)]);
+        // whoever scores on Validation must not choose on it
+        var validation = test == Split.Validation ? new ProbeSplit([], []) : Of(Split.Validation);
+        return new ProbeData(widths[embedding], factor.Classes.Count, Of(Split.Train), validation, Of(test), seed);
+    }
+
+    /// <summary>Probes an embedding for a factor.</summary>
+    /// <param name="open">Makes a backend for the probes.</param>
+    /// <param name="untrained">The same clips through a network with random weights, as a control.</param>
+    public Leak Probe(Func<IBackend> open, string embedding, Factor factor, ProbeSettings settings, Leaks? untrained = null)
+    {
+        var own = factors.FirstOrDefault(f => f.Name == embedding);
+        var other = settings.Controls && own is not null
+            ? Controls.OneHot(own.Classes.Count, factor.Classes.Count, Pair(Split.Train), Pair(Split.Validation), Pair(Split.Test), settings.Seed)
+            : null;
+        var probes = LeakProbe.Run(open, Data(embedding, factor, settings.Seed), settings, other);
+        double Score(ProbeScore score) => factor.ByMacroF ? score.MacroF1 : score.Accuracy;
+        double? Fresh(bool balanced) => probes.Probes?.First(p => p.Kind == ProbeKind.Hidden && p.Balanced == balanced).Scores.Average(Score);
+        var heads = Test?.Auxiliary.Where(head => head.Factor.Name == factor.Name && head.Name.StartsWith($"{embedding}.auxiliary.", StringComparison.Ordinal)).ToList();
+        double? inTraining = heads is { Count: > 0 } ? heads.Average(head => head.Score) : null;
+        double? chance = factor.ByMacroF ? probes.Chance?.MajorityMacroF1 : probes.Chance?.UniformAccuracy;
+        return new Leak(
+            embedding, factor.Name, factor.ByMacroF ? "macroF1" : "accuracy", Fresh(false), Fresh(true), inTraining, chance,
+            Warn(embedding, factor.Name, probes, Fresh(false), inTraining, chance),
+            probes, untrained is null ? null : LeakProbe.Run(open, untrained.Data(embedding, factor, settings.Seed), ProbeSettings.Cheap with { Seed = settings.Seed }));
+
+        (int[] Other, int[] Labels) Pair(Split split) => (labels[(embedding, split)], labels[(factor.Name, split)]);
+    }
+
+    private static string? Warn(string embedding, string factor, LeakProbeResult probes, double? fresh, double? inTraining, double? chance)
+    {
+        if (probes.Health.DeadShare >= 0.9)
+            return $"{probes.Health.DeadShare:P0} of the {embedding} embedding is dead: it leaks nothing because it holds nothing";
+        if (inTraining - chance <= Blind && fresh - chance >= Reading)
+            return $"the head of the training reads {inTraining:F3} of {factor}, no more than chance ({chance:F3}), but a fresh probe reads {fresh:F3}: {factor} is hidden from that head, not gone";
+        return null;
+    }
+}
