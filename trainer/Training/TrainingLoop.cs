@@ -50,7 +50,7 @@ public sealed class TrainingLoop : IDisposable
         var features = dataset.Features;
         var shape = new NetworkShape(
             training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, config.Network.Of(dataset.Factors), act);
-        if (start is not null)
+        if (start is not null && !resume)
             CheckStart(start);
         if (frozenTrunk)
         {
