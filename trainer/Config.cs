@@ -24,11 +24,12 @@ public sealed record Config
 
     public TrainingOptions Training { get; init; } = TrainingOptions.Demo;
 
-    public static IReadOnlyList<string> Presets { get; } = ["demo", "paper"];
+    public static IReadOnlyList<string> Presets { get; } = ["demo", "grid", "paper"];
 
     public static Config FromPreset(string preset) => preset switch
     {
         "demo" => new Config(),
+        "grid" => new Config { Preset = "grid", Features = FeatureOptions.Grid, Network = NetworkOptions.Grid, Training = TrainingOptions.Grid },
         "paper" => new Config
         {
             Preset = "paper",
@@ -36,7 +37,7 @@ public sealed record Config
             Network = NetworkOptions.Paper,
             Training = TrainingOptions.Paper,
         },
-        _ => throw new UserException(ExitCode.Usage, $"unknown preset '{preset}'; the presets are {string.Join(" and ", Presets)}"),
+        _ => throw new UserException(ExitCode.Usage, $"unknown preset '{preset}'; the presets are {string.Join(", ", Presets)}"),
     };
 
     /// <param name="preset">null: the one that the file names, else demo.</param>

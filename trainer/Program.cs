@@ -19,6 +19,7 @@ public static class Program
             TrainCommand.Create(),
             EvaluateCommand.Create(),
             ProbeCommand.Create(),
+            ReproduceCommand.Create(),
             PredictCommand.Create(),
             BenchCommand.Create(),
             DoctorCommand.Create(),

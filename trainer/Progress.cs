@@ -55,7 +55,7 @@ public sealed class Progress(TextWriter output, string what, string unit, bool t
         output.Flush();
     }
 
-    private static string Span(TimeSpan time) =>
+    internal static string Span(TimeSpan time) =>
         time.TotalHours >= 1 ? $"{(int)time.TotalHours} h {time.Minutes:00} min"
         : time.TotalMinutes >= 1 ? $"{time.Minutes} min {time.Seconds:00} s" : $"{time.TotalSeconds:N0} s";
 }

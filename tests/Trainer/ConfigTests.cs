@@ -61,7 +61,7 @@ public sealed class ConfigTests
     [TestCase("""{ "network": { "factors": { "speaker": { "forget": { "speaker": 1 } } } } }""", "cannot forget what it is for")]
     [TestCase("""{ "network": { "tasks": ["gender"] } }""", "network.tasks names 'gender'")]
     [TestCase("""{ "network": { "auxiliary": { "noise": 1 } } }""", "network.auxiliary.normalise")]
-    [TestCase("""{ "preset": "large" }""", "unknown preset 'large'; the presets are demo and paper")]
+    [TestCase("""{ "preset": "large" }""", "unknown preset 'large'; the presets are demo, grid, paper")]
     public void A_wrong_file_is_refused_in_one_line(string text, string expected)
     {
         File.WriteAllText(file, text);

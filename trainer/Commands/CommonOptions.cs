@@ -8,7 +8,7 @@ public sealed class CommonOptions
 {
     public Option<string?> Preset { get; } = new("--preset")
     {
-        Description = "Settings to start from: demo (small, minutes on two cores) or paper. [default: demo]",
+        Description = "Settings to start from: demo (small, minutes on two cores), grid (smaller still, for avedis reproduce) or paper. [default: demo]",
     };
 
     public Option<string?> ConfigFile { get; } = new("--config") { Description = "JSON file with any part of the settings." };

@@ -34,6 +34,9 @@ public sealed record FeatureOptions
     /// <summary>The fast setting: 64 px, 8 faces and 300 mel frames from 3 s.</summary>
     public static FeatureOptions Demo { get; } = new();
 
+    /// <summary>Half the faces and half the mel frames of <see cref="Demo"/>, for many trainings in an hour.</summary>
+    public static FeatureOptions Grid { get; } = new() { FaceFrames = 4, HopMs = 20 };
+
     /// <summary>The published setting: 224 px, 50 faces and 1200 mel frames from 12 s.</summary>
     public static FeatureOptions Paper { get; } = new() { ClipSeconds = 12, FaceSize = 224, FaceFrames = 50 };
 

@@ -1,0 +1,66 @@
+using System.CommandLine;
+using System.Globalization;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Reproduce;
+using Avedis.Trainer.Training;
+
+namespace Avedis.Trainer.Commands;
+
+/// <summary>avedis reproduce: the paper's grid of methods, sizes and seeds, measured.</summary>
+public static class ReproduceCommand
+{
+    private const int QuickEpochs = 10;
+
+    public static Command Create()
+    {
+        var common = new CommonOptions();
+        var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
+        var folder = new Option<string>("--out") { Description = "Folder to write or to go on with.", DefaultValueFactory = _ => "runs/grid" };
+        var methods = new Option<string>("--methods") { Description = $"Any of {string.Join(",", Grid.AllMethods)}.", DefaultValueFactory = _ => string.Join(",", Grid.AllMethods) };
+        var recipes = new Option<string>("--recipes") { Description = "Settings of gr, alt and conf: paper, strong.", DefaultValueFactory = _ => string.Join(",", Recipe.Names) };
+        var dimensions = new Option<string?>("--dimensions") { Description = "Widths of the speaker embedding. [default: 2048,256,64; with --quick 64]" };
+        var seeds = new Option<string?>("--seeds") { Description = "[default: 1,2,3; with --quick 1]" };
+        var quick = new Option<bool>("--quick") { Description = $"One width, one seed, {QuickEpochs} epochs." };
+        var command = new Command(
+            "reproduce", "Trains single-task, baseline, GR, ALT and CONF networks at several widths and seeds, probes each, and reports. Stopped at any time, the same command goes on.");
+        command.Arguments.Add(data);
+        command.Options.Add(folder);
+        command.Options.Add(methods);
+        command.Options.Add(recipes);
+        command.Options.Add(dimensions);
+        command.Options.Add(seeds);
+        command.Options.Add(quick);
+        common.AddConfig(command);
+        common.AddDevice(command);
+        command.SetAction(parsed =>
+        {
+            var output = parsed.InvocationConfiguration.Output;
+            bool small = parsed.GetValue(quick);
+            var config = common.Load(parsed);
+            if (small)
+                config = config with { Training = config.Training with { Epochs = QuickEpochs } };
+            var options = new GridOptions(
+                List(methods.Name, parsed.GetRequiredValue(methods), Grid.AllMethods.Contains, text => text),
+                List(recipes.Name, parsed.GetRequiredValue(recipes), Recipe.Names.Contains, text => text),
+                List(dimensions.Name, parsed.GetValue(dimensions) ?? (small ? "64" : "2048,256,64"), text => int.TryParse(text, out int d) && d is >= 1 and <= 65536, text => int.Parse(text, CultureInfo.InvariantCulture)),
+                List(seeds.Name, parsed.GetValue(seeds) ?? (small ? "1" : "1,2,3"), text => ulong.TryParse(text, out _), text => ulong.Parse(text, CultureInfo.InvariantCulture)));
+            if (options.Recipes.Contains(Recipe.Strong) && options.Methods.Any(m => m is "gr" or "alt" or "conf") && !options.Methods.Contains("baseline"))
+                throw new UserException(ExitCode.Usage, "--methods: the strong recipe starts from the baseline: name it too");
+            using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
+            config = config with { Features = dataset.Features };
+            using var interrupt = new Interrupt();
+            var grid = new Grid(config, options, dataset, parsed.GetRequiredValue(folder), output, interrupt).Run();
+            output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/grid.json");
+            return interrupt.ExitCode;
+        });
+        return command;
+    }
+
+    private static List<T> List<T>(string option, string text, Func<string, bool> valid, Func<string, T> parse)
+    {
+        string[] parts = text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        if (parts.Length == 0 || parts.FirstOrDefault(part => !valid(part)) is { } wrong)
+            throw new UserException(ExitCode.Usage, $"{option} {text}: expected values between commas{(parts.FirstOrDefault(part => !valid(part)) is { } part ? $", not '{part}'" : "")}");
+        return [.. parts.Select(parse)];
+    }
+}

@@ -1,0 +1,57 @@
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
+
+namespace Avedis.Trainer.Training;
+
+/// <summary>
+/// Named settings for a strategy. "paper" is what the paper states: all at once from random weights, linear auxiliary heads, both directions at
+/// weight 0.3, k = 1. "strong" is what was found to lower the leak that a fresh probe sees, for the speaker embedding only: staged training.
+/// </summary>
+public static class Recipe
+{
+    public const string Paper = "paper";
+    public const string Strong = "strong";
+
+    public static IReadOnlyList<string> Names { get; } = [Paper, Strong];
+
+    /// <summary>
+    /// The settings of a recipe for the strategy of the config. Strong needs a baseline to start from: its trunk and its emotion branch stay, a new speaker
+    /// branch is trained on the pooled features against auxiliary heads that read emotion from it.
+    /// </summary>
+    /// <param name="start">Checkpoint of the baseline; the paper's way has no use for it.</param>
+    public static Config Apply(string recipe, Config config, string start)
+    {
+        var training = config.Training;
+        if (recipe != Strong || training.Strategy is not ("gr" or "alt" or "conf"))
+            return config;
+        // all of 256 hidden units behind a batch norm; Adam's beta1 0.5 and no decay for the heads; strength from 0 to full over the first half
+        var adversary = new AdversaryOptions { Schedule = Schedule.Ramp, Beta1 = 0.5f, Decay = false };
+        var auxiliary = new AuxiliaryOptions { Hidden = 256, Normalise = true };
+        bool confusion = training.Strategy == "conf";
+        var network = config.Network;
+        return config with
+        {
+            Network = network with
+            {
+                Factors = network.Factors.ToDictionary(
+                    f => f.Key, f => f.Key == Factor.Speaker ? f.Value : f.Value with { Forget = new Dictionary<string, float>() }),
+                // confusion's gradient is largest where a head is sure, so its heads are renewed in turn; the others need a head that is never sure: noise
+                Auxiliary = confusion ? auxiliary with { Heads = 3 } : auxiliary with { Noise = 1, ClassWeights = ClassWeights.Balanced },
+            },
+            Training = training with
+            {
+                Start = start,
+                Freeze = [TwoStreamNetwork.TrunkName, .. network.Built.Where(name => name != Factor.Speaker)],
+                Renew = [Factor.Speaker],
+                AuxiliaryLearningRate = 3e-3,
+                LearningRate = confusion ? 1e-3 : 3e-4,
+                Decay = confusion ? 0.99 : 0.97,
+                BatchSize = confusion ? 144 : 32,
+                Epochs = confusion ? 200 : 60,
+                Adversary = confusion
+                    ? adversary with { Updates = 5, Strength = 10, RenewEvery = 60 }
+                    : adversary with { Updates = 10, Strength = 30, Cap = training.Strategy == "alt" },
+            },
+        };
+    }
+}
