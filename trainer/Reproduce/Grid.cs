@@ -95,8 +95,9 @@ public sealed class Grid
     // a grid belongs to its data and settings: cells of different ones do not compare
     private void Claim()
     {
-        string path = Path.Combine(folder, "grid-config.json");
-        string text = JsonSerializer.Serialize(new { dataset.Hash, Config = config with { Training = config.Training with { Threads = 0, Device = "auto" } } }, Json.Indented);
+        string path = Path.Combine(folder, "identity.txt");
+        var shared = config with { Training = config.Training with { Threads = 0, Device = "auto" } };
+        string text = $"{dataset.Hash}\n{shared.ToJson()}\n";
         if (File.Exists(path) && File.ReadAllText(path) != text)
             throw new UserException(ExitCode.BadCheckpoint, $"{folder} holds a grid of other data or settings: name another folder with --out, or use those of {path}");
         Directory.CreateDirectory(folder);

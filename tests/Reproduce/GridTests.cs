@@ -1,0 +1,141 @@
+using System.Text.Json;
+using Avedis.Trainer;
+using Avedis.Trainer.Probes;
+using Avedis.Trainer.Reproduce;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Reproduce;
+
+/// <summary>avedis reproduce on a few clips: every method in both recipes, stopped and gone on with.</summary>
+public sealed class GridTests
+{
+    private string folder = "";
+
+    [SetUp]
+    public void SetUp() => folder = Directory.CreateTempSubdirectory("avedis-grid").FullName;
+
+    [TearDown]
+    public void TearDown() => Directory.Delete(folder, recursive: true);
+
+    private string[] Arguments(params string[] more) =>
+    [
+        "reproduce", TinyCorpus.Prepared, "--out", folder, "--seeds", "1", "--dimensions", "8", "--precision", "fp32", .. TinyCorpus.SmallNetwork,
+        "--set", "training.epochs=2", .. more,
+    ];
+
+    private GridResult Run(params string[] more)
+    {
+        var (code, _, error) = TinyCorpus.Run(Arguments(more));
+        Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+        return JsonSerializer.Deserialize<GridResult>(File.ReadAllText(Path.Combine(folder, "grid.json")), GridResult.Json)!;
+    }
+
+    [Test]
+    public void Every_method_is_trained_probed_and_compared()
+    {
+        var grid = Run();
+        Assert.Multiple(() =>
+        {
+            Assert.That(grid.Cells.Select(c => $"{c.Method} {c.Recipe}"), Is.EqualTo(new[]
+            {
+                "baseline paper", "stl-emotion paper", "stl-speaker paper", "gr paper", "gr strong", "alt paper", "alt strong", "conf paper", "conf strong",
+            }));
+            Assert.That(grid.Cells, Has.Count.EqualTo(grid.Planned));
+            foreach (var cell in grid.Cells)
+            {
+                Assert.That(cell.EmotionMacroF1 is null, Is.EqualTo(cell.Method == "stl-speaker"), cell.Method);
+                Assert.That(cell.SpeakerAccuracy is null, Is.EqualTo(cell.Method == "stl-emotion"), cell.Method);
+                Assert.That(cell.LeakEmotionFromSpeaker is null, Is.EqualTo(cell.Method == "stl-emotion"), cell.Method);
+                Assert.That(cell.LeakInTrainingHead is null, Is.EqualTo(cell.Method.StartsWith("stl")), cell.Method);
+                Assert.That(cell.Comparison is null, Is.EqualTo(cell.Method is "baseline" or "stl-emotion" or "stl-speaker"), cell.Method);
+            }
+        });
+        // the strong recipe leaves the trunk and the emotion branch of the baseline as they are
+        double baseline = grid.Cells[0].EmotionMacroF1!.Value;
+        Assert.That(grid.Cells.Where(c => c.Recipe == "strong").Select(c => c.EmotionMacroF1), Is.All.EqualTo(baseline));
+    }
+
+    [Test]
+    public void A_grid_goes_on_where_it_was_and_ends_the_same()
+    {
+        string[] some = ["--methods", "baseline,conf"];
+        Run(some);
+        string[] cells = Directory.GetFiles(folder, "cell.json", SearchOption.AllDirectories);
+        Assert.That(cells, Has.Length.EqualTo(3));
+        var untouched = File.GetLastWriteTimeUtc(cells.First(path => path.Contains("baseline")));
+        string strong = cells.First(path => path.Contains("conf-strong"));
+        string before = Scores(strong);
+        File.Delete(strong);
+        Run(some);
+        Assert.That(Scores(strong), Is.EqualTo(before), "the run was finished: only the measuring is done again, to the same figures");
+        Assert.That(File.GetLastWriteTimeUtc(cells.First(path => path.Contains("baseline"))), Is.EqualTo(untouched));
+
+        static string Scores(string path)
+        {
+            var cell = JsonSerializer.Deserialize<GridCell>(File.ReadAllText(path), GridResult.Json)!;
+            return $"{cell.EmotionMacroF1} {cell.SpeakerAccuracy} {cell.LeakEmotionFromSpeaker} {cell.LeakEmotionFromSpeakerBalanced} {cell.LeakSpeakerFromEmotion}";
+        }
+    }
+
+    [Test]
+    public void A_grid_of_other_settings_is_refused()
+    {
+        Run("--methods", "stl-emotion");
+        var (code, _, error) = TinyCorpus.Run(Arguments("--methods", "stl-emotion", "--set", "training.learningRate=0.005"));
+        Assert.That(code, Is.EqualTo(ExitCode.BadCheckpoint));
+        Assert.That(error, Does.Contain(folder).And.Contain("--out"));
+    }
+
+    [TestCase("--methods", "gr,magic")]
+    [TestCase("--methods", "gr")]
+    [TestCase("--dimensions", "0")]
+    [TestCase("--seeds", "")]
+    [TestCase("--recipes", "weak")]
+    public void Wrong_lists_are_refused(string option, string value)
+    {
+        var (code, _, error) = TinyCorpus.Run("reproduce", TinyCorpus.Prepared, "--out", folder, option, value);
+        Assert.That(code, Is.EqualTo(ExitCode.Usage), error);
+        Assert.That(error, Does.StartWith($"avedis: {option}"));
+    }
+
+    [Test]
+    public void Probes_of_a_run_say_what_is_in_its_embeddings()
+    {
+        string run = Path.Combine(folder, "run");
+        Assert.That(TinyCorpus.Run(["train", TinyCorpus.Prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "2", "--strategy", "gr"]).Code, Is.Zero);
+        var (code, text, error) = TinyCorpus.Run("probe", TinyCorpus.Prepared, "--run", run, "--seeds", "1");
+        Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+        var leaks = JsonSerializer.Deserialize<List<Leak>>(File.ReadAllText(Path.Combine(run, "probes.json")), Avedis.Engine.Json.Indented)!;
+        Assert.Multiple(() =>
+        {
+            Assert.That(text, Does.Contain("emotion from speaker").And.Contain("speaker from emotion").And.Contain("in training"));
+            Assert.That(leaks.Select(l => (l.Embedding, l.Factor)), Is.EqualTo(new[] { ("emotion", "speaker"), ("speaker", "emotion") }));
+            Assert.That(leaks.Select(l => l.InTraining), Is.All.Not.Null);
+            Assert.That(leaks.Select(l => l.Untrained), Is.All.Not.Null);
+        });
+    }
+
+    [Test]
+    public void Principal_components_are_the_directions_of_most_variation()
+    {
+        // along (3, 4, 0) / 5 with deviation 10, along (0, 0, 1) with 2, else nothing
+        var random = new Random(1);
+        var points = new float[600];
+        var along = new double[200];
+        for (int i = 0; i < 200; i++)
+        {
+            (double a, double b) = (10 * (random.NextDouble() - 0.5), 2 * (random.NextDouble() - 0.5));
+            along[i] = a;
+            (points[3 * i], points[3 * i + 1], points[3 * i + 2]) = ((float)(0.6 * a + 7), (float)(0.8 * a), (float)b);
+        }
+        var projected = PrincipalComponents.Project(points, 3);
+        double mean = along.Average(), sign = Math.Sign(projected[0].X * (along[0] - mean));
+        Assert.Multiple(() =>
+        {
+            for (int i = 0; i < 200; i++)
+                Assert.That(sign * projected[i].X, Is.EqualTo(along[i] - mean).Within(0.05));
+            Assert.That(projected.Average(p => p.Y), Is.Zero.Within(1e-9));
+            Assert.That(PrincipalComponents.Project(new float[12], 3), Is.All.EqualTo((0.0, 0.0)), "points that do not vary");
+        });
+    }
+}
