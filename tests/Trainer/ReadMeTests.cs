@@ -13,19 +13,22 @@ public sealed class ReadMeTests
         string folder = Directory.CreateTempSubdirectory("avedis-readme").FullName;
         try
         {
-            string[] commands = [.. File.ReadLines(Path.Combine(Repository.Root, "README.md")).Where(l => l.StartsWith("$avedis ", StringComparison.Ordinal)).Select(l => l[8..])];
-            Assert.That(commands.Select(c => c.Split(' ')[0]), Is.EqualTo(new[] { "prepare", "train", "evaluate", "predict" }));
+            string[] commands = [.. File.ReadLines(Path.Combine(Repository.Root, "README.md")).Where(l => l.StartsWith("$avedis ", StringComparison.Ordinal))
+                .Select(l => l[8..].Split(" # ")[0].Trim())];
+            Assert.That(commands.Select(c => c.Split(' ')[0]), Is.EqualTo(new[] { "prepare", "train", "evaluate", "predict", "train", "probe", "reproduce" }));
             foreach (string command in commands)
             {
                 var words = command
                     .Replace("my-corpus", TinyCorpus.Corpus, StringComparison.Ordinal)
                     .Replace("some-clip.mp4", TinyCorpus.Clip, StringComparison.Ordinal)
                     .Replace("data/mine", Path.Combine(folder, "data"), StringComparison.Ordinal)
-                    .Replace("runs/mine", Path.Combine(folder, "run"), StringComparison.Ordinal)
+                    .Replace("runs/", folder + "/", StringComparison.Ordinal)
                     .Replace("--epochs 30", "--epochs 1", StringComparison.Ordinal)
-                    .Split(' ').ToList();
-                if (words[0] == "train")
+                    .Split(' ', StringSplitOptions.RemoveEmptyEntries).ToList();
+                if (words[0] is "train" or "reproduce")
                     words.AddRange(TinyCorpus.SmallNetwork);
+                if (words[0] == "reproduce")
+                    words.AddRange("--methods", "baseline,conf"); // GridTests has them all
                 var (code, _, error) = TinyCorpus.Run([.. words]);
                 Assert.That(code, Is.EqualTo(ExitCode.Ok), $"avedis {command}: {error}");
             }
