@@ -78,6 +78,14 @@ public sealed class GridTests
     }
 
     [Test]
+    public void A_training_that_diverges_is_a_cell_without_numbers()
+    {
+        var cell = Run("--methods", "stl-emotion", "--set", "training.learningRate=1e30").Cells.Single();
+        Assert.That(cell.EmotionMacroF1, Is.Null);
+        Assert.That(cell.Warnings.Single(), Does.Contain("diverged"));
+    }
+
+    [Test]
     public void A_grid_of_other_settings_is_refused()
     {
         Run("--methods", "stl-emotion");

@@ -58,9 +58,21 @@ public sealed class Grid
         foreach (var cell in plan.Where(cell => !IsFinished(cell)).ToList())
         {
             log.WriteLine($"cell {done + 1} of {plan.Count}: {cell.Name}{Left(clock.Elapsed, done - before, plan.Count - done)}");
-            if (!Train(cell, out double trainSeconds))
-                break;
-            Measure(cell, trainSeconds);
+            try
+            {
+                if (!Train(cell, out double trainSeconds))
+                    break;
+                Measure(cell, trainSeconds);
+            }
+            catch (UserException failure) when (failure.Code == ExitCode.Diverged)
+            {
+                // a result too: the settings do not hold
+                log.WriteLine($"  {failure.Message}");
+                Save(PredictionsPath(cell), JsonSerializer.Serialize(new Predictions([], [], [], [], []), Json.Line));
+                Save(ResultPath(cell), JsonSerializer.Serialize(
+                    new GridCell { Method = cell.Method, Recipe = cell.Recipe, SpeakerDimension = cell.Dimension, Seed = cell.Seed, Warnings = [failure.Message] },
+                    GridResult.Json));
+            }
             done++;
             Write();
         }
@@ -215,7 +227,8 @@ public sealed class Grid
             return WithStatistics(c.Result, c.Predictions, c.Cell.Method == "baseline" ? null : baseline.Predictions);
         }).ToList();
         double?[] adjusted = Holm.Adjust([.. compared.Select(cell => cell.Comparison?.StuartMaxwell)]);
-        TrainingState? state = cells.Count == 0 ? null : TrainingState.Load(new RunFolder(PathOf(cells[0].Cell)).Resolve("latest"));
+        var trained = cells.Select(c => new RunFolder(PathOf(c.Cell))).FirstOrDefault(run => run.HasCheckpoint);
+        TrainingState? state = trained is null ? null : TrainingState.Load(trained.Resolve("latest"));
         var grid = new GridResult
         {
             Data = Path.GetFileName(Path.GetFullPath(dataset.Folder)),

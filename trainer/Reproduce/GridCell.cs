@@ -22,7 +22,7 @@ public sealed record Comparison(
 
 /// <summary>
 /// One trained and measured network of the grid; a file cell.json of its own as soon as it is finished, and an element of grid.json. Numbers of a factor that a
-/// single-task network lacks, and of a probe that does not apply, are null.
+/// single-task network lacks, and of a probe that does not apply, are null; a training that diverged has no numbers and says so in its warnings.
 /// </summary>
 public sealed record GridCell
 {
@@ -94,8 +94,8 @@ public sealed record GridCell
     /// <inheritdoc cref="TrainSeconds"/>
     public double ProbeSeconds { get; init; }
 
-    /// <summary>The resolved config.</summary>
-    public JsonElement Settings { get; init; }
+    /// <summary>The resolved config; null for a network that could not be trained.</summary>
+    public JsonElement? Settings { get; init; }
 }
 
 /// <summary>grid.json: every finished cell and what they have in common.</summary>
