@@ -55,7 +55,7 @@ internal static class SyntheticGrid
         bool strong = recipe == "strong", adversarial = method is "gr" or "alt" or "conf";
         double small = dimension == 0 ? 0 : 1 - Math.Log2(dimension / 64.0) / 5; // 1 at 64, 0 at 2048
         double emotion = (method == "stl-emotion" ? 0.55 : 0.60 + 0.03 * small + (adversarial ? 0.015 : 0)) + Noise(0.015);
-        double speaker = (method == "stl-speaker" ? 0.90 : 0.925 + 0.02 * small + (adversarial ? 0.01 : 0) - (strong && method == "gr" ? 0.03 : 0)) + Noise(0.012);
+        double speaker = (method == "stl-speaker" ? 0.90 : 0.925 + 0.02 * small + (adversarial ? 0.01 : 0) - (strong ? method == "gr" ? 0.03 : 0.06 + 0.01 * small : 0)) + Noise(0.012);
         double leak = (method == "stl-speaker" ? 0.33 : 0.50 - 0.06 * small) - (!adversarial ? 0 : strong ? method == "gr" ? 0.12 : 0.19 : 0.03) + Noise(0.02);
         double claim = adversarial ? 0.18 + Noise(0.01) : leak - 0.03;
         bool hasEmotion = method != "stl-speaker", hasSpeaker = method != "stl-emotion", probed = hasSpeaker;
@@ -82,7 +82,7 @@ internal static class SyntheticGrid
             EmbeddingNorm = probed ? strong ? 0.42 : 6.3 + Noise(1) : null,
             Warnings = strong && method == "conf" ? [$"{0.12:P0} of the speaker embedding never change: the leak may be small because the embedding is"] : [],
             Comparison = !adversarial ? null : new Comparison(
-                p / 18, 0.2 + Noise(0.19), method == "gr" ? null : 0.004, new(0.015, -0.01 + Noise(0.02), 0.04), new(0.008, -0.004, 0.021),
+                p / 18, 0.2 + Noise(0.19), method == "gr" ? null : 0.004, new(0.015, -0.005 + Noise(0.02), 0.04), new(0.008, -0.004, 0.021),
                 new(strong ? -0.17 : -0.03, strong ? -0.21 : -0.07, strong ? -0.12 : 0.01)) { StuartMaxwellHolm = p },
             EmotionConfusion = hasEmotion ? Confusion(emotion, Emotions.Length) : null,
             EmotionCurve = hasEmotion ? [.. Enumerable.Range(1, 14).Select(e => emotion * (1 - Math.Exp(-e / 4.0)) + Noise(0.01))] : [],

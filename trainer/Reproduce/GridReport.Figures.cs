@@ -13,7 +13,7 @@ public sealed partial class GridReport
     private const int MaxPictureClasses = 24;
 
     private const string StarMark = "<svg class=\"key\" viewBox=\"-6 -5 12 10\" role=\"img\" aria-label=\"significant\"><path class=\"star\" d=\"" + StarPath + "\"/></svg>";
-    private const string StarPath = "M0-5 1.3-1.6 4.8-1.5 2-.7 2.9 4 0 2-2.9 4-2-.7-4.8-1.5-1.3-1.6z";
+    private const string StarPath = "M0-5 1.2-1.6 4.8-1.5 1.9.6 2.9 4 0 2-2.9 4-1.9.6-4.8-1.5-1.2-1.6z";
 
     /// <summary>Places numbers along an axis.</summary>
     private readonly record struct Scale(double Low, double High, double From, double To)
@@ -25,7 +25,7 @@ public sealed partial class GridReport
         {
             double step = Step((High - Low) / count);
             for (double k = Math.Ceiling(Low / step - 1e-9); k * step <= High + 1e-9 * step; k++)
-                yield return k * step;
+                yield return k == 0 ? 0 : k * step; // not -0
         }
 
         public static double Step(double atLeast)
@@ -163,7 +163,7 @@ public sealed partial class GridReport
                     AppendBar(above, figure, variant, dimension, x + 1.5, bar - 3, y);
                     x += bar;
                 }
-                html.Append($"<text x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Escape(Short(group.First().MethodName, (int)Math.Max(4, (x - start + Between) / 6)))}</text>\n");
+                html.Append($"<text x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Escape(Short(group.First().MethodName, (int)Math.Max(9, (x - start) / 6)))}</text>\n");
                 x += Between;
             }
             if (line is { } single)
@@ -250,7 +250,7 @@ public sealed partial class GridReport
                 + $"<title>{Escape(p.Variant.Name)}, {p.Dimension}: leak {p.X:F3}, tasks {p.Y:F3}</title></path>\n");
             labels.Occupy(x.At(p.X) - 6, y.At(p.Y) - 6, x.At(p.X) + 6, y.At(p.Y) + 6);
         }
-        foreach (var p in front)
+        foreach (var p in front.Concat(points.Where(p => p.Variant.IsBaseline).Except(front)))
             if (labels.Place(x.At(p.X), y.At(p.Y), 6.1 * Short($"{p.Variant.Name} {p.Dimension}", 24).Length, 13) is { } place)
                 html.Append($"<text class=\"halo\" x=\"{place.X:F1}\" y=\"{place.Y:F1}\">{Escape(Short($"{p.Variant.Name} {p.Dimension}", 24))}</text>\n");
         html.Append("</svg></div>\n<div><ul class=\"legend\">");
@@ -337,7 +337,7 @@ public sealed partial class GridReport
                     html.Append($"<rect class=\"cell\" x=\"{Left + p * cell:F1}\" y=\"{Top + t * cell:F1}\" width=\"{cell - 1:F1}\" height=\"{cell - 1:F1}\" fill-opacity=\"{0.05 + 0.95 * share:F3}\">"
                         + $"<title>{Escape(grid.Emotions[t])} taken for {Escape(grid.Emotions[p])}: {counts[t][p]} of {row}</title></rect>");
                     if (k <= MaxNumberedClasses)
-                        html.Append($"<text class=\"v{(share > 0.55 ? " on" : "")}\" x=\"{Left + (p + 0.5) * cell:F1}\" y=\"{Top + (t + 0.5) * cell + 3.5:F1}\" text-anchor=\"middle\">{(row > 0 ? $"{100 * share:F0}" : Missing)}</text>\n");
+                        html.Append($"<text class=\"v{(share > 0.68 ? " on" : "")}\" x=\"{Left + (p + 0.5) * cell:F1}\" y=\"{Top + (t + 0.5) * cell + 3.5:F1}\" text-anchor=\"middle\">{(row > 0 ? $"{100 * share:F0}" : Missing)}</text>\n");
                 }
                 html.Append($"<rect class=\"diagonal\" x=\"{Left + t * cell:F1}\" y=\"{Top + t * cell:F1}\" width=\"{cell - 1:F1}\" height=\"{cell - 1:F1}\"/>\n");
             }

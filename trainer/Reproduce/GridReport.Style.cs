@@ -5,7 +5,7 @@ public sealed partial class GridReport
     // Methods differ in hue and in lightness, so that those who cannot tell red from green can tell them apart; paper stays light whatever the screen is
     private const string Style = """
         :root{color-scheme:light dark;--bg:#fdfdfc;--ink:#1b1f24;--muted:#5c6670;--line:#d8dce0;--soft:#f1f3f4;
-          --baseline:#434b55;--alt:#d2610f;--gr:#1769b5;--conf:#0b9472;--other:#8a6d1b;--heat:#1769b5;--notice:#8a5a00;
+          --baseline:#434b55;--alt:#d2610f;--gr:#1769b5;--conf:#0b9472;--other:#8a6d1b;--heat:#0d4a8b;--notice:#8a5a00;
           --e0:#8d97a1;--e1:#c2455c;--e2:#3b57b8;--e3:#b98a00;--e4:#1d8a4a;--e5:#7d3fa0;--e6:#1a97b5;--e7:#8b4a20}
         @media screen and (prefers-color-scheme:dark){:root{--bg:#14171a;--ink:#e7eaed;--muted:#9ca6b0;--line:#343a41;--soft:#1e2328;
           --baseline:#d5dae0;--alt:#f2894a;--gr:#5fa9ee;--conf:#3cc79d;--other:#d3b45c;--heat:#5fa9ee;--notice:#f0c060;
@@ -13,7 +13,7 @@ public sealed partial class GridReport
         .m-baseline{--c:var(--baseline)}.m-alt{--c:var(--alt)}.m-gr{--c:var(--gr)}.m-conf{--c:var(--conf)}.m-stl{--c:var(--muted)}.m-other{--c:var(--other)}
         *{box-sizing:border-box}
         html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
-        body{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;margin:0 auto;padding:2.5rem 1.25rem 4rem;max-width:70rem;
+        body{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;margin:0 auto;padding:2.5rem 1.25rem 4rem;max-width:76rem;
           color:var(--ink);background:var(--bg);overflow-wrap:break-word}
         header{border-bottom:1px solid var(--line);padding-bottom:1.25rem}
         .eyebrow{margin:0;font-size:.8rem;letter-spacing:.06em;text-transform:uppercase;color:var(--muted)}
@@ -35,11 +35,12 @@ public sealed partial class GridReport
         .scroll:focus-visible{outline:2px solid var(--gr);outline-offset:2px}
         table{border-collapse:separate;border-spacing:0;font-size:.88rem;line-height:1.3;font-variant-numeric:tabular-nums;min-width:50%}
         th,td{padding:.4rem .7rem;border-top:1px solid var(--line);text-align:right;vertical-align:top;white-space:nowrap}
-        th{font-weight:500}thead th{border-top:0;vertical-align:bottom;font-size:.82rem}thead tr+tr th{border-top:1px solid var(--line)}
+        th{font-weight:500}thead th{border-top:0;vertical-align:bottom;font-size:.82rem;white-space:normal}thead tr+tr th{border-top:1px solid var(--line)}
         th:first-child{text-align:left;position:sticky;left:0;background:var(--bg);padding-left:.1rem;z-index:1}thead tr+tr th:first-child{position:static;text-align:right}
         thead th[colspan]{text-align:center}
         .left{text-align:left}thead tr+tr th.left,td.left{text-align:left}.wrap{white-space:normal;overflow-wrap:anywhere;min-width:14rem}
         td small{display:block;font-size:.74rem}td b{font-weight:700}
+        .line small{display:inline-block;min-width:11.5em;margin-left:.3em}.again th,.again td{border-top-color:transparent}
         td.muted,th.muted{font-weight:400}.first{border-left:1px solid var(--line)}
         .group th{padding-top:1.1rem;font-weight:600;font-size:.82rem;position:static}.group th span{position:sticky;left:.1rem}
         tbody:first-of-type .group th{padding-top:.5rem}

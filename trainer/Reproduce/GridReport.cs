@@ -176,14 +176,14 @@ public sealed partial class GridReport
         foreach (var (name, _, _) in columns)
             html.Append($"<th scope=\"col\">{name}</th>");
         html.Append("</tr></thead>\n");
-        foreach (int dimension in view.Dimensions.Count == 0 ? [0] : view.Dimensions)
+        foreach (var group in grid.Cells.GroupBy(c => c.SpeakerDimension).OrderByDescending(g => g.Key))
         {
-            BeginGroup(dimension == 0 ? "" : $"speaker embedding {dimension}", columns.Length + 1);
-            foreach (var variant in view.Variants.Where(v => view.Cells(v, dimension).Count > 0))
+            BeginGroup(group.Key == 0 ? "no speaker embedding" : $"speaker embedding {group.Key}", columns.Length + 1);
+            foreach (var variant in view.Variants.Where(group.Select(GridReportView.VariantOf).Contains))
             {
                 html.Append($"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}</th>");
                 for (int i = 0; i < columns.Length; i++)
-                    html.Append(Cell(view.Mean(variant, dimension, columns[i].Value), v => Fixed(v, columns[i].Format), bold: i == 0));
+                    html.Append(Cell(GridReportView.Mean(group.Where(c => GridReportView.VariantOf(c) == variant), columns[i].Value), v => Fixed(v, columns[i].Format), bold: i == 0));
                 html.Append("</tr>\n");
             }
             html.Append("</tbody>\n");
@@ -192,7 +192,7 @@ public sealed partial class GridReport
         var warnings = grid.Cells.SelectMany(cell => cell.Warnings.Select(text => (Cell: cell, Text: text))).GroupBy(w => w.Text).ToList();
         html.Append($"<h3>Warnings</h3>\n{(warnings.Count == 0 ? "<p class=\"muted\">None.</p>" : "<ul class=\"warnings\">")}\n");
         foreach (var warning in warnings)
-            html.Append($"<li>{Escape(warning.Key)} <span class=\"muted\">{Escape(string.Join("; ", warning.Select(w => CellName(w.Cell)).Distinct()))}</span></li>\n");
+            html.Append($"<li>{Escape(warning.Key)} <span class=\"muted\">{Escape(CellNames(warning.Select(w => w.Cell)))}</span></li>\n");
         html.Append(warnings.Count == 0 ? "" : "</ul>\n");
         EndSection();
     }
@@ -211,18 +211,21 @@ public sealed partial class GridReport
             EndSection();
             return;
         }
-        BeginTable("differences to the baseline and tests");
+        BeginTable("differences to the baseline and tests", "line");
         html.Append("<thead><tr><th rowspan=\"2\" scope=\"col\">method</th><th rowspan=\"2\" scope=\"col\">seed</th><th colspan=\"3\" scope=\"colgroup\">difference to the baseline</th>"
             + "<th colspan=\"4\" scope=\"colgroup\" class=\"first\">p</th></tr>\n<tr><th>emotion, macro-F</th><th>speakers, points</th><th>leak, macro-F</th>"
             + "<th class=\"first\">Stuart-Maxwell</th><th>Holm</th><th>McNemar</th><th>Bowker</th></tr></thead>\n");
         foreach (var (dimension, cells) in compared)
         {
             BeginGroup($"speaker embedding {dimension}", 9);
+            Variant? before = null;
             foreach (var (variant, cell) in cells)
             {
                 var c = cell.Comparison!;
+                string name = variant == before ? "<tr class=\"again\"><th></th>" : $"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}</th>";
+                before = variant;
                 bool star = GridReportView.Finite(c.StuartMaxwellHolm) < 0.01;
-                html.Append($"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}</th><td>{cell.Seed}</td>");
+                html.Append(name).Append($"<td>{cell.Seed}</td>");
                 html.Append(Difference(c.EmotionDifference, 1, "F3")).Append(Difference(c.SpeakerDifference, 100, "F1")).Append(Difference(c.LeakDifference, 1, "F3"));
                 html.Append($"<td class=\"first\">{Probability(c.StuartMaxwell)}</td><td>{(star ? StarMark : "")}{Probability(c.StuartMaxwellHolm)}</td>");
                 html.Append($"<td>{Probability(c.McNemar)}</td><td>{Probability(c.Bowker)}</td></tr>\n");
@@ -376,8 +379,8 @@ public sealed partial class GridReport
 
     private string Averaged => view.Seeds > 1 ? $"mean over {view.Seeds} seeds, its range below" : "of one seed, with the 95 % bootstrap interval where there is one";
 
-    private static string CellName(GridCell cell) =>
-        $"{GridReportView.VariantOf(cell).Name}{(cell.SpeakerDimension == 0 ? "" : $", {cell.SpeakerDimension}")}, seed {cell.Seed}";
+    private static string CellNames(IEnumerable<GridCell> cells) => string.Join("; ", cells.GroupBy(c => (Variant: GridReportView.VariantOf(c), c.SpeakerDimension)).Select(g =>
+        $"{g.Key.Variant.Name}{(g.Key.SpeakerDimension == 0 ? "" : $" {g.Key.SpeakerDimension}")}, seed {string.Join(" ", g.Select(c => c.Seed).Distinct().Order())}"));
 
     private void Section(string id, string number, string title, string text)
     {
@@ -387,7 +390,8 @@ public sealed partial class GridReport
 
     private void EndSection() => html.Append("</section>\n");
 
-    private void BeginTable(string label) => html.Append($"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table>\n");
+    private void BeginTable(string label, string look = "") =>
+        html.Append($"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\"><table{(look.Length == 0 ? "" : $" class=\"{look}\"")}>\n");
 
     private void EndTable() => html.Append("</table></div>\n");
 
@@ -401,7 +405,7 @@ public sealed partial class GridReport
         if (spread is null)
             return Empty;
         string mean = format(spread.Mean), low = format(spread.Low), high = format(spread.High);
-        return $"<td>{(bold ? $"<b>{mean}</b>" : mean)}{(spread.HasRange && low != high ? $"<small>{low} to {high}</small>" : "")}</td>";
+        return $"<td>{(bold ? $"<b>{mean}</b>" : mean)}{(spread.HasRange && low != high ? $"<small>{low}–{high}</small>" : "")}</td>";
     }
 
     private static string Fixed(double value, string format) => format switch
