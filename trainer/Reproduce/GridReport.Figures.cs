@@ -250,8 +250,10 @@ public sealed partial class GridReport
                 + $"<title>{Escape(p.Variant.Name)}, {p.Dimension}: leak {p.X:F3}, tasks {p.Y:F3}</title></path>\n");
             labels.Occupy(x.At(p.X) - 6, y.At(p.Y) - 6, x.At(p.X) + 6, y.At(p.Y) + 6);
         }
+        foreach (var (p, q) in front.Zip(front.Skip(1)))
+            labels.OccupyLine(x.At(p.X), y.At(p.Y), x.At(q.X), y.At(q.Y));
         foreach (var p in front.Concat(points.Where(p => p.Variant.IsBaseline).Except(front)))
-            if (labels.Place(x.At(p.X), y.At(p.Y), 6.1 * Short($"{p.Variant.Name} {p.Dimension}", 24).Length, 13) is { } place)
+            if (labels.Place(x.At(p.X), y.At(p.Y), 7 * Short($"{p.Variant.Name} {p.Dimension}", 24).Length, 13) is { } place)
                 html.Append($"<text class=\"halo\" x=\"{place.X:F1}\" y=\"{place.Y:F1}\">{Escape(Short($"{p.Variant.Name} {p.Dimension}", 24))}</text>\n");
         html.Append("</svg></div>\n<div><ul class=\"legend\">");
         foreach (var variant in view.Both)
@@ -279,6 +281,16 @@ public sealed partial class GridReport
         private readonly List<(double Left, double Top, double Right, double Bottom)> taken = [];
 
         public void Occupy(double x0, double y0, double x1, double y1) => taken.Add((x0, y0, x1, y1));
+
+        public void OccupyLine(double x0, double y0, double x1, double y1)
+        {
+            const int Steps = 16; // of a few pixels each
+            for (int i = 0; i <= Steps; i++)
+            {
+                double x = x0 + (x1 - x0) * i / Steps, y = y0 + (y1 - y0) * i / Steps;
+                Occupy(x - 3, y - 3, x + 3, y + 3);
+            }
+        }
 
         /// <returns>Start of the base line; null where everything around is taken.</returns>
         public (double X, double Y)? Place(double x, double y, double width, double height)
@@ -321,8 +333,8 @@ public sealed partial class GridReport
         html.Append("<figure>\n<div class=\"small\">\n");
         foreach (var (variant, counts) in shown)
         {
-            const double Width = 250, Left = 62, Top = 52;
-            double cell = (Width - Left - 2) / k;
+            const double Width = 250, Left = 70, Right = 22, Top = 54; // room for names on three sides
+            double cell = (Width - Left - Right) / k;
             html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span></h3>\n");
             BeginSvg(Width, Top + k * cell + 2, $"confusion of emotions, {variant.Name}");
             for (int t = 0; t < k; t++)
@@ -359,7 +371,7 @@ public sealed partial class GridReport
 
     private void AppendCurves()
     {
-        const double Width = 250, Height = 165, Left = 28, Right = 6, Top = 8, Bottom = 24;
+        const double Width = 250, Height = 165, Left = 34, Right = 6, Top = 8, Bottom = 24;
         var shown = view.Variants.Select(v => (Variant: v, Cells: view.Cells(v, view.Smallest).Where(c => c.EmotionCurve.Count + c.SpeakerCurve.Count > 0).ToList())).Where(s => s.Cells.Count > 0).ToList();
         if (shown.Count == 0)
             return;

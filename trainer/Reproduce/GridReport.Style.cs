@@ -46,6 +46,7 @@ public sealed partial class GridReport
         tbody:first-of-type .group th{padding-top:.5rem}
         tfoot th,tfoot td{font-weight:600}
         code{font:.82rem/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+        td code{display:inline-block;max-width:16rem;white-space:normal;overflow-wrap:anywhere}
         .warnings{padding-left:1.1rem;max-width:60em;font-size:.9rem}.warnings li{margin:.25rem 0}
         figure{margin:.5rem 0 0}
         figcaption{font-size:.9rem;color:var(--muted);max-width:50em;margin-top:.75rem}figcaption b{color:var(--ink);font-weight:600}
@@ -59,7 +60,7 @@ public sealed partial class GridReport
         svg{display:block;width:100%;height:auto;overflow:visible}svg.defs{position:absolute;width:0;height:0}
         svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--ink);font-variant-numeric:tabular-nums}
         svg text.t{font-size:10.5px;fill:var(--muted)}svg text.v{font-size:10.5px}svg text.halo{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}
-        svg.key{display:inline-block;width:1.15em;height:.8em;vertical-align:-.05em;margin-right:.4em}svg.time{width:12.5rem;height:.65rem;margin-top:.25rem}
+        svg.key{display:inline-block;width:1.15em;height:.8em;vertical-align:-.05em;margin-right:.4em}thead svg.key{display:block;margin:0 0 .3em auto}thead th.left svg.key{margin-left:0}svg.time{width:12.5rem;height:.65rem;margin-top:.25rem}
         .grid{stroke:var(--line)}.axis{stroke:var(--muted)}
         .solid{fill:var(--c);stroke:var(--c)}.pale{opacity:.4;stroke:none}.hatch{stroke:var(--c);stroke-width:1.2}.open{fill:var(--bg);stroke:var(--c);stroke-width:1.8}
         .whisker{stroke:var(--ink);stroke-width:1.3;fill:none}.under{stroke:var(--bg);stroke-width:3.6;fill:none}
@@ -71,7 +72,8 @@ public sealed partial class GridReport
         .emotion{fill:none;stroke:var(--c);stroke-width:1.6;stroke-linejoin:round}.speaker{fill:none;stroke:var(--c);stroke-width:1.3;stroke-dasharray:4 2.5;opacity:.75}
         .frame{fill:none;stroke:var(--line)}.dots{fill-opacity:.75;stroke:var(--bg);stroke-width:.5}.strokes{fill:none;stroke-width:1.5}
         @media (max-width:46rem){body{padding:1.5rem 1rem 3rem}.beside{grid-template-columns:minmax(0,1fr)}.lead{font-size:1rem}section{margin-top:2.5rem}
-          .beside .legend{display:flex}th,td{padding:.4rem .55rem}.small{grid-template-columns:repeat(auto-fill,minmax(min(10rem,100%),1fr));gap:1rem}}
+          .beside .legend{display:flex}th,td{padding:.4rem .55rem}.small{grid-template-columns:repeat(auto-fill,minmax(min(10rem,100%),1fr));gap:1rem}
+          .small svg text.t,.small svg text.v{font-size:13.5px}}
         @media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}section{margin-top:8mm}h2,h3,.about{break-after:avoid}
           .scroll{overflow:visible;border:0}table{font-size:7.5pt}th,td{padding:.25em .45em}th:first-child,.group th span{position:static}td small{font-size:6.5pt}
           .panel,tr,figure.whole{break-inside:avoid}.bars{grid-template-columns:repeat(3,1fr)}.small{grid-template-columns:repeat(4,1fr);gap:4mm}

@@ -345,7 +345,7 @@ public sealed partial class GridReport
 
         static string Join(IEnumerable<string> values)
         {
-            var distinct = values.Distinct().ToList();
+            var distinct = values.Select(value => value.Length == 0 ? "\"\"" : value).Distinct().ToList();
             return distinct.Count switch { 0 => Missing, <= 3 => string.Join(", ", distinct), _ => $"{distinct[0]} and {distinct.Count - 1} more" };
         }
     }
@@ -411,7 +411,7 @@ public sealed partial class GridReport
     private static string Fixed(double value, string format) => format switch
     {
         "P0" => $"{100 * value:F0} %",
-        "G3" => Math.Abs(value) is >= 1000 or (> 0 and < 0.001) ? value.ToString("0.0E+0") : value.ToString("G3"),
+        "G3" => value.ToString(Math.Abs(value) switch { 0 => "F0", < 0.01 or >= 1e5 => "0.0E+0", < 10 => "F2", < 100 => "F1", _ => "F0" }),
         _ => value.ToString(format),
     };
 
