@@ -78,7 +78,7 @@ public sealed partial class GridReport
     private void AppendEmotionBars()
     {
         Section("figure3a", "Figure 3(a)", "Emotion from the emotion embedding", "The task itself; higher is better. Macro-F on the test clips.");
-        html.Append("<figure>\n<ul class=\"legend\">");
+        html.Append("<figure class=\"whole\">\n<ul class=\"legend\">");
         AppendVariants(html, view.Both);
         if (view.Mean(new("stl-emotion", ""), null, c => c.EmotionMacroF1) is not null)
             html.Append(LegendItem("<line class=\"single\" x1=\"-8\" x2=\"8\" y1=\"0\" y2=\"0\"/>", "trained for emotion alone"));
@@ -97,7 +97,7 @@ public sealed partial class GridReport
     private void AppendLeakBars()
     {
         Section("figure3b", "Figure 3(b)", "Emotion left in the speaker embedding", "The leak; lower is better. Macro-F of a fresh probe on frozen embeddings of the test clips.");
-        html.Append("<figure>\n<ul class=\"legend\">");
+        html.Append("<figure class=\"whole\">\n<ul class=\"legend\">");
         AppendVariants(html, view.Both);
         if (view.LeakChance is { } chance)
             html.Append(LegendItem("<line class=\"chance\" x1=\"-8\" x2=\"8\" y1=\"0\" y2=\"0\"/>", $"chance, {chance:F3}"));
@@ -163,7 +163,7 @@ public sealed partial class GridReport
                     AppendBar(above, figure, variant, dimension, x + 1.5, bar - 3, y);
                     x += bar;
                 }
-                html.Append($"<text x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Escape(Short(group.First().MethodName, (int)Math.Max(9, (x - start) / 6)))}</text>\n");
+                html.Append($"<text x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Escape(Short(group.First().MethodName, (int)Math.Max(8, (x - start) / 6.5)))}</text>\n");
                 x += Between;
             }
             if (line is { } single)
@@ -229,16 +229,18 @@ public sealed partial class GridReport
         BeginSvg(Width, Height, "leak against the mean of the two tasks");
         html.Append($"<text class=\"t\" x=\"0\" y=\"12\">mean of emotion macro-F and speaker accuracy</text>\n");
         foreach (double tick in y.Ticks(5))
-            html.Append($"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/><text class=\"t\" x=\"{Left - 7}\" y=\"{y.At(tick) + 3.5:F1}\" text-anchor=\"end\">{Tick(tick, yStep)}</text>\n");
+            html.Append($"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/>"
+                + $"<text class=\"t\" x=\"{Left - 7}\" y=\"{y.At(tick) + 3.5:F1}\" text-anchor=\"end\">{Tick(tick, yStep)}</text>\n");
         foreach (double tick in x.Ticks(6))
-            html.Append($"<line class=\"grid\" y1=\"{Top}\" y2=\"{Height - Bottom}\" x1=\"{x.At(tick):F1}\" x2=\"{x.At(tick):F1}\"/><text class=\"t\" x=\"{x.At(tick):F1}\" y=\"{Height - Bottom + 16}\" text-anchor=\"middle\">{Tick(tick, xStep)}</text>\n");
+            html.Append($"<line class=\"grid\" y1=\"{Top}\" y2=\"{Height - Bottom}\" x1=\"{x.At(tick):F1}\" x2=\"{x.At(tick):F1}\"/>"
+                + $"<text class=\"t\" x=\"{x.At(tick):F1}\" y=\"{Height - Bottom + 16}\" text-anchor=\"middle\">{Tick(tick, xStep)}</text>\n");
         html.Append($"<text class=\"t\" x=\"{Width - Right}\" y=\"{Height - 8}\" text-anchor=\"end\">leak: emotion read from the speaker embedding, macro-F</text>\n");
         var labels = new Labels(Left + 2, Top + 2, Width - 2, Height - Bottom - 2);
         if (view.LeakChance is { } chance)
         {
             html.Append($"<line class=\"chance\" x1=\"{x.At(chance):F1}\" x2=\"{x.At(chance):F1}\" y1=\"{Top}\" y2=\"{Height - Bottom}\"/>\n");
             html.Append($"<text class=\"t halo\" x=\"{x.At(chance) + 5:F1}\" y=\"{Height - Bottom - 6}\">chance</text>\n");
-            labels.Occupy(x.At(chance) - 1, Top, x.At(chance) + 1, Height - Bottom);
+            labels.Occupy(x.At(chance) - 1, Top, x.At(chance) + 1, Height - Bottom, soft: true);
             labels.Occupy(x.At(chance), Height - Bottom - 18, x.At(chance) + 44, Height - Bottom);
         }
         foreach (var seed in view.Seeds > 1 ? seeds : [])
@@ -253,7 +255,7 @@ public sealed partial class GridReport
         foreach (var (p, q) in front.Zip(front.Skip(1)))
             labels.OccupyLine(x.At(p.X), y.At(p.Y), x.At(q.X), y.At(q.Y));
         foreach (var p in front.Concat(points.Where(p => p.Variant.IsBaseline).Except(front)))
-            if (labels.Place(x.At(p.X), y.At(p.Y), 7 * Short($"{p.Variant.Name} {p.Dimension}", 24).Length, 13) is { } place)
+            if (labels.Place(x.At(p.X), y.At(p.Y), 6.5 * Short($"{p.Variant.Name} {p.Dimension}", 24).Length, 13) is { } place)
                 html.Append($"<text class=\"halo\" x=\"{place.X:F1}\" y=\"{place.Y:F1}\">{Escape(Short($"{p.Variant.Name} {p.Dimension}", 24))}</text>\n");
         html.Append("</svg></div>\n<div><ul class=\"legend\">");
         foreach (var variant in view.Both)
@@ -278,9 +280,10 @@ public sealed partial class GridReport
     /// <summary>Finds room for labels beside their points.</summary>
     private sealed class Labels(double left, double top, double right, double bottom)
     {
-        private readonly List<(double Left, double Top, double Right, double Bottom)> taken = [];
+        private readonly List<(double Left, double Top, double Right, double Bottom, bool Soft)> taken = [];
 
-        public void Occupy(double x0, double y0, double x1, double y1) => taken.Add((x0, y0, x1, y1));
+        /// <param name="soft">May be written over where there is no other room.</param>
+        public void Occupy(double x0, double y0, double x1, double y1, bool soft = false) => taken.Add((x0, y0, x1, y1, soft));
 
         public void OccupyLine(double x0, double y0, double x1, double y1)
         {
@@ -298,12 +301,12 @@ public sealed partial class GridReport
             (double X, double Y)[] places =
             [
                 (x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 9), (x - width / 2, y + 18), (x + 6, y - 7), (x + 6, y + 16), (x - 6 - width, y - 7),
-                (x - 6 - width, y + 16), (x + 4, y - 21), (x - 4 - width, y - 21), (x + 4, y + 30), (x - 4 - width, y + 30),
+                (x - 6 - width, y + 16), (x - 0.8 * width, y - 9), (x - 0.2 * width, y - 9), (x - 0.8 * width, y + 18), (x - 0.2 * width, y + 18), (x + 4, y - 21), (x - 4 - width, y - 21), (x + 4, y + 30), (x - 4 - width, y + 30),
             ];
-            foreach (var place in places)
+            foreach (var (place, soft) in places.Select(p => (p, false)).Concat(places.Select(p => (p, true))))
             {
                 double x0 = place.X, y0 = place.Y - height + 3, x1 = place.X + width, y1 = place.Y + 3;
-                if (x0 < left || x1 > right || y0 < top || y1 > bottom || taken.Any(t => x0 < t.Right && x1 > t.Left && y0 < t.Bottom && y1 > t.Top))
+                if (x0 < left || x1 > right || y0 < top || y1 > bottom || taken.Any(t => !(soft && t.Soft) && x0 < t.Right && x1 > t.Left && y0 < t.Bottom && y1 > t.Top))
                     continue;
                 Occupy(x0, y0, x1, y1);
                 return place;
@@ -355,7 +358,7 @@ public sealed partial class GridReport
             }
             html.Append("</svg></div>\n");
         }
-        html.Append("</div>\n<figcaption><b>What to see:</b> outlined is what is right. A dark first column would be a network that calls everything by the most frequent name; "
+        html.Append("</div>\n<figcaption><b>What to see:</b> outlined is what is right. A column that is dark all the way down would be a network that calls everything by one name; "
             + "its accuracy can look good, its macro-F does not.</figcaption>\n</figure>\n");
         EndSection();
 
@@ -390,8 +393,10 @@ public sealed partial class GridReport
             html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span></h3>\n");
             BeginSvg(Width, Height, $"validation scores by epoch, {variant.Name}");
             foreach (double tick in y.Ticks(4))
-                html.Append($"<line class=\"{(tick == 0 ? "axis" : "grid")}\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/><text class=\"t\" x=\"{Left - 5}\" y=\"{y.At(tick) + 3.5:F1}\" text-anchor=\"end\">{Tick(tick, step)}</text>\n");
-            html.Append($"<text class=\"t\" x=\"{Left}\" y=\"{Height - 8}\">{(epochs > 1 ? "epoch 1" : "")}</text><text class=\"t\" x=\"{Width - Right}\" y=\"{Height - 8}\" text-anchor=\"end\">{(epochs > 1 ? "" : "epoch ")}{epochs}</text>\n<g class=\"{ColourClass(variant)}\">\n");
+                html.Append($"<line class=\"{(tick == 0 ? "axis" : "grid")}\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/>"
+                    + $"<text class=\"t\" x=\"{Left - 5}\" y=\"{y.At(tick) + 3.5:F1}\" text-anchor=\"end\">{Tick(tick, step)}</text>\n");
+            html.Append($"<text class=\"t\" x=\"{Left}\" y=\"{Height - 8}\">{(epochs > 1 ? "epoch 1" : "")}</text>"
+                + $"<text class=\"t\" x=\"{Width - Right}\" y=\"{Height - 8}\" text-anchor=\"end\">{(epochs > 1 ? "" : "epoch ")}{epochs}</text>\n<g class=\"{ColourClass(variant)}\">\n");
             foreach (var cell in cells)
             {
                 Curve("speaker", cell.SpeakerCurve);
@@ -433,7 +438,8 @@ public sealed partial class GridReport
             double unit = Math.Min((Width - 2 * Pad - 8) / rangeX, (Height - 18 - 2 * Pad - 8) / rangeY);
             html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span>{(view.Seeds > 1 ? $"<small>seed {cell.Seed}</small>" : "")}</h3>\n");
             BeginSvg(Width, Height, $"speaker embeddings by emotion, {variant.Name}");
-            html.Append($"<rect class=\"frame\" x=\".5\" y=\".5\" width=\"{Width - 1}\" height=\"{Height - 19}\"/><text class=\"t\" x=\"0\" y=\"{Height - 4}\">1st component across, 2nd up</text>\n");
+            html.Append($"<rect class=\"frame\" x=\".5\" y=\".5\" width=\"{Width - 1}\" height=\"{Height - 19}\"/>"
+                + $"<text class=\"t\" x=\"0\" y=\"{Height - 4}\">1st component across, 2nd up</text>\n");
             // the most frequent first, or it would bury the others
             foreach (var emotion in points.GroupBy(p => (int)p[2]).OrderByDescending(g => g.Count()))
                 html.Append($"<path class=\"dots\" style=\"fill:var(--e{emotion.Key % 8})\" d=\"{string.Concat(emotion.Select(p =>

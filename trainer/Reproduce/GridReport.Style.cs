@@ -21,6 +21,7 @@ public sealed partial class GridReport
         h1 span{color:var(--muted);font-weight:400}
         .lead{font-size:1.08rem;max-width:46em;margin:1rem 0 1.5rem}
         .notice{border-left:4px solid var(--notice);background:var(--soft);padding:.6rem .9rem;margin:1rem 0;max-width:50em}
+        h1,.lead,.facts dd,.warnings{overflow-wrap:anywhere}
         .facts{display:flex;flex-wrap:wrap;gap:.75rem 2.25rem;margin:0 0 1.25rem}
         .facts dt{font-size:.75rem;color:var(--muted)}.facts dd{margin:0;font-variant-numeric:tabular-nums}
         nav{display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;font-size:.9rem}
@@ -37,7 +38,7 @@ public sealed partial class GridReport
         th,td{padding:.4rem .7rem;border-top:1px solid var(--line);text-align:right;vertical-align:top;white-space:nowrap}
         th{font-weight:500}thead th{border-top:0;vertical-align:bottom;font-size:.82rem;white-space:normal}thead tr+tr th{border-top:1px solid var(--line)}
         th:first-child{text-align:left;position:sticky;left:0;background:var(--bg);padding-left:.1rem;z-index:1}thead tr+tr th:first-child{position:static;text-align:right}
-        thead th[colspan]{text-align:center}
+        thead th[colspan]{text-align:left}
         .left{text-align:left}thead tr+tr th.left,td.left{text-align:left}.wrap{white-space:normal;overflow-wrap:anywhere;min-width:14rem}
         td small{display:block;font-size:.74rem}td b{font-weight:700}
         .line small{display:inline-block;min-width:11.5em;margin-left:.3em}.again th,.again td{border-top-color:transparent}
@@ -46,13 +47,13 @@ public sealed partial class GridReport
         tbody:first-of-type .group th{padding-top:.5rem}
         tfoot th,tfoot td{font-weight:600}
         code{font:.82rem/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-        td code{display:inline-block;max-width:16rem;white-space:normal;overflow-wrap:anywhere}
+        td code{display:inline-block;max-width:16rem;white-space:normal;overflow-wrap:break-word}
         .warnings{padding-left:1.1rem;max-width:60em;font-size:.9rem}.warnings li{margin:.25rem 0}
         figure{margin:.5rem 0 0}
         figcaption{font-size:.9rem;color:var(--muted);max-width:50em;margin-top:.75rem}figcaption b{color:var(--ink);font-weight:600}
         .legend{display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;font-size:.85rem;margin:.25rem 0 .75rem;padding:0;list-style:none}
-        .legend li{white-space:nowrap}
-        .bars{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(19rem,100%),1fr));gap:1.25rem 1.25rem}.bars .panel{max-width:30rem}
+        .legend li{overflow-wrap:anywhere}.panel{min-width:0}.panel h3{overflow-wrap:anywhere}
+        .bars{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr));gap:1.25rem 1.25rem}.bars .panel{max-width:30rem}
         .small{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(14.5rem,100%),1fr));gap:1.25rem 1.5rem}.small .panel{max-width:22rem}
         .panel h3{display:flex;justify-content:space-between;gap:.5rem;margin:0 0 .25rem;font-weight:600;font-size:.88rem}.panel h3 small{font-weight:400;font-size:.8rem}
         .beside{display:grid;grid-template-columns:minmax(0,36rem) minmax(14rem,1fr);gap:1rem 2.5rem;align-items:start}
@@ -74,8 +75,8 @@ public sealed partial class GridReport
         @media (max-width:46rem){body{padding:1.5rem 1rem 3rem}.beside{grid-template-columns:minmax(0,1fr)}.lead{font-size:1rem}section{margin-top:2.5rem}
           .beside .legend{display:flex}th,td{padding:.4rem .55rem}.small{grid-template-columns:repeat(auto-fill,minmax(min(10rem,100%),1fr));gap:1rem}
           .small svg text.t,.small svg text.v{font-size:13.5px}}
-        @media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}section{margin-top:8mm}h2,h3,.about{break-after:avoid}
-          .scroll{overflow:visible;border:0}table{font-size:7.5pt}th,td{padding:.25em .45em}th:first-child,.group th span{position:static}td small{font-size:6.5pt}
+        @media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}section{margin-top:8mm}h2,h3,.about,.legend{break-after:avoid;break-inside:avoid}
+          .scroll{overflow:visible;border:0}table{font-size:7.5pt}th,td{padding:.25em .45em}th:first-child,.group th span{position:static}td small{font-size:6.5pt}.line small{min-width:0}td code{font-size:7pt;max-width:6.5rem}tfoot{display:table-row-group}.panel h3{font-size:8.5pt}
           .panel,tr,figure.whole{break-inside:avoid}.bars{grid-template-columns:repeat(3,1fr)}.small{grid-template-columns:repeat(4,1fr);gap:4mm}
           *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 

@@ -65,9 +65,10 @@ public sealed partial class GridReport
         html.Append("<header>\n<p class=\"eyebrow\">Avedis · reproduction grid</p>\n");
         html.Append($"<h1>What a speaker embedding still tells of emotion <span>on {Escape(grid.Data)}</span></h1>\n");
         if (grid.Cells.Count < grid.Planned)
-            html.Append($"<p class=\"notice\"><b>{grid.Cells.Count} of {grid.Planned} cells</b> are finished. What follows is of those; means and adjusted p values will still move.</p>\n");
-        string[] sentences = [.. Summary()];
-        html.Append($"<p class=\"lead\">{(sentences.Length > 0 ? string.Join(" ", sentences) : "No finished cell says anything of the leak yet.")}</p>\n");
+            html.Append($"<p class=\"notice\"><b>{grid.Cells.Count} of {grid.Planned} cells</b> are finished."
+                + $"{(grid.Cells.Count > 0 ? " What follows is of those; means and adjusted p values will still move." : "")}</p>\n");
+        string summary = string.Join(" ", Summary());
+        html.Append($"<p class=\"lead\">{(summary.Length > 0 ? $"At the smallest speaker embedding, {view.Smallest} numbers, {char.ToLowerInvariant(summary[0])}{summary[1..]}" : "No finished cell says anything of the leak yet.")}</p>\n");
         html.Append("<dl class=\"facts\">\n");
         Fact("Data", $"{grid.Speakers:N0} speakers, {grid.Emotions.Count} emotions");
         Fact("Clips", $"{grid.TrainClips:N0} train, {grid.ValidationClips:N0} validation, {grid.TestClips:N0} test");
@@ -97,11 +98,11 @@ public sealed partial class GridReport
             yield break;
         var baseline = new Variant("baseline", "");
         if (view.Mean(baseline, smallest, c => c.LeakEmotionFromSpeaker) is { } leak)
-            yield return $"At the smallest speaker embedding, {smallest} numbers, a fresh probe reads emotion from the baseline's with a macro-F of <b>{leak.Mean:F3}</b>"
+            yield return $"A fresh probe reads emotion from the baseline's with a macro-F of <b>{leak.Mean:F3}</b>"
                 + (view.LeakChance is { } chance ? $", against {chance:F3} for always naming the most frequent." : ".");
         var drops = view.Disentangled.Select(v => (Variant: v, Change: view.Change(v, smallest, c => c.LeakEmotionFromSpeaker))).Where(d => d.Change is not null).ToList();
         if (drops.Count > 0)
-            yield return $"Beside the baseline the leak changes by {List(drops.Select(d => $"<b>{Signed(d.Change!.Mean)}</b> with {Escape(d.Variant.Name)}"))}.";
+            yield return $"Beside the baseline, the leak changes by {List(drops.Select(d => $"<b>{Signed(d.Change!.Mean)}</b> with {Escape(d.Variant.Name)}"))}.";
         var emotion = view.Disentangled.Select(v => view.Change(v, smallest, c => c.EmotionMacroF1)?.Mean).OfType<double>().ToList();
         var speaker = view.Disentangled.Select(v => view.Change(v, smallest, c => c.SpeakerAccuracy)?.Mean).OfType<double>().ToList();
         if (emotion.Count > 0 && speaker.Count > 0)
@@ -272,10 +273,10 @@ public sealed partial class GridReport
     private void AppendSettings()
     {
         Section("settings", "Settings", "What differs, and what made this",
-            "Settings in which some network differs from the baseline of its dimension and seed; a dot is the baseline's value. Everything else is the same in all cells.");
+            grid.Cells.Count == 0 ? "" : "Settings in which some network differs from the baseline of its dimension and seed; a dot is the baseline's value. Everything else is the same in all cells.");
         var rows = DifferentSettings();
         if (rows.Count == 0)
-            html.Append("<p class=\"muted\">No cell differs from its baseline in its settings, or none says what it was trained with.</p>\n");
+            html.Append(grid.Cells.Count == 0 ? "" : "<p class=\"muted\">No cell differs from its baseline in its settings, or none says what it was trained with.</p>\n");
         else
         {
             var columns = view.Variants.Where(v => !v.IsBaseline).ToList();
@@ -385,7 +386,7 @@ public sealed partial class GridReport
     private void Section(string id, string number, string title, string text)
     {
         html.Append($"<section id=\"{id}\">\n<h2><span>{number}</span>{title}</h2>\n");
-        html.Append($"<p class=\"about\">{text}</p>\n");
+        html.Append(text.Length == 0 ? "" : $"<p class=\"about\">{text}</p>\n");
     }
 
     private void EndSection() => html.Append("</section>\n");

@@ -69,8 +69,9 @@ internal sealed class GridReportView
 
     public IReadOnlyList<GridCell> Cells(string method, int? dimension) => Cells(new Variant(method, ""), dimension);
 
+    /// <param name="interval">What is shown of a grid of one seed; where others have several, a seed alone has no range.</param>
     public Spread? Mean(Variant variant, int? dimension, Func<GridCell, double?> value, Func<GridCell, Estimate?>? interval = null) =>
-        Mean(Cells(variant, dimension), value, interval);
+        Mean(Cells(variant, dimension), value, Seeds == 1 ? interval : null);
 
     public static Spread? Mean(IEnumerable<GridCell> of, Func<GridCell, double?> value, Func<GridCell, Estimate?>? interval = null)
     {
