@@ -50,7 +50,8 @@ public static class ReproduceCommand
             config = config with { Features = dataset.Features };
             using var interrupt = new Interrupt();
             var grid = new Grid(config, options, dataset, parsed.GetRequiredValue(folder), output, interrupt).Run();
-            output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/grid.json");
+            output.WriteLine(GridTables.Markdown(grid));
+            output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/report.html, grid.json, grid.csv, grid.md");
             return interrupt.ExitCode;
         });
         return command;

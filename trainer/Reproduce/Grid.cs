@@ -49,7 +49,7 @@ public sealed class Grid
         Claim();
     }
 
-    /// <summary>Trains and measures what is not finished yet, and writes grid.json after each cell.</summary>
+    /// <summary>Trains and measures what is not finished yet, and writes grid.json, grid.csv, grid.md and report.html after each cell.</summary>
     /// <returns>The grid as far as it got.</returns>
     public GridResult Run()
     {
@@ -245,6 +245,9 @@ public sealed class Grid
             Cells = [.. compared.Zip(adjusted, (cell, p) => cell.Comparison is null ? cell : cell with { Comparison = cell.Comparison with { StuartMaxwellHolm = p } })],
         };
         Save(Path.Combine(folder, "grid.json"), JsonSerializer.Serialize(grid, GridResult.Json));
+        Save(Path.Combine(folder, "grid.csv"), GridTables.Csv(grid));
+        Save(Path.Combine(folder, "grid.md"), GridTables.Markdown(grid));
+        Save(Path.Combine(folder, "report.html"), GridReport.Create(grid));
         return grid;
     }
 

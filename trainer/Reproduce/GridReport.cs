@@ -318,7 +318,7 @@ public sealed partial class GridReport
     {
         var settings = new Dictionary<GridCell, Dictionary<string, string>>(ReferenceEqualityComparer.Instance);
         foreach (var cell in grid.Cells)
-            settings[cell] = Flatten(cell.Settings);
+            settings[cell] = cell.Settings is { } resolved ? Flatten(resolved) : [];
         var baselines = grid.Cells.Where(c => c.Method == "baseline").ToList();
         var own = baselines.SelectMany(c => settings[c]).ToLookup(s => s.Key, s => s.Value);
         var varying = own.Where(s => s.Distinct().Count() > 1).Select(s => s.Key).ToHashSet();
