@@ -118,8 +118,10 @@ internal sealed class GoldenRig : IDisposable
     }
 
     /// <summary>The weighted sum of all cross-entropies of the last step.</summary>
-    public double TotalLoss() =>
-        Network.Branches.Sum(branch => setting.PrimaryWeight * Sum(branch.Loss)) + Network.Auxiliary.Sum(head => setting.AuxiliaryWeight * Sum(head.Loss));
+    public double TotalLoss() => PrimaryLoss() + Network.Auxiliary.Sum(head => setting.AuxiliaryWeight * Sum(head.Loss));
+
+    /// <summary>The same without the auxiliary heads.</summary>
+    public double PrimaryLoss() => Network.Branches.Sum(branch => setting.PrimaryWeight * Sum(branch.Loss));
 
     public void Dispose() => device.Dispose();
 

@@ -90,8 +90,7 @@ public sealed class BatchLoader : IDisposable
         var known = dataset.Factors.Select(factor => factor.Name).ToList();
         this.factors = [.. (factors ?? dataset.Factors).Select(factor => known.IndexOf(factor.Name))];
         order = new int[clips.Count];
-        // training drops the rest of an epoch, but has one batch even if there are fewer clips than it takes
-        BatchesPerEpoch = seed is null ? (clips.Count + batchSize - 1) / batchSize : Math.Max(1, clips.Count / batchSize);
+        BatchesPerEpoch = seed is null ? (clips.Count + batchSize - 1) / batchSize : TrainingBatches(dataset, batchSize);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(position, BatchesPerEpoch);
         ended = BatchesPerEpoch == 0;
         if (ended)
@@ -107,6 +106,9 @@ public sealed class BatchLoader : IDisposable
 
     /// <summary>Batches of one pass over the clips.</summary>
     public int BatchesPerEpoch { get; }
+
+    /// <summary>Batches of an epoch of training: the rest is dropped, but there is one even if there are fewer clips than it takes.</summary>
+    public static int TrainingBatches(PreparedDataset dataset, int batchSize) => Math.Max(1, dataset.Clips(Split.Train).Count / batchSize);
 
     /// <summary>Seconds that TryNext has spent waiting for a batch.</summary>
     public double WaitSeconds => (double)waitedTicks / Stopwatch.Frequency;

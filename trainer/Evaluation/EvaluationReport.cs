@@ -47,12 +47,12 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         }
         foreach (var head in result.Auxiliary)
             figures[$"{head.Name}_{(head.Factor.ByMacroF ? "macro_f1" : "accuracy")}"] = head.Score;
-        foreach (var (name, value) in Run())
+        foreach (var (name, value) in FiguresOfTheRun())
             figures[name] = value;
         return JsonSerializer.Serialize(figures, Json.Indented);
     }
 
-    private Dictionary<string, object?> Run() => new()
+    private Dictionary<string, object?> FiguresOfTheRun() => new()
     {
         ["train_clips_per_second"] = State.TrainClipsPerSecond,
         ["peak_rss_bytes"] = State.PeakRssBytes,

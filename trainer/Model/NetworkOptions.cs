@@ -1,4 +1,5 @@
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Model;
 
@@ -98,20 +99,20 @@ public sealed record NetworkOptions
             throw new UserException(ExitCode.Usage, "network.factors is empty: a network needs a factor to recognise");
         foreach (var (name, factor) in Factors)
         {
-            Require(factor.Embedding is >= 1 and <= 65536, $"network.factors.{name}.embedding", factor.Embedding, "1 to 65536");
-            Require(factor.Weight >= 0 && float.IsFinite(factor.Weight), $"network.factors.{name}.weight", factor.Weight, "0 or more");
+            TrainingOptions.Require(factor.Embedding is >= 1 and <= 65536, $"network.factors.{name}.embedding", factor.Embedding, "1 to 65536");
+            TrainingOptions.Require(factor.Weight >= 0 && float.IsFinite(factor.Weight), $"network.factors.{name}.weight", factor.Weight, "0 or more");
             foreach (var (other, weight) in factor.Forget)
             {
-                Require(weight >= 0 && float.IsFinite(weight), $"network.factors.{name}.forget.{other}", weight, "0 or more");
+                TrainingOptions.Require(weight >= 0 && float.IsFinite(weight), $"network.factors.{name}.forget.{other}", weight, "0 or more");
                 if (other == name && weight > 0)
                     throw new UserException(ExitCode.Usage, $"network.factors.{name}.forget names {name} itself: an embedding cannot forget what it is for");
             }
         }
-        Require(Built.Any(name => Factors[name].Weight > 0), "network.factors.*.weight", 0, "not all 0");
-        Require(Auxiliary.Hidden is >= 0 and <= 65536, "network.auxiliary.hidden", Auxiliary.Hidden, "0 (linear) to 65536");
-        Require(Auxiliary.Heads is >= 1 and <= 16, "network.auxiliary.heads", Auxiliary.Heads, "1 to 16");
-        Require(Auxiliary.Noise >= 0 && float.IsFinite(Auxiliary.Noise), "network.auxiliary.noise", Auxiliary.Noise, "0 or more");
-        Require(Auxiliary.Noise == 0 || Auxiliary.Normalise, "network.auxiliary.noise", Auxiliary.Noise, "0 without network.auxiliary.normalise: noise has the scale of what is normalised");
+        TrainingOptions.Require(Built.Any(name => Factors[name].Weight > 0), "network.factors.*.weight", 0, "not all 0");
+        TrainingOptions.Require(Auxiliary.Hidden is >= 0 and <= 65536, "network.auxiliary.hidden", Auxiliary.Hidden, "0 (linear) to 65536");
+        TrainingOptions.Require(Auxiliary.Heads is >= 1 and <= 16, "network.auxiliary.heads", Auxiliary.Heads, "1 to 16");
+        TrainingOptions.Require(Auxiliary.Noise >= 0 && float.IsFinite(Auxiliary.Noise), "network.auxiliary.noise", Auxiliary.Noise, "0 or more");
+        TrainingOptions.Require(Auxiliary.Noise == 0 || Auxiliary.Normalise, "network.auxiliary.noise", Auxiliary.Noise, "0 without network.auxiliary.normalise: noise has the scale of what is normalised");
     }
 
     private static Dictionary<string, FactorOptions> Two(int emotion, int speaker, ClassWeights emotionWeights = ClassWeights.None) => new()
@@ -119,10 +120,4 @@ public sealed record NetworkOptions
         [Factor.Emotion] = new() { Embedding = emotion, ClassWeights = emotionWeights, Forget = new Dictionary<string, float> { [Factor.Speaker] = 0.3f } },
         [Factor.Speaker] = new() { Embedding = speaker, Forget = new Dictionary<string, float> { [Factor.Emotion] = 0.3f } },
     };
-
-    private static void Require(bool holds, string key, object value, string expected)
-    {
-        if (!holds)
-            throw new UserException(ExitCode.Usage, $"{key} is {value}, expected {expected}");
-    }
 }

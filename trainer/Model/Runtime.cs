@@ -20,6 +20,7 @@ public sealed class Runtime : IDisposable
     private readonly Tensor nonFinite;
     private readonly Action train, evaluate;
     private readonly List<(string Name, Tensor Tensor)> losses = [];
+    private readonly Dictionary<AuxiliaryHead, int> lossIndices = [];
     private readonly Dictionary<Tensor, float[]> outputs = [];
 
     /// <param name="training">null for a runtime that only predicts; it plans far less memory.</param>
@@ -38,7 +39,10 @@ public sealed class Runtime : IDisposable
             foreach (var branch in Network.Learning)
                 losses.Add((branch.Name, branch.Loss));
             foreach (var head in Network.Auxiliary)
+            {
+                lossIndices[head] = losses.Count;
                 losses.Add((head.Name, head.Loss));
+            }
             LossValues = new float[losses.Count];
 
             var blank = Network.TakesPooled
@@ -94,6 +98,12 @@ public sealed class Runtime : IDisposable
 
     /// <inheritdoc cref="Strategy.Prepare"/>
     public void Prepare(long step, double progress, Func<AuxiliaryHead, double> lossOfHead) => strategy!.Prepare(step, progress, lossOfHead);
+
+    /// <inheritdoc cref="Strategy.Strength"/>
+    public double? Strength(double progress) => strategy!.Strength(progress);
+
+    /// <summary>Place of a head's loss in <see cref="LossValues"/>.</summary>
+    public int LossIndex(AuxiliaryHead head) => lossIndices[head];
 
     /// <summary>Sends a batch for the next <see cref="TrainStep"/>; until then, no <see cref="Predict"/>. The batch may be reused on return.</summary>
     public void Load(Batch batch) => Network.Load(batch);

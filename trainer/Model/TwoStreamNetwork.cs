@@ -143,6 +143,13 @@ public sealed class TwoStreamNetwork
             branch.Forward(Pooled, phase);
     }
 
+    /// <summary>Losses of the branches that learn.</summary>
+    public void Evaluate()
+    {
+        foreach (var branch in learning)
+            branch.Evaluate();
+    }
+
     /// <summary>Adds the gradients of all evaluated losses to the parameters' gradients.</summary>
     /// <inheritdoc cref="Branch.Backward"/>
     public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null)

@@ -51,9 +51,7 @@ internal sealed class ProbeNetwork
     public void Begin(ulong seed)
     {
         device.Ops.Zero(group.Gradients);
-        device.Ops.Zero(adam.FirstMoment);
-        device.Ops.Zero(adam.SecondMoment);
-        adam.Step = 0;
+        adam.Reset();
         group.Initialise(seed);
     }
 
@@ -61,10 +59,11 @@ internal sealed class ProbeNetwork
     public void Accumulate(Tensor x, Tensor labels, Tensor weights)
     {
         var gradient = loss.Evaluate(Logits(x), labels, weights);
-        if (hidden is not null)
-            gradient = relu!.Backward(output.Backward(gradient)!)!;
-        // not the first layer's Backward: it would also give the gradient of the embeddings, which nobody asks for and which is a third of the work
-        device.Ops.LinearBackwardWeight(group.Parameters[0].Gradient, group.Parameters[1].Gradient, gradient, x);
+        // nobody asks for the gradient of the embeddings, which would be a third of the work
+        if (hidden is null)
+            output.Backward(gradient, Gradients.Parameters);
+        else
+            hidden.Backward(relu!.Backward(output.Backward(gradient)!)!, Gradients.Parameters);
     }
 
     public void Move(double rate)

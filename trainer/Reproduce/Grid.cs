@@ -66,12 +66,7 @@ public sealed class Grid
             }
             catch (UserException failure) when (failure.Code == ExitCode.Diverged)
             {
-                // a result too: the settings do not hold
-                log.WriteLine($"  {failure.Message}");
-                Save(PredictionsPath(cell), JsonSerializer.Serialize(new Predictions([], [], [], [], []), Json.Line));
-                Save(ResultPath(cell), JsonSerializer.Serialize(
-                    new GridCell { Method = cell.Method, Recipe = cell.Recipe, SpeakerDimension = cell.Dimension, Seed = cell.Seed, Warnings = [failure.Message] },
-                    GridResult.Json));
+                Fail(cell, failure.Message);
             }
             done++;
             Write();
@@ -133,6 +128,8 @@ public sealed class Grid
             },
         };
         var baseline = new RunFolder(PathOf(new("baseline", Recipe.Paper, cell.Dimension, cell.Seed)));
+        if (cell.Recipe == Recipe.Strong && !baseline.HasCheckpoint)
+            throw new UserException(ExitCode.Diverged, $"{cell.Name} starts from a baseline whose training diverged");
         return Recipe.Apply(cell.Recipe, own, baseline.HasCheckpoint ? baseline.Resolve("latest") : "");
     }
 
@@ -140,14 +137,23 @@ public sealed class Grid
     private bool Train(Cell cell, out double seconds)
     {
         var run = new RunFolder(PathOf(cell));
-        var own = ConfigOf(cell);
         Directory.CreateDirectory(run.Path);
+        var own = ConfigOf(cell);
         using var trainLog = new StreamWriter(Path.Combine(run.Path, "train.log"), append: true) { AutoFlush = true };
         var clock = Stopwatch.StartNew();
         using var loop = new TrainingLoop(own, dataset, run, trainLog, interrupt, resume: run.HasCheckpoint);
         loop.Run();
         seconds = clock.Elapsed.TotalSeconds;
         return !interrupt.Requested;
+    }
+
+    // a result too: the settings do not hold
+    private void Fail(Cell cell, string reason)
+    {
+        log.WriteLine($"  {reason}");
+        Save(PredictionsPath(cell), JsonSerializer.Serialize(new Predictions([], [], [], [], []), Json.Line));
+        Save(ResultPath(cell), JsonSerializer.Serialize(
+            new GridCell { Method = cell.Method, Recipe = cell.Recipe, SpeakerDimension = cell.Dimension, Seed = cell.Seed, Warnings = [reason] }, GridResult.Json));
     }
 
     private void Measure(Cell cell, double trainSeconds)

@@ -14,18 +14,16 @@ public sealed class AlternateTraining(TrainingOptions options, TwoStreamNetwork 
     private readonly AuxiliaryTraining auxiliary = new(network, optimisers);
 
     public override void Prepare(long step, double progress, Func<AuxiliaryHead, double> lossOfHead) =>
-        auxiliary.Prepare(options, step, head => auxiliary.Capped(options, head, lossOfHead) ? 0 : options.Adversary.StrengthAt(progress));
+        auxiliary.Prepare(options, step, head => AuxiliaryTraining.Against(options.Adversary, progress, head, lossOfHead));
+
+    public override double? Strength(double progress) => options.Adversary.StrengthAt(progress);
 
     public override void Step(TwoStreamNetwork network)
     {
         network.Forward(Phase.Training);
         auxiliary.Learn(options.Adversary.Updates);
-        foreach (var branch in network.Learning)
-        {
-            branch.Evaluate();
-            foreach (var head in branch.Auxiliary)
-                head.Forward(branch.Embedding, Phase.Repeat, options.Adversary.Updates);
-        }
+        network.Evaluate();
+        auxiliary.Forward(options.Adversary.Updates);
         network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.Evaluate(), Gradients.Input));
         optimisers[0].Apply();
     }

@@ -22,6 +22,14 @@ public sealed class AuxiliaryTraining
                 head.Learn(branch.Embedding, optimiser, i);
     }
 
+    /// <summary>A pass of the embeddings through every head, for the adversary.</summary>
+    /// <param name="pass">Its number within the step; the first moves the running statistics, which see each batch once.</param>
+    public void Forward(int pass)
+    {
+        foreach (var (branch, head, _) in heads)
+            head.Forward(branch.Embedding, pass == 0 ? Phase.Training : Phase.Repeat, pass);
+    }
+
     /// <summary>Update of every head by gradients that are there already.</summary>
     /// <param name="update">Its number within the step.</param>
     public void Apply(int update)
@@ -51,7 +59,7 @@ public sealed class AuxiliaryTraining
         }
     }
 
-    /// <summary>Whether a head's loss was at ln C or above, where it can tell nothing any more, in the batch before.</summary>
-    public bool Capped(TrainingOptions options, AuxiliaryHead head, Func<AuxiliaryHead, double> lossOfHead) =>
-        options.Adversary.Cap && lossOfHead(head) >= Math.Log(head.Factor.Classes.Count);
+    /// <summary>Strength against a head whose loss is to rise: 0 where the cap holds and the loss was at ln C or above in the batch before.</summary>
+    public static double Against(AdversaryOptions options, double progress, AuxiliaryHead head, Func<AuxiliaryHead, double> lossOfHead) =>
+        options.Cap && lossOfHead(head) >= Math.Log(head.Factor.Classes.Count) ? 0 : options.StrengthAt(progress);
 }

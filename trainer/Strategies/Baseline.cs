@@ -14,8 +14,7 @@ public sealed class Baseline(TwoStreamNetwork network, IReadOnlyList<Adam> optim
     public override void Step(TwoStreamNetwork network)
     {
         network.Forward(Phase.Training);
-        foreach (var branch in network.Learning)
-            branch.Evaluate();
+        network.Evaluate();
         watching.Learn(updates: 1);
         network.Backward();
         optimisers[0].Apply();

@@ -18,16 +18,14 @@ public sealed class Confusion(TrainingOptions options, TwoStreamNetwork network,
     public override void Prepare(long step, double progress, Func<AuxiliaryHead, double> lossOfHead) =>
         auxiliary.Prepare(options, step, _ => -options.Adversary.StrengthAt(progress));
 
+    public override double? Strength(double progress) => options.Adversary.StrengthAt(progress);
+
     public override void Step(TwoStreamNetwork network)
     {
         network.Forward(Phase.Training);
         auxiliary.Learn(options.Adversary.Updates);
-        foreach (var branch in network.Learning)
-        {
-            branch.Evaluate();
-            foreach (var head in branch.Auxiliary)
-                head.Forward(branch.Embedding, Phase.Repeat, options.Adversary.Updates);
-        }
+        network.Evaluate();
+        auxiliary.Forward(options.Adversary.Updates);
         network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.EvaluateConfusion(), Gradients.Input));
         optimisers[0].Apply();
     }

@@ -14,18 +14,16 @@ public sealed class GradientReversal(TrainingOptions options, TwoStreamNetwork n
     private readonly int last = options.Adversary.Updates - 1;
 
     public override void Prepare(long step, double progress, Func<AuxiliaryHead, double> lossOfHead) =>
-        auxiliary.Prepare(options, step, head => auxiliary.Capped(options, head, lossOfHead) ? 0 : options.Adversary.StrengthAt(progress));
+        auxiliary.Prepare(options, step, head => AuxiliaryTraining.Against(options.Adversary, progress, head, lossOfHead));
+
+    public override double? Strength(double progress) => options.Adversary.StrengthAt(progress);
 
     public override void Step(TwoStreamNetwork network)
     {
         network.Forward(Phase.Training);
         auxiliary.Learn(last);
-        foreach (var branch in network.Learning)
-        {
-            branch.Evaluate();
-            foreach (var head in branch.Auxiliary)
-                head.Forward(branch.Embedding, last == 0 ? Phase.Training : Phase.Repeat, last);
-        }
+        network.Evaluate();
+        auxiliary.Forward(last);
         network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.Evaluate(), Gradients.Both));
         optimisers[0].Apply();
         auxiliary.Apply(last);

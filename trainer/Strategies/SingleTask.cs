@@ -21,7 +21,7 @@ public sealed class SingleTask : Strategy
     public override void Step(TwoStreamNetwork network)
     {
         network.Forward(Phase.Training);
-        network.Branches[0].Evaluate();
+        network.Evaluate();
         network.Backward();
         optimisers[0].Apply();
     }

@@ -60,6 +60,9 @@ public abstract class Strategy
     {
     }
 
+    /// <summary>The adversary's strength at that share of the training; null for a strategy without one.</summary>
+    public virtual double? Strength(double progress) => null;
+
     /// <summary>Forward, losses, backward and optimiser steps of the batch that <see cref="TwoStreamNetwork.Load"/> has sent.</summary>
     public abstract void Step(TwoStreamNetwork network);
 

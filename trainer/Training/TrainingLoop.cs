@@ -23,7 +23,6 @@ public sealed class TrainingLoop : IDisposable
     private readonly Interrupt interrupt;
     private readonly Runtime runtime;
     private readonly string precision;
-    private readonly bool adversarial;
     private readonly PooledFeatures? pooled; // of a frozen trunk
     private readonly Stopwatch sinceCheckpoint = Stopwatch.StartNew();
     private IReadOnlyDictionary<string, SafeTensor> carried = new Dictionary<string, SafeTensor>(); // a frozen trunk's weights
@@ -54,16 +53,13 @@ public sealed class TrainingLoop : IDisposable
             CheckStart(start);
         if (frozenTrunk)
         {
-            pooled = Pool(backend, shape, start!);
+            pooled = FrozenTrunk.Pool(backend, config.Network, shape, dataset, start!, log);
             backend = createBackend();
         }
-        int passes = Strategy.PassesOf(training);
-        adversarial = passes > 0 && training.Strategy != "baseline";
-        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(passes, frozenTrunk, training.Freeze));
+        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze));
         log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
         log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
 
-        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, factors: shape.Factors, features: pooled);
         int losses = runtime.LossValues.Length;
         state = new TrainingState
         {
@@ -71,7 +67,7 @@ public sealed class TrainingLoop : IDisposable
             DataHash = dataset.Hash,
             Precision = precision,
             Device = runtime.DeviceDescription,
-            ScheduleSteps = (long)loader.BatchesPerEpoch * training.Epochs,
+            ScheduleSteps = (long)BatchLoader.TrainingBatches(dataset, training.BatchSize) * training.Epochs,
             LastLosses = [.. Enumerable.Repeat(float.NaN, losses)],
             LossSums = new double[losses],
             WindowSums = new double[losses],
@@ -184,7 +180,7 @@ public sealed class TrainingLoop : IDisposable
                     Epoch = state.Epoch,
                     Losses = runtime.LossNames.Zip(state.WindowSums, (name, sum) => (name, sum / state.WindowBatches)).ToDictionary(),
                     LearningRate = training.LearningRate * decay,
-                    Strength = adversarial ? training.Adversary.StrengthAt(Passed) : null,
+                    Strength = runtime.Strength(Passed),
                     ClipsPerSecond = clips,
                     WaitShare = (loader.WaitSeconds - waited) / clock.Elapsed.TotalSeconds,
                 });
@@ -201,7 +197,7 @@ public sealed class TrainingLoop : IDisposable
     // share of the adversary's schedule; 1 for what a longer run adds
     private double Passed => Math.Min(1, (double)state.Step / state.ScheduleSteps);
 
-    private double LastLoss(AuxiliaryHead head) => state.LastLosses[runtime.LossNames.ToList().IndexOf(head.Name)];
+    private double LastLoss(AuxiliaryHead head) => state.LastLosses[runtime.LossIndex(head)];
 
     private static double[] Plus(IReadOnlyList<double> sums, float[] values) => [.. sums.Zip(values, (sum, value) => sum + value)];
 
@@ -309,28 +305,5 @@ public sealed class TrainingLoop : IDisposable
             if (known.FirstOrDefault(factor => factor.Name == name) is { } other
                 && !other.Classes.SequenceEqual(dataset.Factors.FirstOrDefault(factor => factor.Name == name)?.Classes ?? other.Classes))
                 throw new UserException(ExitCode.BadCheckpoint, $"{checkpoint} was trained on other classes of {name} than {dataset.Folder} has: start from a run on the same data");
-    }
-
-    /// <summary>Pooled features of the training and validation clips by the trunk of a checkpoint; disposes the backend.</summary>
-    private PooledFeatures Pool(IBackend backend, NetworkShape shape, string checkpoint)
-    {
-        using var whole = new Runtime(backend, config.Network, shape, training: null, NetworkParts.Plain);
-        ModelFile.LoadStart(Path.Combine(checkpoint, "model.safetensors"), whole, config.Network.Built);
-        int width = Trunk.WidthOf(config.Network);
-        var values = new Dictionary<Split, float[]>();
-        foreach (var split in new[] { Split.Train, Split.Validation })
-        {
-            var rows = values[split] = new float[dataset.Clips(split).Count * width];
-            int done = 0;
-            var progress = new Progress(log, $"pooled features, {split.ToString().ToLowerInvariant()}", "clips", terminal: log == Console.Out && !Console.IsOutputRedirected);
-            using var loader = BatchLoader.ForEvaluation(dataset, split, shape.Batch, shape.Factors);
-            Evaluator.Run(whole, loader, batch =>
-            {
-                whole.Output(whole.Network.Pooled).AsSpan(0, batch.Count * width).CopyTo(rows.AsSpan(done * width));
-                done += batch.Count;
-                progress.Report(done, dataset.Clips(split).Count, 0, "");
-            });
-        }
-        return new PooledFeatures(width, values);
     }
 }

@@ -150,7 +150,8 @@ public sealed record TrainingOptions
         Require(Adversary.Beta1 is >= 0 and < 1, "training.adversary.beta1", Adversary.Beta1, "0 or more, below 1");
     }
 
-    private static void Require(bool holds, string key, object value, string expected)
+    /// <exception cref="UserException">Exit code 2: a setting does not hold what it must.</exception>
+    internal static void Require(bool holds, string key, object value, string expected)
     {
         if (!holds)
             throw new UserException(ExitCode.Usage, $"{key} is {value}, expected {expected}");
