@@ -59,6 +59,8 @@ public sealed class ConfigTests
     [TestCase("""{ "network": { "factors": { "gender": { "embeding": 3 } } } }""", "unknown setting 'network.factors.gender.embeding'; did you mean 'embedding'?")]
     [TestCase("""{ "network": { "factors": { "speaker": { "embedding": 0 } } } }""", "network.factors.speaker.embedding is 0, expected 1 to 65536")]
     [TestCase("""{ "network": { "factors": { "speaker": { "forget": { "speaker": 1 } } } } }""", "cannot forget what it is for")]
+    [TestCase("""{ "network": { "factors": { "../gender": { "embedding": 3 } } } }""", "network.factors is '../gender'")]
+    [TestCase("""{ "network": { "factors": { "face": { "embedding": 3 } } } }""", "rename the column")]
     [TestCase("""{ "network": { "tasks": ["gender"] } }""", "network.tasks names 'gender'")]
     [TestCase("""{ "network": { "auxiliary": { "noise": 1 } } }""", "network.auxiliary.normalise")]
     [TestCase("""{ "preset": "large" }""", "unknown preset 'large'; the presets are demo, grid, paper")]

@@ -99,6 +99,10 @@ public sealed record NetworkOptions
             throw new UserException(ExitCode.Usage, "network.factors is empty: a network needs a factor to recognise");
         foreach (var (name, factor) in Factors)
         {
+            // it becomes a part of parameters' and files' names
+            TrainingOptions.Require(
+                name.Length > 0 && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-') && name is not ("face" or "voice" or TwoStreamNetwork.TrunkName),
+                "network.factors", $"'{name}'", "letters, digits, _ and -, and not face, voice or trunk: rename the column of the manifest");
             TrainingOptions.Require(factor.Embedding is >= 1 and <= 65536, $"network.factors.{name}.embedding", factor.Embedding, "1 to 65536");
             TrainingOptions.Require(factor.Weight >= 0 && float.IsFinite(factor.Weight), $"network.factors.{name}.weight", factor.Weight, "0 or more");
             foreach (var (other, weight) in factor.Forget)
