@@ -60,6 +60,13 @@ public static class Checkpoint
             Directory.Delete(folder, recursive: true);
     }
 
+    /// <summary>Deletes those whose names start with <paramref name="prefix"/> but <paramref name="names"/>.</summary>
+    public static void Keep(string root, string prefix, IReadOnlyCollection<string> names)
+    {
+        foreach (string folder in Directory.GetDirectories(root, prefix + "*").Where(folder => !names.Contains(Path.GetFileName(folder))))
+            Directory.Delete(folder, recursive: true);
+    }
+
     /// <summary>Checks every file of a checkpoint against its manifest.</summary>
     /// <exception cref="InvalidDataException">Something is missing, cut short or changed; the message says what.</exception>
     public static void Verify(string folder)

@@ -53,6 +53,35 @@ public sealed record Config
         Merge(settings, overrides, "", file ?? "");
         foreach (string set in sets)
             Merge(settings, ParseSet(set), "", $"--set {set}");
+        return Resolve(settings, string.Join(", ", new[] { file }.OfType<string>().Concat(sets.Select(s => $"--set {s}"))));
+    }
+
+    /// <summary>These settings with others in place of some.</summary>
+    /// <param name="origin">Where they come from, for messages.</param>
+    /// <exception cref="UserException">As <see cref="Load"/>.</exception>
+    public Config With(JsonObject overrides, string origin)
+    {
+        var settings = JsonSerializer.SerializeToNode(this, Json.Indented)!.AsObject();
+        Merge(settings, overrides, "", origin);
+        return Resolve(settings, origin);
+    }
+
+    /// <summary>As <see cref="Load"/> reads it back: what the preset names and these settings do not stands there as taken away.</summary>
+    public string ToJson()
+    {
+        var settings = JsonSerializer.SerializeToNode(this, Json.Indented)!.AsObject();
+        var factors = settings["network"]!["factors"]!.AsObject();
+        foreach (var (name, factor) in FromPreset(Preset).Network.Factors)
+            if (factors[name] is not JsonObject own)
+                factors[name] = null;
+            else
+                foreach (string other in factor.Forget.Keys)
+                    own["forget"]![other] ??= 0;
+        return settings.ToJsonString(Json.Indented);
+    }
+
+    private static Config Resolve(JsonObject settings, string origin)
+    {
         try
         {
             var config = settings.Deserialize<Config>(Json.Indented)!;
@@ -64,16 +93,12 @@ public sealed record Config
         }
         catch (JsonException error)
         {
-            throw new UserException(ExitCode.Usage, $"setting {error.Path?.TrimStart('$', '.')} has a value of the wrong kind ({Where(file, sets)})", error);
+            throw new UserException(ExitCode.Usage, $"setting {error.Path?.TrimStart('$', '.')} has a value of the wrong kind ({origin})", error);
         }
     }
 
-    public string ToJson() => JsonSerializer.Serialize(this, Json.Indented);
-
-    private static string Where(string? file, IEnumerable<string> sets) =>
-        string.Join(", ", new[] { file }.OfType<string>().Concat(sets.Select(s => $"--set {s}")));
-
-    private static JsonObject ReadFile(string file)
+    /// <summary>A JSON object in a file of the user's; comments and trailing commas are allowed.</summary>
+    internal static JsonObject ReadFile(string file)
     {
         try
         {

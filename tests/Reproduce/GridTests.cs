@@ -38,7 +38,7 @@ public sealed class GridTests
         {
             Assert.That(grid.Cells.Select(c => $"{c.Method} {c.Recipe}"), Is.EqualTo(new[]
             {
-                "baseline paper", "stl-emotion paper", "stl-speaker paper", "gr paper", "gr strong", "alt paper", "alt strong", "conf paper", "conf strong",
+                "baseline paper", "stl-emotion paper", "stl-speaker paper", "gr paper", "gr strong", "alt paper", "alt strong", "conf paper", "conf strong", "leace paper",
             }));
             Assert.That(grid.Cells, Has.Count.EqualTo(grid.Planned));
             foreach (var cell in grid.Cells)
@@ -46,10 +46,15 @@ public sealed class GridTests
                 Assert.That(cell.EmotionMacroF1 is null, Is.EqualTo(cell.Method == "stl-speaker"), cell.Method);
                 Assert.That(cell.SpeakerAccuracy is null, Is.EqualTo(cell.Method == "stl-emotion"), cell.Method);
                 Assert.That(cell.LeakEmotionFromSpeaker is null, Is.EqualTo(cell.Method == "stl-emotion"), cell.Method);
-                Assert.That(cell.LeakInTrainingHead is null, Is.EqualTo(cell.Method.StartsWith("stl")), cell.Method);
+                Assert.That(cell.LeakInTrainingHead is null, Is.EqualTo(cell.Method.StartsWith("stl") || cell.Method == "leace"), cell.Method);
                 Assert.That(cell.Comparison is null, Is.EqualTo(cell.Method is "baseline" or "stl-emotion" or "stl-speaker"), cell.Method);
             }
         });
+        // chosen by the leak only where something is to forget, and, if so, among the epochs that were probed
+        foreach (var cell in grid.Cells)
+            Assert.That(cell.ProbedEpochs.Count(epoch => epoch.Chosen), Is.EqualTo(cell.Selection == "lowest_leak" ? 1 : 0), cell.Method);
+        Assert.That(grid.Cells.Where(c => c.Selection == "lowest_leak").Select(c => c.Method), Is.SubsetOf(GridPlace.Adversarial));
+        Assert.That(grid.Cells.Single(c => c.Method == "leace").EmotionMacroF1, Is.EqualTo(grid.Cells[0].EmotionMacroF1));
         // the strong recipe leaves the trunk and the emotion branch of the baseline as they are
         double baseline = grid.Cells[0].EmotionMacroF1!.Value;
         Assert.That(grid.Cells.Where(c => c.Recipe == "strong").Select(c => c.EmotionMacroF1), Is.All.EqualTo(baseline));

@@ -30,6 +30,22 @@ public sealed class ConfigTests
     }
 
     [Test]
+    public void What_was_taken_away_stays_away_when_a_saved_config_is_read()
+    {
+        File.WriteAllText(file, """{ "network": { "factors": { "gender": { "embedding": 16 }, "speaker": null } } }""");
+        var config = Config.Load(null, file, []);
+        config = config with
+        {
+            Network = config.Network with { Factors = config.Network.Factors.ToDictionary(f => f.Key, f => f.Value with { Forget = new Dictionary<string, float>() }) },
+        };
+        File.WriteAllText(file, config.ToJson());
+        var again = Config.Load(null, file, []);
+        Assert.That(again.Network.Factors.Keys, Is.EqualTo(config.Network.Factors.Keys));
+        Assert.That(again.Network.Factors.Values.SelectMany(f => f.Forget.Values), Is.All.Zero);
+        Assert.That(again.ToJson(), Is.EqualTo(config.ToJson()));
+    }
+
+    [Test]
     public void Factors_are_added_and_removed_by_name()
     {
         File.WriteAllText(file, """{ "network": { "factors": { "gender": { "embedding": 16, "forget": { "emotion": 0.1 } }, "speaker": null } } }""");

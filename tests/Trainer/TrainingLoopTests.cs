@@ -48,7 +48,7 @@ public sealed class TrainingLoopTests
         using var dataset = PreparedDataset.Open(TinyCorpus.Prepared);
         var config = Config.Load(null, null, [.. TinyCorpus.SmallNetwork.Where(word => word != "--set"), .. sets]) with { Features = dataset.Features };
         using var interrupt = new Interrupt();
-        using var loop = new TrainingLoop(config, dataset, new RunFolder(folder), TextWriter.Null, interrupt, resume, () => backend);
+        using var loop = new TrainingLoop(config, dataset, new RunFolder(folder), TextWriter.Null, interrupt, resume, _ => backend);
         return loop.Run();
     }
 

@@ -15,7 +15,7 @@ public static class EvaluateCommand
         var common = new CommonOptions();
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
         var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
-        var checkpoint = new Option<string>("--checkpoint") { Description = "best, latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
+        var checkpoint = new Option<string>("--checkpoint") { Description = "best (primary score), clean (lowest leak), latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
         var split = new Option<string>("--split") { Description = "train, validation or test.", DefaultValueFactory = _ => "test" };
         split.AcceptOnlyFromAmong("train", "validation", "test");
         var json = new Option<bool>("--json") { Description = "Prints the summary as JSON instead of the table." };

@@ -19,7 +19,7 @@ public static class PredictCommand
         var common = new CommonOptions();
         var clips = new Argument<string[]>("clip") { Description = "Media files with a face and a voice.", Arity = ArgumentArity.OneOrMore };
         var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
-        var checkpoint = new Option<string>("--checkpoint") { Description = "best, latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
+        var checkpoint = new Option<string>("--checkpoint") { Description = "best (primary score), clean (lowest leak), latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
         var json = new Option<bool>("--json") { Description = "Prints one JSON object per clip." };
         var command = new Command("predict", "Says which emotion a clip shows and which of the trained speakers it sounds and looks like.");
         command.Arguments.Add(clips);

@@ -16,7 +16,7 @@ public static class ProbeCommand
         var common = new CommonOptions();
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
         var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
-        var checkpoint = new Option<string>("--checkpoint") { Description = "best, latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
+        var checkpoint = new Option<string>("--checkpoint") { Description = "best (primary score), clean (lowest leak), latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
         var seeds = new Option<int>("--seeds") { Description = "Probes of each kind.", DefaultValueFactory = _ => ProbeSettings.Full.Seeds };
         var quick = new Option<bool>("--quick") { Description = "One probe of each kind, without online code and controls." };
         var json = new Option<bool>("--json") { Description = "Prints the results as JSON instead of the table." };

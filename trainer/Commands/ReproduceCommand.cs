@@ -20,6 +20,11 @@ public static class ReproduceCommand
         var recipes = new Option<string>("--recipes") { Description = "Settings of gr, alt and conf: paper, strong.", DefaultValueFactory = _ => string.Join(",", Recipe.Names) };
         var dimensions = new Option<string?>("--dimensions") { Description = "Widths of the speaker embedding. [default: 2048,256,64; with --quick 64]" };
         var seeds = new Option<string?>("--seeds") { Description = "[default: 1,2,3; with --quick 1]" };
+        var settings = new Option<string?>("--settings") { Description = "JSON file of settings that differ from the strong recipe, by method: what --sweep writes." };
+        var sweep = new Option<string?>("--sweep")
+        {
+            Description = "JSON file of settings to try on Validation instead: method, dimension, seeds, settings (names with lists of values).",
+        };
         var quick = new Option<bool>("--quick") { Description = $"One width, one seed, {QuickEpochs} epochs." };
         var command = new Command(
             "reproduce", "Trains single-task, baseline, GR, ALT and CONF networks at several widths and seeds, probes each, and reports. Stopped at any time, the same command goes on.");
@@ -29,6 +34,8 @@ public static class ReproduceCommand
         command.Options.Add(recipes);
         command.Options.Add(dimensions);
         command.Options.Add(seeds);
+        command.Options.Add(settings);
+        command.Options.Add(sweep);
         command.Options.Add(quick);
         common.AddConfig(command);
         common.AddDevice(command);
@@ -44,12 +51,23 @@ public static class ReproduceCommand
                 List(recipes.Name, parsed.GetRequiredValue(recipes), Recipe.Names.Contains, text => text),
                 List(dimensions.Name, parsed.GetValue(dimensions) ?? (small ? "64" : "2048,256,64"), text => int.TryParse(text, out int d) && d is >= 1 and <= 65536, text => int.Parse(text, CultureInfo.InvariantCulture)),
                 List(seeds.Name, parsed.GetValue(seeds) ?? (small ? "1" : "1,2,3"), text => ulong.TryParse(text, out _), text => ulong.Parse(text, CultureInfo.InvariantCulture)));
-            if (options.Recipes.Contains(Recipe.Strong) && options.Methods.Any(m => m is "gr" or "alt" or "conf") && !options.Methods.Contains("baseline"))
+            if (options.Recipes.Contains(Recipe.Strong) && options.Methods.Any(GridPlace.Adversarial.Contains) && !options.Methods.Contains("baseline"))
                 throw new UserException(ExitCode.Usage, "--methods: the strong recipe starts from the baseline: name it too");
+            if (options.Methods.Contains("leace") && !options.Methods.Contains("baseline"))
+                throw new UserException(ExitCode.Usage, "--methods: leace works on the baseline's embedding: name it too");
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             config = config with { Features = dataset.Features };
             using var interrupt = new Interrupt();
-            var grid = new Grid(config, options, dataset, parsed.GetRequiredValue(folder), output, interrupt).Run();
+            if (parsed.GetValue(sweep) is { } file)
+            {
+                output.WriteLine(new Sweep(config, SweepOptions.Load(file), dataset, parsed.GetRequiredValue(folder), output, interrupt).Run());
+                output.WriteLine($"{parsed.GetRequiredValue(folder)}/sweep: sweep.md, settings.json (for --settings)");
+                return interrupt.ExitCode;
+            }
+            var tuned = parsed.GetValue(settings) is { } path ? Config.ReadFile(path) : null;
+            if (tuned?.FirstOrDefault(method => !GridPlace.Adversarial.Contains(method.Key)).Key is { } unknown)
+                throw new UserException(ExitCode.Usage, $"--settings {parsed.GetValue(settings)}: '{unknown}' is none of {string.Join(", ", GridPlace.Adversarial)}");
+            var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), output, interrupt).Run();
             output.WriteLine(GridTables.Markdown(grid));
             output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/report.html, grid.json, grid.csv, grid.md");
             return interrupt.ExitCode;

@@ -82,15 +82,16 @@ public sealed class BatchLoader : IDisposable
     private ExceptionDispatchInfo? failure;
     private long waitedTicks;
 
-    private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, IReadOnlyList<Factor>? factors, PooledFeatures? features)
+    private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, IReadOnlyList<Factor>? factors, PooledFeatures? features,
+        int limit = int.MaxValue)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         (this.dataset, clips, this.batchSize, this.seed) = (dataset, dataset.Clips(split), batchSize, seed);
         (this.epoch, this.position, pooled) = (epoch, position, features?.Values[split]);
         var known = dataset.Factors.Select(factor => factor.Name).ToList();
         this.factors = [.. (factors ?? dataset.Factors).Select(factor => known.IndexOf(factor.Name))];
-        order = new int[clips.Count];
-        BatchesPerEpoch = seed is null ? (clips.Count + batchSize - 1) / batchSize : TrainingBatches(dataset, batchSize);
+        order = new int[Math.Min(clips.Count, limit)];
+        BatchesPerEpoch = seed is null ? (order.Length + batchSize - 1) / batchSize : TrainingBatches(dataset, batchSize);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(position, BatchesPerEpoch);
         ended = BatchesPerEpoch == 0;
         if (ended)
@@ -130,10 +131,11 @@ public sealed class BatchLoader : IDisposable
     }
 
     /// <summary>Every clip of a split once, in the order of the manifest.</summary>
+    /// <param name="limit">At most so many clips, evenly spaced.</param>
     /// <inheritdoc cref="ForTraining"/>
     public static BatchLoader ForEvaluation(
-        PreparedDataset dataset, Split split, int batchSize, IReadOnlyList<Factor>? factors = null, PooledFeatures? features = null) =>
-        new(dataset, split, batchSize, null, 0, 0, factors, features);
+        PreparedDataset dataset, Split split, int batchSize, IReadOnlyList<Factor>? factors = null, PooledFeatures? features = null, int limit = int.MaxValue) =>
+        new(dataset, split, batchSize, null, 0, 0, factors, features, limit);
 
     /// <summary>Fills <paramref name="order"/> with the order in which an epoch takes its clips.</summary>
     public static void Order(ulong seed, int epoch, Span<int> order)
@@ -226,7 +228,7 @@ public sealed class BatchLoader : IDisposable
             Order(key, epoch, order);
         else
             for (int i = 0; i < order.Length; i++)
-                order[i] = i;
+                order[i] = (int)((long)i * clips.Count / order.Length);
     }
 
     private Batch? TakeFree()
@@ -243,7 +245,7 @@ public sealed class BatchLoader : IDisposable
     {
         int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / batchSize;
         (batch.Epoch, batch.Position) = (epoch, position);
-        batch.Count = seed is null ? Math.Min(batchSize, clips.Count - (position * batchSize)) : batchSize;
+        batch.Count = seed is null ? Math.Min(batchSize, order.Length - (position * batchSize)) : batchSize;
         for (int row = 0; row < batch.Count; row++)
         {
             int index = order[((position * batchSize) + row) % order.Length];

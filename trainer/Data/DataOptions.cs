@@ -20,11 +20,14 @@ public sealed record DataOptions
     /// <summary>Speakers whose number of clips lies under this percentile (of clips per speaker) are left out; 0 keeps everyone.</summary>
     public double DropSpeakerPercentile { get; init; } = 5;
 
-    /// <summary>Share of each speaker's clips used for validation, when the manifest has no split column.</summary>
+    /// <summary>Share of each speaker's clips used for validation, when the manifest has no split column, or with <see cref="Resplit"/>.</summary>
     public double ValidationFraction { get; init; } = 0.1;
 
-    /// <summary>Share of each speaker's clips used for the test, when the manifest has no split column.</summary>
+    /// <inheritdoc cref="ValidationFraction"/>
     public double TestFraction { get; init; } = 0.1;
+
+    /// <summary>Divides the clips by the fractions even where the manifest has a split column.</summary>
+    public bool Resplit { get; init; }
 
     /// <summary>Seed of the split.</summary>
     public ulong SplitSeed { get; init; } = 1;

@@ -18,7 +18,7 @@ public static class Splitter
     }
 
     /// <summary>
-    /// Gives every row its split: the manifest's, where it has one. Else the rows are put in an order where each speaker's clips lie together,
+    /// Gives every row its split: the manifest's, where it has one and the options do not ask for another. Else the rows are put in an order where each speaker's clips lie together,
     /// and in there those of each emotion, everything else being shuffled by the seed; along it each clip goes to the part that lags most behind
     /// its share. So every speaker, and within each speaker every emotion, is divided as evenly as whole clips allow, and everyone keeps a clip
     /// to train on.
@@ -26,7 +26,7 @@ public static class Splitter
     public static Split[] Assign(IReadOnlyList<ManifestRow> rows, DataOptions options)
     {
         var splits = new Split[rows.Count];
-        if (rows[0].Split is not null)
+        if (rows[0].Split is not null && !options.Resplit)
         {
             for (int i = 0; i < splits.Length; i++)
                 splits[i] = rows[i].Split!.Value;

@@ -14,6 +14,9 @@ public sealed record EmbeddingHealth(int Units, double DeadShare, double MeanNor
     /// <summary>More clips would cost seconds for wide embeddings and hardly move the figure.</summary>
     private const int MaxRows = 2048;
 
+    /// <summary>What next to nothing is left of: it leaks nothing because it holds nothing.</summary>
+    public bool Collapsed => DeadShare >= 0.9;
+
     /// <param name="inputs">[N, width], the embeddings as the network gives them; N may be 0: all figures are 0 then.</param>
     public static EmbeddingHealth Of(float[] inputs, int width)
     {

@@ -72,9 +72,9 @@ public static class LeakProbe
         using (var probe = new Probe(open(), data, settings))
             result = result with
             {
-                Probes = Summaries(probe, data, settings.Controls, Enum.GetValues<ProbeKind>(), cancellation),
+                Probes = Summaries(probe, data, settings.Controls, settings.Kinds, cancellation),
                 Codes = codes is null
-                    ? [.. Enum.GetValues<ProbeKind>().Select(kind => OnlineCode.Run(probe, kind, settings.Seed, data, cancellation: cancellation))]
+                    ? [.. settings.Kinds.Select(kind => OnlineCode.Run(probe, kind, settings.Seed, data, cancellation: cancellation))]
                     : null,
             };
         if (otherFactor is null)
@@ -83,7 +83,7 @@ public static class LeakProbe
         return result;
     }
 
-    private static List<ProbeSummary> Summaries(Probe probe, ProbeData data, bool control, ProbeKind[] kinds, CancellationToken cancellation)
+    private static List<ProbeSummary> Summaries(Probe probe, ProbeData data, bool control, IReadOnlyList<ProbeKind> kinds, CancellationToken cancellation)
     {
         var summaries = new List<ProbeSummary>();
         ulong[] seeds = [.. Enumerable.Range(0, probe.Settings.Seeds).Select(i => probe.Settings.Seed + (ulong)i)];

@@ -26,35 +26,41 @@ public sealed class Leaks
     // in-training head at most so far above chance, and fresh probe at least so far: then the head is blind, not the embedding clean
     private const double Blind = 0.05, Reading = 0.1;
 
-    private static readonly Split[] splits = [Split.Train, Split.Validation, Split.Test];
+    private static readonly Split[] all = [Split.Train, Split.Validation, Split.Test];
 
     private readonly IReadOnlyList<Factor> factors;
-    private readonly Dictionary<(string Factor, Split Split), float[]> embeddings = [];
+    private Dictionary<(string Factor, Split Split), float[]> embeddings = [];
     private readonly Dictionary<(string Factor, Split Split), int[]> labels = [];
     private readonly Dictionary<string, int> widths = [];
+    private readonly Dictionary<Split, EvaluationResult> results = [];
 
-    /// <summary>Runs the network over all splits.</summary>
+    /// <summary>Runs the network over splits.</summary>
     /// <param name="batchSize">The one that the runtime was built for.</param>
     /// <param name="pooled">What a network that takes pooled features is fed with.</param>
+    /// <param name="splits">null for all; the others are empty.</param>
+    /// <param name="trainClips">At most so many clips of the train split, evenly spaced.</param>
     /// <param name="progress">Called with clips done and clips in all.</param>
-    public Leaks(Runtime runtime, PreparedDataset dataset, int batchSize, PooledFeatures? pooled = null, Action<int, int>? progress = null)
+    public Leaks(
+        Runtime runtime, PreparedDataset dataset, int batchSize, PooledFeatures? pooled = null, IReadOnlyList<Split>? splits = null,
+        int trainClips = int.MaxValue, Action<int, int>? progress = null)
     {
         var network = runtime.Network;
         factors = network.Shape.Factors;
-        int all = splits.Sum(split => dataset.Clips(split).Count), done = 0;
+        int Clips(Split split) => splits?.Contains(split) == false ? 0 : Math.Min(dataset.Clips(split).Count, split == Split.Train ? trainClips : int.MaxValue);
+        int total = all.Sum(Clips), done = 0;
         foreach (var branch in network.Branches)
             widths[branch.Name] = branch.Embedding.Shape[1];
-        foreach (var split in splits)
+        foreach (var split in all)
         {
-            int clips = pooled is not null && !pooled.Values.ContainsKey(split) ? 0 : dataset.Clips(split).Count, row = 0;
+            int clips = Clips(split), row = 0;
             foreach (var branch in network.Branches)
                 embeddings[(branch.Name, split)] = new float[clips * widths[branch.Name]];
             foreach (var factor in factors)
                 labels[(factor.Name, split)] = new int[clips];
             if (clips == 0)
                 continue;
-            using var loader = BatchLoader.ForEvaluation(dataset, split, batchSize, factors, pooled);
-            var result = Evaluator.Run(runtime, loader, batch =>
+            using var loader = BatchLoader.ForEvaluation(dataset, split, batchSize, factors, pooled, clips);
+            results[split] = Evaluator.Run(runtime, loader, batch =>
             {
                 foreach (var branch in network.Branches)
                     runtime.Output(branch.Embedding).AsSpan(0, batch.Count * widths[branch.Name])
@@ -63,15 +69,24 @@ public sealed class Leaks
                     batch.Labels[i].AsSpan(0, batch.Count).CopyTo(labels[(factors[i].Name, split)].AsSpan(row));
                 row += batch.Count;
                 done += batch.Count;
-                progress?.Invoke(done, all);
+                progress?.Invoke(done, total);
             });
-            if (split == Split.Test)
-                Test = result;
         }
     }
 
-    /// <summary>Scores of the network itself on the test split; null without one.</summary>
-    public EvaluationResult? Test { get; }
+    /// <summary>These with one embedding changed in every split.</summary>
+    public Leaks With(string embedding, Func<float[], float[]> change)
+    {
+        var changed = (Leaks)MemberwiseClone();
+        changed.embeddings = embeddings.ToDictionary(e => e.Key, e => e.Key.Factor == embedding ? change(e.Value) : e.Value);
+        return changed;
+    }
+
+    /// <summary>Scores of the network itself on a split; null without its clips.</summary>
+    public EvaluationResult? Result(Split split) => results.GetValueOrDefault(split);
+
+    /// <summary>One of the factors that the clips are labelled with.</summary>
+    public Factor Factor(string name) => factors.First(factor => factor.Name == name);
 
     /// <summary>[clips, width] of a split.</summary>
     public float[] Embedding(string factor, Split split) => embeddings[(factor, split)];
@@ -98,16 +113,17 @@ public sealed class Leaks
     /// <summary>Probes an embedding for a factor.</summary>
     /// <param name="open">Makes a backend for the probes.</param>
     /// <param name="untrained">The same clips through a network with random weights, as a control.</param>
-    public Leak Probe(Func<IBackend> open, string embedding, Factor factor, ProbeSettings settings, Leaks? untrained = null)
+    /// <param name="test">As <see cref="Data"/>.</param>
+    public Leak Probe(Func<IBackend> open, string embedding, Factor factor, ProbeSettings settings, Leaks? untrained = null, Split test = Split.Test)
     {
         var own = factors.FirstOrDefault(f => f.Name == embedding);
         var other = settings.Controls && own is not null
             ? Controls.OneHot(own.Classes.Count, factor.Classes.Count, Pair(Split.Train), Pair(Split.Validation), Pair(Split.Test), settings.Seed)
             : null;
-        var probes = LeakProbe.Run(open, Data(embedding, factor, settings.Seed), settings, other);
+        var probes = LeakProbe.Run(open, Data(embedding, factor, settings.Seed, test), settings, other);
         double Score(ProbeScore score) => factor.ByMacroF ? score.MacroF1 : score.Accuracy;
         double? Fresh(bool balanced) => probes.Probes?.First(p => p.Kind == ProbeKind.Hidden && p.Balanced == balanced).Scores.Average(Score);
-        var heads = Test?.Auxiliary.Where(head => head.Factor.Name == factor.Name && head.Name.StartsWith($"{embedding}.auxiliary.", StringComparison.Ordinal)).ToList();
+        var heads = Result(test)?.Auxiliary.Where(head => head.Factor.Name == factor.Name && head.Name.StartsWith($"{embedding}.auxiliary.", StringComparison.Ordinal)).ToList();
         double? inTraining = heads is { Count: > 0 } ? heads.Average(head => head.Score) : null;
         double? chance = factor.ByMacroF ? probes.Chance?.MajorityMacroF1 : probes.Chance?.UniformAccuracy;
         return new Leak(
@@ -120,7 +136,7 @@ public sealed class Leaks
 
     private static string? Warn(string embedding, string factor, LeakProbeResult probes, double? fresh, double? inTraining, double? chance)
     {
-        if (probes.Health.DeadShare >= 0.9)
+        if (probes.Health.Collapsed)
             return $"{probes.Health.DeadShare:P0} of the {embedding} embedding is dead: it leaks nothing because it holds nothing";
         if (inTraining - chance <= Blind && fresh - chance >= Reading)
             return $"the head of the training reads {inTraining:F3} of {factor}, no more than chance ({chance:F3}), but a fresh probe reads {fresh:F3}: {factor} is hidden from that head, not gone";

@@ -34,6 +34,8 @@ public sealed record ProbeSettings
     /// <summary>Probes of each kind, from different starts.</summary>
     public int Seeds { get; init; } = 3;
 
+    public IReadOnlyList<ProbeKind> Kinds { get; init; } = Enum.GetValues<ProbeKind>();
+
     /// <summary>Whether the online code is measured.</summary>
     public bool Codes { get; init; } = true;
 
@@ -43,8 +45,11 @@ public sealed record ProbeSettings
     /// <summary>Everything: for the end of a run.</summary>
     public static ProbeSettings Full { get; } = new();
 
-    /// <summary>One probe of each kind: for the end of an epoch.</summary>
+    /// <summary>One probe of each kind.</summary>
     public static ProbeSettings Cheap { get; } = new() { Seeds = 1, Codes = false, Controls = false };
+
+    /// <summary>One probe with a hidden layer, plain and balanced: for the end of an epoch.</summary>
+    public static ProbeSettings Epoch { get; } = Cheap with { Kinds = [ProbeKind.Hidden] };
 }
 
 /// <summary>What one probe found.</summary>
@@ -100,7 +105,7 @@ public sealed class Probe : IDisposable
 
             // the online code trains on prefixes of half the length, a quarter, and so on: with chunks of a fourth each, none pads much
             int[] sizes = settings.Codes ? [chunk, RoundUp(chunk / 4), RoundUp(chunk / 16), RoundUp(chunk / 64)] : [chunk];
-            foreach (var kind in Enum.GetValues<ProbeKind>())
+            foreach (var kind in settings.Kinds)
                 foreach (int size in sizes.Distinct())
                     networks.Add(new ProbeNetwork(device, kind, size, data.Width, settings.Hidden, data.Classes));
             device.Plan([.. networks.SelectMany(n => new Action[] { () => Step(n, n.Rows, 0), () => Probabilities(n, 0, 1) })]);

@@ -20,6 +20,16 @@ public sealed record Comparison(
     public double? StuartMaxwellHolm { get; init; }
 }
 
+/// <summary>An epoch of a training whose leak was probed, as it scored on Validation.</summary>
+/// <param name="Score">Mean of emotion macro-F and speaker accuracy.</param>
+/// <param name="Leak"><inheritdoc cref="Training.Candidate" path="/param[@name='Leak']"/></param>
+/// <param name="Chosen">Whether it is the cell's.</param>
+public sealed record ProbedEpoch(int Epoch, double Score, double Leak, bool Chosen);
+
+/// <summary>What the epoch of the best primary score gives on the test clips, beside the one of the lowest leak.</summary>
+/// <param name="Leak">Emotion read from the speaker embedding by a fresh one-hidden-layer probe, macro-F.</param>
+public sealed record ByScore(int Epoch, double? EmotionMacroF1, double? SpeakerAccuracy, double? Leak);
+
 /// <summary>
 /// One trained and measured network of the grid; a file cell.json of its own as soon as it is finished, and an element of grid.json. Numbers of a factor that a
 /// single-task network lacks, and of a probe that does not apply, are null; a training that diverged has no numbers and says so in its warnings.
@@ -35,6 +45,17 @@ public sealed record GridCell
     public required int SpeakerDimension { get; init; }
 
     public required ulong Seed { get; init; }
+
+    /// <summary>The epoch that was chosen on Validation, from 1.</summary>
+    public int Epoch { get; init; }
+
+    /// <summary>lowest_leak, with the floor under the primary score, or primary_score.</summary>
+    public string Selection { get; init; } = "";
+
+    /// <summary>Null where the primary score chose the cell's own epoch.</summary>
+    public ByScore? ByScore { get; init; }
+
+    public IReadOnlyList<ProbedEpoch> ProbedEpochs { get; init; } = [];
 
     public double? EmotionMacroF1 { get; init; }
 

@@ -11,7 +11,7 @@ internal sealed record Variant(string Method, string Recipe)
     {
         "stl-emotion" => "emotion alone",
         "stl-speaker" => "speaker alone",
-        "alt" or "gr" or "conf" => Method.ToUpperInvariant(),
+        "alt" or "gr" or "conf" or "leace" => Method.ToUpperInvariant(),
         _ => Method,
     };
 
@@ -28,7 +28,7 @@ internal sealed record Spread(double Mean, double Low, double High, int Seeds)
 internal sealed class GridReportView
 {
     // the paper's order
-    private static readonly string[] methods = ["stl-emotion", "stl-speaker", "baseline", "alt", "gr", "conf"];
+    private static readonly string[] methods = ["stl-emotion", "stl-speaker", "baseline", "alt", "gr", "conf", "projected", "leace"];
     private static readonly string[] recipes = ["paper", "strong"];
 
     private readonly ILookup<Variant, GridCell> cells;
@@ -104,7 +104,7 @@ internal sealed class GridReportView
     }
 
     public static Variant VariantOf(GridCell cell) =>
-        cell.Method == "baseline" || cell.Method.StartsWith("stl", StringComparison.Ordinal) ? new(cell.Method, "") : new(cell.Method, cell.Recipe);
+        cell.Method is "baseline" or "leace" || cell.Method.StartsWith("stl", StringComparison.Ordinal) ? new(cell.Method, "") : new(cell.Method, cell.Recipe);
 
     public static double? Finite(double? value) => value is { } v && double.IsFinite(v) ? v : null;
 

@@ -38,6 +38,9 @@ public sealed record MetricsRecord
     /// <inheritdoc cref="MacroF1"/>
     public IReadOnlyDictionary<string, double>? Accuracy { get; init; }
 
+    /// <summary>What fresh probes read: of emotion from the speaker embedding as speaker.emotion; the plain or the balanced one, whichever reads more.</summary>
+    public IReadOnlyDictionary<string, double>? Leaks { get; init; }
+
     public long? PeakRssBytes { get; init; }
 }
 

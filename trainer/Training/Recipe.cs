@@ -48,6 +48,7 @@ public static class Recipe
                 Decay = confusion ? 0.99 : 0.97,
                 BatchSize = confusion ? 144 : 32,
                 Epochs = confusion ? 200 : 60,
+                Selection = training.Selection with { ProbeEvery = confusion ? 10 : 4 },
                 Adversary = confusion
                     ? adversary with { Updates = 5, Strength = 10, RenewEvery = 60 }
                     : adversary with { Updates = 10, Strength = 30, Cap = training.Strategy == "alt" },

@@ -19,7 +19,7 @@ public static class Resumable
     {
         string path = Path.Combine(checkpoint, "config.json");
         var saved = Flatten(JsonNode.Parse(File.ReadAllText(path))!, "");
-        var now = Flatten(JsonSerializer.SerializeToNode(config, Json.Indented)!, "");
+        var now = Flatten(JsonNode.Parse(config.ToJson())!, "");
         var different = now.Keys.Union(saved.Keys)
             .Where(k => !Free.Contains(k) && saved.GetValueOrDefault(k) != now.GetValueOrDefault(k))
             .Select(k => $"{k} was {saved.GetValueOrDefault(k, "absent")}, is {now.GetValueOrDefault(k, "absent")}").ToList();

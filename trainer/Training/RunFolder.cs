@@ -19,8 +19,11 @@ public sealed class RunFolder(string path)
 
     public bool HasCheckpoint => Checkpoint.Latest(CheckpointsPath) is not null;
 
+    /// <summary>Whether so many epochs have been trained.</summary>
+    public bool IsComplete(int epochs) => HasCheckpoint && TrainingState.Load(Resolve("latest")).Epoch >= epochs;
+
     /// <summary>
-    /// The checkpoint that a user means: "best", "latest", or a folder.
+    /// The checkpoint that a user means: "best" by the primary score, "clean" for the lowest leak above the floor, "latest", or a folder.
     /// </summary>
     /// <exception cref="UserException">Exit code 4: there is none, or it does not verify.</exception>
     public string Resolve(string which)
@@ -29,11 +32,12 @@ public sealed class RunFolder(string path)
         {
             "latest" => Checkpoint.Latest(CheckpointsPath),
             "best" => BestPath,
+            "clean" => CleanPath(),
             _ => which,
         };
         if (folder is null || !Directory.Exists(folder))
             throw new UserException(ExitCode.BadCheckpoint,
-                $"no checkpoint '{which}' in {CheckpointsPath}: train first (avedis train), or name a checkpoint folder");
+                $"no checkpoint '{which}' in {CheckpointsPath}: train first (avedis train), or name a checkpoint folder{(which == "clean" ? "; clean is there when an epoch was probed whose primary score is above training.selection.floor" : "")}");
         try
         {
             Checkpoint.Verify(folder);
@@ -43,6 +47,14 @@ public sealed class RunFolder(string path)
             throw new UserException(ExitCode.BadCheckpoint, $"{error.Message}; use another checkpoint of {CheckpointsPath}", error);
         }
         return folder;
+    }
+
+    private string? CleanPath()
+    {
+        if (Checkpoint.Latest(CheckpointsPath) is not { } latest)
+            return null;
+        double floor = Config.Load(null, System.IO.Path.Combine(latest, "config.json"), []).Training.Selection.Floor;
+        return TrainingState.Load(latest).Chosen(floor) is { } chosen ? System.IO.Path.Combine(CheckpointsPath, Selection.CheckpointName(chosen)) : null;
     }
 
     /// <summary>The checkpoint that training is to start from: a checkpoint folder, or the best of a run folder.</summary>

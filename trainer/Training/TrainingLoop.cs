@@ -4,6 +4,7 @@ using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Evaluation;
 using Avedis.Trainer.Model;
+using Avedis.Trainer.Probes;
 using Avedis.Trainer.Strategies;
 
 namespace Avedis.Trainer.Training;
@@ -24,26 +25,28 @@ public sealed class TrainingLoop : IDisposable
     private readonly Runtime runtime;
     private readonly string precision;
     private readonly PooledFeatures? pooled; // of a frozen trunk
+    private readonly Func<Action<string>?, IBackend> createBackend;
     private readonly Stopwatch sinceCheckpoint = Stopwatch.StartNew();
     private IReadOnlyDictionary<string, SafeTensor> carried = new Dictionary<string, SafeTensor>(); // a frozen trunk's weights
     private TrainingState state;
 
     public TrainingLoop(Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume)
-        : this(config, dataset, folder, log, interrupt, resume, () => CreateBackend(config.Training, log))
+        : this(config, dataset, folder, log, interrupt, resume, say => CreateBackend(config.Training, say))
     {
     }
 
-    /// <param name="createBackend">The loop disposes what it makes.</param>
+    /// <param name="createBackend">Called for the network, and for the probes of an epoch, with who is to hear of its choice; the loop disposes what it makes.</param>
     internal TrainingLoop(
-        Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume, Func<IBackend> createBackend)
+        Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume,
+        Func<Action<string>?, IBackend> createBackend)
     {
-        (this.config, this.dataset, this.folder, this.log, this.interrupt) = (config, dataset, folder, log, interrupt);
+        (this.config, this.dataset, this.folder, this.log, this.interrupt, this.createBackend) = (config, dataset, folder, log, interrupt, createBackend);
         var training = config.Training;
         string? start = resume ? folder.Resolve("latest") : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
         if (start is null && training.Freeze.Count > 0)
             throw new UserException(ExitCode.Usage, "training.freeze keeps what training.start brings: name a run or checkpoint there (--start), or freeze nothing");
         bool frozenTrunk = training.Freeze.Contains(TwoStreamNetwork.TrunkName);
-        var backend = createBackend();
+        var backend = createBackend(log.WriteLine);
         var act = Precisions.Resolve(training.Precision, backend);
         precision = Precisions.Name(training.Precision, act);
         var features = dataset.Features;
@@ -54,7 +57,7 @@ public sealed class TrainingLoop : IDisposable
         if (frozenTrunk)
         {
             pooled = FrozenTrunk.Pool(backend, config.Network, shape, dataset, start!, log);
-            backend = createBackend();
+            backend = createBackend(null);
         }
         runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze));
         log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
@@ -68,6 +71,7 @@ public sealed class TrainingLoop : IDisposable
             Precision = precision,
             Device = runtime.DeviceDescription,
             ScheduleSteps = (long)BatchLoader.TrainingBatches(dataset, training.BatchSize) * training.Epochs,
+            StartScore = start is null || resume ? null : ScoreOf(start),
             LastLosses = [.. Enumerable.Repeat(float.NaN, losses)],
             LossSums = new double[losses],
             WindowSums = new double[losses],
@@ -114,9 +118,11 @@ public sealed class TrainingLoop : IDisposable
             }
             bool better = Validate(metrics);
             state = state with { Epoch = state.Epoch + 1, Position = 0, LossSums = new double[runtime.LossValues.Length] };
-            Save(StepName(), metrics);
+            // what LATEST knows of is there already
             if (better)
                 Save("best", metrics);
+            KeepFront(metrics);
+            Save(StepName(), metrics);
             if (training.Patience > 0 && state.Epoch - 1 - state.BestEpoch >= training.Patience)
             {
                 log.WriteLine($"stopped early: no better validation score in {training.Patience} epochs");
@@ -126,8 +132,8 @@ public sealed class TrainingLoop : IDisposable
         return state;
     }
 
-    private static IBackend CreateBackend(TrainingOptions training, TextWriter log) =>
-        BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, log.WriteLine);
+    private static IBackend CreateBackend(TrainingOptions training, Action<string>? say) =>
+        BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, say);
 
     private bool LimitReached(int ahead = 0) => config.Training.MaxSteps > 0 && state.Step + ahead >= config.Training.MaxSteps;
 
@@ -212,13 +218,17 @@ public sealed class TrainingLoop : IDisposable
     /// <summary>Scores the validation split; true if it is the best so far. Without such a split every epoch is.</summary>
     private bool Validate(MetricsLog metrics)
     {
-        using var loader = BatchLoader.ForEvaluation(dataset, Split.Validation, config.Training.BatchSize, state.Factors, pooled);
-        if (loader.BatchesPerEpoch == 0)
+        var training = config.Training;
+        if (dataset.Clips(Split.Validation).Count == 0)
         {
             state = state with { BestEpoch = state.Epoch };
             return true;
         }
-        var result = Evaluator.Run(runtime, loader);
+        // the train clips too where their embeddings are to be probed
+        Split[] splits = Probes(state.Epoch) ? [Split.Train, Split.Validation] : [Split.Validation];
+        var leaks = new Leaks(runtime, dataset, training.BatchSize, pooled, splits, training.Selection.Clips);
+        var result = leaks.Result(Split.Validation)!;
+        var (candidate, reason, read) = splits.Length == 1 ? (null, null, null) : Selection.Judge(state.Epoch, runtime.Network, leaks, () => createBackend(null), ProbeSettings.Epoch with { Seed = training.Seed });
         long peak = ProcessMemory.PeakRssBytes;
         metrics.Write(new MetricsRecord
         {
@@ -227,18 +237,38 @@ public sealed class TrainingLoop : IDisposable
             Split = "validation",
             MacroF1 = result.Factors.Concat(result.Auxiliary).ToDictionary(factor => factor.Name, factor => factor.Matrix.MacroF1),
             Accuracy = result.Factors.Concat(result.Auxiliary).ToDictionary(factor => factor.Name, factor => factor.Matrix.Accuracy),
+            Leaks = read,
             ClipsPerSecond = state.TrainClipsPerSecond,
             PeakRssBytes = peak,
         });
         log.WriteLine($"  validation: {Scores(result)}");
+        if (read is { Count: > 0 })
+            log.WriteLine($"  fresh probes: {string.Join(", ", read.Select(leak => $"{leak.Key} {leak.Value:F3}"))}");
+        if (reason is not null)
+            log.WriteLine($"  no candidate for the lowest leak: {reason}");
         bool better = result.Score > state.BestScore;
         state = state with
         {
             PeakRssBytes = peak,
             BestScore = better ? result.Score : state.BestScore,
             BestEpoch = better ? state.Epoch : state.BestEpoch,
+            Scores = result.Factors.ToDictionary(factor => factor.Name, factor => factor.Score),
+            Candidates = candidate is null ? state.Candidates : [.. state.Candidates, candidate],
         };
         return better;
+    }
+
+    // an auxiliary head in training is not to be believed
+    private bool Probes(int epoch) =>
+        runtime.Network.Auxiliary.Count > 0 && config.Training.Selection.ProbeEvery is > 0 and var every && ((epoch + 1) % every == 0 || epoch + 1 == config.Training.Epochs);
+
+    // checkpoints of the epochs that may be chosen, and of no other
+    private void KeepFront(MetricsLog metrics)
+    {
+        var front = state.Front(config.Training.Selection.Floor);
+        if (front.Any(candidate => candidate.Epoch == state.Epoch - 1))
+            Save(Selection.CheckpointName(front[^1]), metrics);
+        Checkpoint.Keep(folder.CheckpointsPath, Selection.Prefix, [.. front.Select(Selection.CheckpointName)]);
     }
 
     private static string Scores(EvaluationResult result) => string.Join(", ", result.Factors.Select(factor => factor.Factor.ByMacroF
@@ -267,7 +297,7 @@ public sealed class TrainingLoop : IDisposable
                 ModelFile.SaveOptimisers(Path.Combine(path, "optim.safetensors"), runtime);
                 File.WriteAllText(Path.Combine(path, "config.json"), config.ToJson());
                 state.Save(path);
-            }, latest: name != "best");
+            }, latest: name == StepName());
             Checkpoint.Prune(folder.CheckpointsPath, "step-", config.Training.KeepCheckpoints);
         }
         catch (IOException error)
@@ -295,6 +325,13 @@ public sealed class TrainingLoop : IDisposable
         log.WriteLine(state.Epoch < config.Training.Epochs
             ? $"resumed from {checkpoint}: step {state.Step}, epoch {state.Epoch + 1}"
             : $"{checkpoint} has all {state.Epoch} epochs: nothing left to train (more with --epochs)");
+    }
+
+    // of the same factors; null if it has not been scored
+    private double? ScoreOf(string checkpoint)
+    {
+        var scores = TrainingState.Load(checkpoint).Scores;
+        return config.Network.Built.All(scores.ContainsKey) ? config.Network.Built.Average(name => scores[name]) : null;
     }
 
     /// <exception cref="UserException">Exit code 4: the checkpoint to start from knows other classes.</exception>

@@ -90,6 +90,8 @@ public sealed record TrainingOptions
     /// <summary>Factors whose branches start afresh although <see cref="Start"/> has them.</summary>
     public IReadOnlyList<string> Renew { get; init; } = [];
 
+    public SelectionOptions Selection { get; init; } = new();
+
     public int BatchSize { get; init; } = 32;
 
     public int Epochs { get; init; } = 20;
@@ -131,7 +133,7 @@ public sealed record TrainingOptions
     public static TrainingOptions Demo { get; } = new() { LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.87, BatchSize = 8, Epochs = 14 };
 
     /// <summary>For a network of an eighth of the channels on a thousand clips.</summary>
-    public static TrainingOptions Grid { get; } = new() { LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.93, Epochs = 24 };
+    public static TrainingOptions Grid { get; } = new() { LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.93, Epochs = 24, Selection = new() { ProbeEvery = 4 } };
 
     public void Validate()
     {
@@ -143,6 +145,9 @@ public sealed record TrainingOptions
         Require(KeepCheckpoints >= 1, "training.keepCheckpoints", KeepCheckpoints, "1 or more");
         Require(Device is "auto" or "cpu" or "cuda", "training.device", Device, "auto, cpu or cuda");
         Require(Threads >= 0, "training.threads", Threads, "0 (all cores) or more");
+        Require(Selection.ProbeEvery >= 0, "training.selection.probeEvery", Selection.ProbeEvery, "0 (never) or more");
+        Require(Selection.Clips >= 1, "training.selection.clips", Selection.Clips, "1 or more");
+        Require(Selection.Floor is >= 0 and <= 1, "training.selection.floor", Selection.Floor, "0 to 1");
         Require(Adversary.Strength >= 0 && float.IsFinite(Adversary.Strength), "training.adversary.strength", Adversary.Strength, "0 or more");
         Require(Adversary.WarmUp is >= 0 and <= 1, "training.adversary.warmUp", Adversary.WarmUp, "0 to 1");
         Require(Adversary.Updates is >= 1 and <= 100, "training.adversary.updates", Adversary.Updates, "1 to 100");

@@ -23,6 +23,15 @@ public sealed record TrainingState
 
     public int BestEpoch { get; init; } = -1;
 
+    /// <summary>Of each factor on Validation after the last epoch: macro-F or, of speakers, accuracy.</summary>
+    public IReadOnlyDictionary<string, double> Scores { get; init; } = new Dictionary<string, double>();
+
+    /// <summary>Mean of those of the checkpoint that the training started from; null without one.</summary>
+    public double? StartScore { get; init; }
+
+    /// <summary>Every probed epoch.</summary>
+    public IReadOnlyList<Candidate> Candidates { get; init; } = [];
+
     /// <summary>Length of metrics.jsonl at the time; a resumed run cuts what was written later.</summary>
     public long MetricsBytes { get; init; }
 
@@ -57,6 +66,12 @@ public sealed record TrainingState
 
     /// <summary>Largest resident set of the process so far.</summary>
     public long PeakRssBytes { get; init; }
+
+    /// <inheritdoc cref="Selection.Front"/>
+    public IReadOnlyList<Candidate> Front(double floor) => Selection.Front(Candidates, StartScore, floor);
+
+    /// <inheritdoc cref="Selection.Choose"/>
+    public Candidate? Chosen(double floor) => Selection.Choose(Candidates, StartScore, floor);
 
     public void Save(string folder) =>
         File.WriteAllText(Path.Combine(folder, "state.json"), JsonSerializer.Serialize(this, Json.Indented));
