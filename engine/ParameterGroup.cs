@@ -20,6 +20,9 @@ public sealed class ParameterGroup(Device device, string name)
 
     public Tensor Gradients { get; private set; } = null!;
 
+    /// <summary>Where each parameter starts in <see cref="Values"/>, and behind the last their end; a gap belongs to the parameter in front of it.</summary>
+    internal int[] Offsets { get; private set; } = [];
+
     /// <summary>Adds a parameter that starts uniform in +-bound.</summary>
     public Parameter Uniform(string parameter, Shape shape, float bound) => Add(new Parameter(parameter, shape, 0, bound));
 
@@ -29,21 +32,18 @@ public sealed class ParameterGroup(Device device, string name)
     /// <summary>Lays the group out; call once, after the last layer was built and before the device is planned.</summary>
     public void Seal()
     {
-        var starts = new long[parameters.Count];
-        long total = 0;
+        var offsets = new int[parameters.Count + 1];
         for (int i = 0; i < parameters.Count; i++)
-        {
-            starts[i] = total;
-            total += (parameters[i].Shape.Count + AlignElements - 1) / AlignElements * AlignElements;
-        }
-        var flat = new Shape(checked((int)total));
+            offsets[i + 1] = checked((int)(offsets[i] + (parameters[i].Shape.Count + AlignElements - 1) / AlignElements * AlignElements));
+        Offsets = offsets;
+        var flat = new Shape(offsets[^1]);
         Values = device.Persistent($"{Name}.values", flat, DType.F32);
         Gradients = device.Persistent($"{Name}.gradients", flat, DType.F32);
         for (int i = 0; i < parameters.Count; i++)
         {
             var p = parameters[i];
-            p.Value = Values.Part(p.Name, p.Shape, starts[i]);
-            p.Gradient = Gradients.Part($"{p.Name}.gradient", p.Shape, starts[i]);
+            p.Value = Values.Part(p.Name, p.Shape, offsets[i]);
+            p.Gradient = Gradients.Part($"{p.Name}.gradient", p.Shape, offsets[i]);
         }
     }
 

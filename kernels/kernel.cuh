@@ -124,7 +124,8 @@ constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
 // Sum over the 32 lanes of a warp, in every lane, always in the same tree. All lanes take part.
-__device__ inline float warp_sum(float x) {
+template <typename T>
+__device__ inline T warp_sum(T x) {
     for (int distance = kWarp / 2; distance > 0; distance /= 2) x += __shfl_xor_sync(kAllLanes, x, distance);
     return x;
 }
@@ -135,14 +136,14 @@ __device__ inline float warp_max(float x) {
 }
 
 // Sum over a block of kThreads threads (a multiple of 32, at most 1024), in every thread. Two barriers; may be called again at once.
-template <int kThreads>
-__device__ inline float block_sum(float x) {
+template <int kThreads, typename T>
+__device__ inline T block_sum(T x) {
     static_assert(kThreads % kWarp == 0 && kThreads <= 1024, "whole warps");
-    SHARED(float, partial, [kThreads / kWarp]);
+    SHARED(T, partial, [kThreads / kWarp]);
     x = warp_sum(x);
     if (threadIdx.x % kWarp == 0) partial[threadIdx.x / kWarp] = x;
     __syncthreads();
-    float total = 0;
+    T total = 0;
     for (int warp = 0; warp < kThreads / kWarp; warp++) total += partial[warp];
     __syncthreads();  // nobody may overwrite partial in a next call while others still read it
     return total;

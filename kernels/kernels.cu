@@ -13,6 +13,7 @@
 #include "softmax_cross_entropy.cu"
 #include "uniform_confusion.cu"
 #include "gradient_reversal.cu"
+#include "gradient_projection.cu"
 #include "adam.cu"
 #include "count_non_finite.cu"
 #include "log_mel.cu"

@@ -186,6 +186,11 @@ internal static unsafe partial class CpuNative
         nint y, nint samples, nint basis, nint filters, long n, long length, long window, long frequencies, long bins, long frames,
         long hop, long first, float floor, int addFloor);
 
+    // gradient_projection.cpp
+
+    [LibraryImport(Library, EntryPoint = "avedis_gradient_projection")]
+    public static partial int GradientProjection(nint primary, nint adversary, nint offsets, nint alpha, long segments);
+
     // adam.cpp
 
     [LibraryImport(Library, EntryPoint = "avedis_adam")]

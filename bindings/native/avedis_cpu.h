@@ -145,6 +145,13 @@ AVEDIS_API int32_t avedis_log_mel(float* y, const float* samples, const float* b
                                   int64_t window, int64_t frequencies, int64_t bins, int64_t frames, int64_t hop, int64_t first, float floor,
                                   int32_t add_floor);
 
+// ---- gradient_projection.cpp: segment s of primary and adversary is elements offsets[s] to offsets[s + 1]
+
+// primary -= (<primary, adversary> / <adversary, adversary> + alpha[0]) * adversary within each segment; the segment
+// stays as it is where the divisor is 0
+AVEDIS_API int32_t avedis_gradient_projection(float* primary, const float* adversary, const int32_t* offsets,
+                                              const float* alpha, int64_t segments);
+
 // ---- adam.cpp
 
 // schedule [3] = rate, 1 - beta1^t, 1 - beta2^t. gradients become 0.

@@ -369,6 +369,22 @@ void test_flat() {
     check(avedis_gradient_reversal_add(y.data(), x.data(), &lambda, count), "gradient reversal add");
     compare("gradient reversal add", y, sum, AVEDIS_F32);
 
+    const int32_t offsets[] = {0, 3, 20003, 40001};
+    const float alpha = 0.25f;
+    floats primary = random_floats(count), adversary = random_floats(count);
+    std::fill(adversary.begin(), adversary.begin() + 3, 0.0f);
+    doubles projected(primary.begin(), primary.end());
+    for (int s = 1; s < 3; s++) {
+        double product = 0, square = 0;
+        for (int i = offsets[s]; i < offsets[s + 1]; i++) {
+            product += double(primary[i]) * adversary[i];
+            square += double(adversary[i]) * adversary[i];
+        }
+        for (int i = offsets[s]; i < offsets[s + 1]; i++) projected[i] -= (product / square + alpha) * adversary[i];
+    }
+    check(avedis_gradient_projection(primary.data(), adversary.data(), offsets, &alpha, 3), "gradient projection");
+    compare("gradient projection", primary, projected, AVEDIS_F32);
+
     int32_t non_finite = 0;
     x[0] = INFINITY;
     x[20000] = x[count - 1] = NAN;

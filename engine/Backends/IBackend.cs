@@ -241,6 +241,14 @@ public interface IBackend : IDisposable
     // ---- optimiser ----------------------------------------------------------------------------------------------------
 
     /// <summary>
+    /// Gradient projection (Zhang, Lemoine and Mitchell 2018), IN PLACE: within each segment of primary and adversary [L] F32,
+    /// primary -= (&lt;primary, adversary&gt; / &lt;adversary, adversary&gt; + alpha[0]) * adversary; where the divisor is 0 the segment stays as it is.
+    /// Segment s is elements offsets[s] to offsets[s + 1]; offsets [S + 1] I32 ascend from 0 to L. alpha is an F32 tensor of one element, read on the
+    /// device. The sums are in double precision.
+    /// </summary>
+    void GradientProjection(Tensor primary, Tensor adversary, Tensor offsets, Tensor alpha);
+
+    /// <summary>
     /// One Adam step (Kingma and Ba 2015) over flat F32 memory: m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;
     /// p -= rate * m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps), as PyTorch computes it. schedule [3] F32 on the device = rate, 1 - b1^t, 1 - b2^t.
     /// g is set to 0 on the way, ready for the next step's sums.

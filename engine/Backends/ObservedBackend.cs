@@ -197,6 +197,9 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
         Run(new("log_mel", 2.0 * frames * (basis.Count + filters.Count)), () => Inner.LogMel(y, samples, basis, filters, g), y, samples, basis, filters);
     }
 
+    public void GradientProjection(Tensor primary, Tensor adversary, Tensor offsets, Tensor alpha) => Run(
+        new("gradient_projection"), () => Inner.GradientProjection(primary, adversary, offsets, alpha), primary, adversary, offsets, alpha, primary);
+
     public void Adam(Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon) => Run(
         new("adam"),
         () => Inner.Adam(parameters, gradients, m, v, schedule, beta1, beta2, epsilon),

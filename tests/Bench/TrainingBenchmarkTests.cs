@@ -66,6 +66,15 @@ public sealed class TrainingBenchmarkTests
     }
 
     [Test]
+    public void Times_the_operations_of_the_strategy_that_it_is_told()
+    {
+        var (code, json, error) = TinyCorpus.Run(Arguments("--json", "--ops", "--precision", "fp32", "--set", "training.strategy=projected"));
+        Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+        var rows = JsonSerializer.Deserialize<BenchReport>(json, BenchJson.Options)!.Ops!;
+        Assert.That(rows.Count(row => row is { Op: "gradient_projection", Tensor: "primary.gradients" }), Is.EqualTo(1));
+    }
+
+    [Test]
     public void Writes_its_tables_where_it_is_told()
     {
         string folder = Directory.CreateTempSubdirectory("avedis-bench").FullName;

@@ -48,7 +48,7 @@ public sealed class CudaNetworkTests
     {
         foreach (var backend in Backends.All().Where(b => b.Name != "cpu"))
         {
-            foreach (string strategy in new[] { "gr", "alt", "conf" })
+            foreach (string strategy in new[] { "gr", "alt", "conf", "projected" })
                 yield return Case(backend, DType.F32, LossF32, MovementF32, strategy);
             yield return Case(backend, DType.BF16, LossBf16, MovementBf16);
         }

@@ -10,7 +10,7 @@ namespace Avedis.Tests;
 /// </summary>
 public sealed record Golden(
     GoldenSetting Setting, GoldenVectors Formula, GoldenOutputs Outputs, Dictionary<string, double[]> Running, GoldenCase Baseline, GoldenCase Auxiliary,
-    GoldenCase Alt, GoldenCase Conf)
+    GoldenCase Alt, GoldenCase Conf, GoldenCase Projected)
 {
     private static readonly JsonSerializerOptions Options = new()
     {
@@ -53,7 +53,8 @@ public sealed record GoldenCase(
     Dictionary<string, double> Losses, Dictionary<string, GoldenGradient> Gradients, Dictionary<string, double[]> Adam);
 
 /// <summary>A gradient in PyTorch's element order: every element up to 512, else 256 samples; sum and Euclidean norm are of all elements.</summary>
-public sealed record GoldenGradient(long Count, double Sum, double Norm, double[] Values)
+/// <param name="Single">How far PyTorch's own single precision is from it, where that may be far; else 0.</param>
+public sealed record GoldenGradient(long Count, double Sum, double Norm, double[] Values, double Single = 0)
 {
     /// <summary>Element that sample <paramref name="k"/> was taken from.</summary>
     public long ElementOf(int k) => k * Count / Values.Length;

@@ -15,6 +15,9 @@ public sealed class GoldenNetworkTests(BackendCase backend)
     private const double GradientTolerance = 1e-4;
     private const double OutputTolerance = 1e-5;
 
+    // another program's single precision may be some times as far off as PyTorch's, where that counts at all
+    private const double SinglePrecisions = 4;
+
     // ten steps let rounding errors grow through Adam's division by small second moments
     private const double AdamTolerance = 1e-3;
 
@@ -65,16 +68,17 @@ public sealed class GoldenNetworkTests(BackendCase backend)
         "baseline" => golden.Baseline,
         "gr" => golden.Auxiliary,
         "alt" => golden.Alt,
-        _ => golden.Conf,
+        "conf" => golden.Conf,
+        _ => golden.Projected,
     };
 
     [Test]
-    public void Losses_and_every_gradient_by_name([Values("baseline", "gr", "alt", "conf")] string strategy)
+    public void Losses_and_every_gradient_by_name([Values("baseline", "gr", "alt", "conf", "projected")] string strategy)
     {
         using var rig = new GoldenRig(backend.Open(), golden.Setting, strategy, DType.F32);
         var expected = Of(strategy);
         rig.Load(golden.Setting.Batch);
-        // step B of alt and conf goes through heads that step A has moved
+        // step B of alt, conf and projected goes through heads that step A has moved
         rig.Step(optimise: true);
         Assert.Multiple(() =>
         {
@@ -86,15 +90,15 @@ public sealed class GoldenNetworkTests(BackendCase backend)
             {
                 double difference = expected.Gradients[name].RelativeDifference(gradient);
                 largest = Math.Max(largest, difference);
-                Assert.That(difference, Is.LessThan(GradientTolerance), name);
+                Assert.That(difference, Is.LessThan(Math.Max(GradientTolerance, SinglePrecisions * expected.Gradients[name].Single)), name);
             }
             TestContext.Out.WriteLine($"{rig.Gradients.Count} gradients, largest relative difference from PyTorch {largest:E2}");
         });
     }
 
-    /// <summary>The sum of all losses; of alt and conf the primary ones only, since they evaluate the auxiliary ones again behind heads that have moved.</summary>
+    /// <summary>The sum of all losses; of alt, conf and projected the primary ones only, since they evaluate the auxiliary ones again behind heads that have moved.</summary>
     [Test]
-    public void Ten_adam_steps_follow_pytorchs_loss([Values("baseline", "gr", "alt", "conf")] string strategy)
+    public void Ten_adam_steps_follow_pytorchs_loss([Values("baseline", "gr", "alt", "conf", "projected")] string strategy)
     {
         using var rig = new GoldenRig(backend.Open(), golden.Setting, strategy, DType.F32);
         var s = golden.Setting;

@@ -59,7 +59,7 @@ internal sealed class GoldenRig : IDisposable
             [Avedis.Trainer.Data.Factor.Numbered("emotion", s.Emotions), Avedis.Trainer.Data.Factor.Numbered("speaker", s.Speakers)], act);
         Network = new TwoStreamNetwork(device, options, shape, new NetworkParts(Strategy.PassesOf(training), false, []));
         Optimisers = Strategy.Optimisers(training, device, Network);
-        this.strategy = Strategy.Create(training, Network, Optimisers);
+        this.strategy = Strategy.Create(training, device, Network, Optimisers);
         loss = new float[s.Clips];
         device.Plan(() => { Load(s.Batch); this.strategy.Step(Network); ReadAll(); }, () => { Evaluate(); ReadAll(); });
         Network.Initialise(1);

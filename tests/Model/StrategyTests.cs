@@ -2,6 +2,7 @@ using Avedis.Engine;
 using Avedis.Trainer.Benchmark;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
+using Avedis.Trainer.Strategies;
 using Avedis.Trainer.Training;
 using NUnit.Framework;
 
@@ -37,8 +38,11 @@ public sealed class StrategyTests
         private readonly List<(string Group, Dictionary<string, float[]> Values)> updates = [];
         private long step;
 
-        public Rig(string strategy, NetworkOptions? network = null, AdversaryOptions? adversary = null, bool monitor = false)
+        /// <param name="frozen">Parts that stay as they are; without its trunk a network takes pooled features.</param>
+        public Rig(string strategy, NetworkOptions? network = null, AdversaryOptions? adversary = null, bool monitor = false, params string[] frozen)
         {
+            network ??= Network();
+            bool pooled = frozen.Contains(TwoStreamNetwork.TrunkName);
             Training = new() { Strategy = strategy, Monitor = monitor, Adversary = adversary ?? new() };
             var watch = new WatchedBackend(new CpuBackend())
             {
@@ -54,10 +58,24 @@ public sealed class StrategyTests
                 },
             };
             var shape = new NetworkShape(Clips, FaceFrames: 2, FaceSize: 64, MelBins: 40, MelFrames: 48, [emotion, speaker, gender], DType.F32);
-            Runtime = new Runtime(watch, network ?? Network(), shape, Training);
+            Runtime = new Runtime(watch, network, shape, Training, new NetworkParts(Strategy.PassesOf(Training), pooled, frozen));
             Runtime.Network.Initialise(3);
             Batch = TrainingBenchmark.RandomBatch(shape, seed: 5, number: 0);
+            if (pooled)
+                Batch = PooledBatch(shape, Trunk.WidthOf(network), Batch);
             updates.Clear(); // of the plan
+        }
+
+        private static Batch PooledBatch(NetworkShape shape, int width, Batch labels)
+        {
+            var batch = new Batch(shape.Batch, 0, 0, 0, 0, shape.Factors.Count, width) { Count = shape.Batch };
+            var random = new Philox(6, 0);
+            for (int i = 0; i < batch.Pooled.Length; i++)
+                batch.Pooled[i] = random.NextFloat();
+            for (int factor = 0; factor < shape.Factors.Count; factor++)
+                labels.Labels[factor].CopyTo(batch.Labels[factor], 0);
+            Array.Fill(batch.Weights, 1f);
+            return batch;
         }
 
         public TrainingOptions Training { get; }
@@ -76,14 +94,24 @@ public sealed class StrategyTests
             Runtime.Network.State().Where(s => s.Name.Contains(".running_")).ToDictionary(s => s.Name, s => Runtime.Read(s.Tensor));
 
         /// <summary>One step; the values behind each update, in order.</summary>
-        public List<(string Group, Dictionary<string, float[]> Values)> Step(double progress = 1, double rate = 1e-3, double auxiliaryRate = 1e-2)
+        public List<(string Group, Dictionary<string, float[]> Values)> Step(double progress = 1, double rate = 1e-3, double auxiliaryRate = 1e-2, double lossOfHead = double.NaN)
         {
             updates.Clear();
             Runtime.Advance(rate, auxiliaryRate);
-            Runtime.Prepare(step++, progress, _ => double.NaN);
+            Runtime.Prepare(step++, progress, _ => lossOfHead);
             Runtime.Load(Batch);
             Runtime.TrainStep();
             return updates;
+        }
+
+        /// <summary>The gradient of each parameter of the primary group in the last step.</summary>
+        public Dictionary<string, float[]> PrimaryGradients()
+        {
+            var byName = new Dictionary<string, float[]>();
+            int offset = 0;
+            foreach (var p in Runtime.Network.Primary.Parameters)
+                byName[p.Name] = Gradients["primary"][offset..(offset += (int)p.Shape.Count)];
+            return byName;
         }
 
         public double Sum(Tensor tensor) => Runtime.Read(tensor).Sum(value => (double)value);
@@ -101,7 +129,7 @@ public sealed class StrategyTests
         yield return new TestCaseData("baseline", 1, true, (string[])[.. headNames, .. primary]).SetArgDisplayNames("baseline with monitor");
         yield return new TestCaseData("gr", 1, false, (string[])[.. primary, .. headNames]).SetArgDisplayNames("gr");
         yield return new TestCaseData("gr", 3, false, (string[])[.. twice, .. primary, .. headNames]).SetArgDisplayNames("gr, 3 updates");
-        foreach (string strategy in new[] { "alt", "conf" })
+        foreach (string strategy in new[] { "alt", "conf", "projected" })
         {
             yield return new TestCaseData(strategy, 1, false, (string[])[.. headNames, .. primary]).SetArgDisplayNames(strategy);
             yield return new TestCaseData(strategy, 2, false, (string[])[.. twice, .. primary]).SetArgDisplayNames($"{strategy}, 2 updates");
@@ -127,7 +155,7 @@ public sealed class StrategyTests
     }
 
     [Test]
-    public void Running_statistics_see_each_batch_once([Values("gr", "alt", "conf")] string strategy)
+    public void Running_statistics_see_each_batch_once([Values("gr", "alt", "conf", "projected")] string strategy)
     {
         using var plain = new Rig("baseline", Network(large));
         plain.Step();
@@ -209,8 +237,78 @@ public sealed class StrategyTests
         }
     }
 
+    private static readonly string[][] frozen = [[], ["speaker"], [TwoStreamNetwork.TrunkName], [TwoStreamNetwork.TrunkName, "emotion"]];
+
+    /// <summary>P comes from a baseline's step, A from one of alternate training that is nearly all adversary.</summary>
     [Test]
-    public void Heads_follow_their_own_loss_by_its_full_gradient([Values("gr", "alt", "conf")] string strategy)
+    public void Projection_takes_the_adversarys_share_out_of_every_tensor(
+        [Values(0f, 2f)] float strength, [Values] bool largeHeads, [ValueSource(nameof(frozen))] string[] frozen)
+    {
+        const float Most = 1e4f;
+        // of P and A: FP32 sums, and the 1e-4 of P in what alternate training gives; of the largest gradient: batch norm takes away a shift in front of it
+        // that no ReLU cuts, so that the gradient of face.bn5.bias is what rounding leaves
+        const double Tolerance = 1e-3, Rounding = 1e-6;
+        var options = Network(largeHeads ? large with { Noise = 0 } : null);
+        using var plain = new Rig("baseline", options, frozen: frozen);
+        using var adversary = new Rig("alt", options, new() { Strength = Most }, frozen: frozen);
+        using var rig = new Rig("projected", options, new() { Strength = strength }, frozen: frozen);
+        plain.Step();
+        adversary.Step();
+        rig.Step();
+        var (primary, both, result) = (plain.PrimaryGradients(), adversary.PrimaryGradients(), rig.PrimaryGradients());
+        Assert.That(result.Keys, Is.EquivalentTo(primary.Keys));
+        static double Norm(IEnumerable<double> values) => Math.Sqrt(values.Sum(v => v * v));
+        double rounding = Rounding * primary.Values.Max(values => Norm(values.Select(v => (double)v)));
+        int reached = 0;
+        foreach (string name in result.Keys)
+        {
+            double[] p = Array.ConvertAll(primary[name], v => (double)v), a = [.. p.Zip(both[name], (own, sum) => (own - sum) / Most)];
+            double square = a.Sum(v => v * v), product = p.Zip(a, (x, y) => x * y).Sum();
+            if (name.Contains(".head.") || square == 0)
+            {
+                Assert.That(result[name], Is.EqualTo(primary[name]), $"{name}: no auxiliary head reads it");
+                continue;
+            }
+            reached++;
+            double allowed = Tolerance * (Norm(p) + strength * Norm(a)) + rounding, off = 0, along = 0;
+            for (int i = 0; i < p.Length; i++)
+            {
+                off += Math.Pow(result[name][i] - (p[i] - product / square * a[i] - strength * a[i]), 2);
+                along += result[name][i] * a[i];
+            }
+            Assert.That(Math.Sqrt(off), Is.LessThan(allowed), name);
+            // what the adversary's loss gains to first order: nothing but alpha's part
+            Assert.That(along, Is.EqualTo(-strength * square).Within(allowed * Norm(a)), $"{name}: along A");
+        }
+        int streams = frozen.Contains(TwoStreamNetwork.TrunkName) ? 0 : 2 * 6 * 3, branches = frozen.Contains("speaker") || frozen.Contains("emotion") ? 1 : 2;
+        Assert.That(reached, Is.EqualTo(streams + 2 * branches), "weight, scale and shift of every convolution, weight and bias of every embedding");
+    }
+
+    [Test]
+    public void Projection_without_an_adversary_is_the_baseline_to_the_bit([Values("nothing to forget", "warm-up", "cap")] string why)
+    {
+        var network = Network();
+        if (why == "nothing to forget")
+            network = network with
+            {
+                Factors = network.Factors.ToDictionary(f => f.Key, f => f.Value with { Forget = f.Value.Forget.ToDictionary(w => w.Key, _ => 0f) }),
+            };
+        using var plain = new Rig("baseline", network);
+        using var rig = new Rig("projected", network, new() { Strength = 3, WarmUp = why == "warm-up" ? 0.5 : 0, Cap = why == "cap" });
+        for (int i = 0; i < 3; i++)
+        {
+            plain.Step();
+            rig.Step(progress: 0.4, lossOfHead: 10);
+        }
+        foreach (var (name, values) in plain.Values())
+            Assert.That(rig.Values()[name], Is.EqualTo(values), name);
+        rig.Step(progress: 0.6, lossOfHead: 0);
+        plain.Step();
+        Assert.That(rig.PrimaryGradients()["face.conv1.weight"].SequenceEqual(plain.PrimaryGradients()["face.conv1.weight"]), Is.EqualTo(why == "nothing to forget"));
+    }
+
+    [Test]
+    public void Heads_follow_their_own_loss_by_its_full_gradient([Values("gr", "alt", "conf", "projected")] string strategy)
     {
         // at strength 0 a head's gradient is as large as at strength 5
         using var without = new Rig(strategy, adversary: new() { Strength = 0 });

@@ -138,6 +138,24 @@ internal static partial class Reference
         }
     }
 
+    /// <summary>primary less its part along adversary and less alpha times adversary, within each segment; as it is where adversary is 0.</summary>
+    public static double[] GradientProjection(double[] primary, double[] adversary, int[] offsets, double alpha)
+    {
+        double[] result = [.. primary];
+        foreach (var (begin, end) in offsets.Zip(offsets.Skip(1)))
+        {
+            double product = 0, square = 0;
+            for (int i = begin; i < end; i++)
+            {
+                product += primary[i] * adversary[i];
+                square += adversary[i] * adversary[i];
+            }
+            for (int i = begin; i < end && square != 0; i++)
+                result[i] -= (product / square + alpha) * adversary[i];
+        }
+        return result;
+    }
+
     private static ArraySegment<double> Row(double[] matrix, int rows, int row)
     {
         int columns = matrix.Length / rows;

@@ -85,7 +85,10 @@ public sealed class TrainCommandTests
     ];
 
     private static readonly string[][] strategies =
-        [["--strategy", "baseline"], ["--strategy", "gr"], ["--strategy", "alt", "--set", "training.adversary.cap=true"], strongConfusion];
+    [
+        ["--strategy", "baseline"], ["--strategy", "gr"], ["--strategy", "alt", "--set", "training.adversary.cap=true"], strongConfusion,
+        ["--strategy", "projected", "--set", "training.adversary.schedule=ramp"],
+    ];
 
     [TestCaseSource(nameof(strategies))]
     public void A_run_stopped_at_any_step_and_resumed_ends_as_one_that_never_stopped(params string[] strategy)

@@ -11,10 +11,12 @@ Weights and inputs come from the formula of bench/peers/pytorch/golden.py, not f
     running      running statistics after one training step
     baseline     without auxiliary heads: losses, gradients, losses of ten Adam steps on batches BATCH, BATCH + 1, BATCH, ...
     auxiliary    the same with the auxiliary terms behind gradient reversal
-    alt, conf    alternate training and the confusion loss: losses and gradients of the first step, the heads' from step A and all others' from
-                 step B; "adam" holds the weighted primary losses of ten steps, "primary" in double precision
+    alt, conf, projected    alternate training, the confusion loss and gradient projection: losses and gradients of the first step, the heads' from
+                 step A and all others' from step B; "adam" holds the weighted primary losses of ten steps, "primary" in double precision
     agreement    how far PyTorch's own single precision is from these values
-A gradient is {count, sum, norm, values}: every element up to 512, else 256 samples, sample k at element k * count // 256 in PyTorch's order.
+A gradient is {count, sum, norm, values}: every element up to 512, else 256 samples, sample k at element k * count // 256 in PyTorch's order. Those of
+"projected" have "single" besides, how far PyTorch's own single precision is from it: where the primary gradient lies almost along the adversary's, what is
+left of it is a small difference, of which single precision knows few digits.
 """
 import json
 import math
@@ -71,8 +73,15 @@ def adam_losses(dtype, reversal, steps=10):
     return totals
 
 
+def projected(primary, adversary):
+    """The gradient of a tensor without its part along the adversary's, and less alpha times that."""
+    if adversary is None:
+        return primary
+    return primary - ((primary * adversary).sum() / (adversary * adversary).sum() + REVERSAL) * adversary
+
+
 def alternate(dtype, kind, steps):
-    """Steps A and B of "alt" or "conf": losses of each step as step A finds them, and the gradients of the first."""
+    """Steps A and B of "alt", "conf" or "projected": losses of each step as step A finds them, and the gradients of the first."""
     model = golden.load_golden_weights(network.TwoStreamNetwork(PRESET, SPEAKERS, EMOTIONS)).to(dtype)
     heads = {name: p for name, p in model.named_parameters() if ".auxiliary." in name}
     others = {name: p for name, p in model.named_parameters() if ".auxiliary." not in name}
@@ -98,12 +107,18 @@ def alternate(dtype, kind, steps):
         step_a.step()
 
         told = read(lambda e: e).values()
-        if kind == "alt":
-            adversary = -sum(torch.nn.functional.cross_entropy(logits, labels) for logits, labels in told)
-        else:
+        if kind == "conf":
             adversary = sum(-logits.log_softmax(1).mean() for logits, labels in told)
+        else:
+            adversary = -sum(torch.nn.functional.cross_entropy(logits, labels) for logits, labels in told)
         model.zero_grad()
-        (terms["total"] + REVERSAL * 0.3 * adversary).backward()
+        if kind == "projected":
+            own = torch.autograd.grad(terms["total"], others.values(), retain_graph=True)
+            against = torch.autograd.grad(-0.3 * adversary, others.values(), allow_unused=True)
+            for p, primary, gradient in zip(others.values(), own, against):
+                p.grad = projected(primary, gradient)
+        else:
+            (terms["total"] + REVERSAL * 0.3 * adversary).backward()
         if step == 0:
             gradients.update({name: p.grad.double().clone() for name, p in others.items()})
         step_b.step()
@@ -114,7 +129,11 @@ def alternate(dtype, kind, steps):
 
 def difference(gradients, reference):
     """Largest difference of any element, relative to the largest element of that parameter's gradient; and which parameter it is."""
-    return max(((gradients[n] - g).abs().max().item() / g.abs().max().item(), n) for n, g in reference.items())
+    return max((relative(gradients[n], g), n) for n, g in reference.items())
+
+
+def relative(gradient, reference):
+    return (gradient - reference).abs().max().item() / reference.abs().max().item()
 
 
 def shaken(number, seed):
@@ -177,11 +196,14 @@ def main():
         "formula": vectors(),
     }
     agreement = {}
-    for kind in ("alt", "conf"):
+    for kind in ("alt", "conf", "projected"):
         losses, gradients = alternate(torch.float64, kind, 10)
         single = alternate(torch.float32, kind, 10)
         adam = {"primary": [step["total"] for step in losses], "float32": [step["total"] for step in single[0]]}
         document[kind] = {"losses": losses[0], "gradients": {n: summary(g) for n, g in gradients.items()}, "adam": adam}
+        if kind == "projected":
+            for n, g in gradients.items():
+                document[kind]["gradients"][n]["single"] = relative(single[1][n], g)
         agreement[kind] = {"gradient": difference(single[1], gradients), "adam_losses": max(abs(a - b) for a, b in zip(*adam.values()))}
     for name, reversal in (("baseline", None), ("auxiliary", REVERSAL)):
         model, output, losses, gradients = run(torch.float64, BATCH, reversal)

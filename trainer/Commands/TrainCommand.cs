@@ -18,7 +18,7 @@ public static class TrainCommand
         var batch = new Option<int?>("--batch-size") { Description = "Clips per step." };
         var strategy = new Option<string?>("--strategy")
         {
-            Description = "stl (one task, see --task), baseline (all tasks), or with disentanglement: gr (gradient reversal), alt (alternate training), conf (confusion loss).",
+            Description = "stl (one task, see --task), baseline (all tasks), or with disentanglement: gr (gradient reversal), alt (alternate training), conf (confusion loss), projected (gradient projection).",
         };
         var task = new Option<string[]>("--task") { Description = "Factor to train, for example emotion; may be repeated. [default: all of network.factors]" };
         var protect = new Option<string?>("--protect")

@@ -9,6 +9,7 @@ namespace Avedis.Trainer.Model;
 /// </summary>
 public sealed class Branch
 {
+    private readonly Device device;
     private readonly Linear embedding;
     private readonly Relu relu;
     private readonly Linear head;
@@ -17,7 +18,7 @@ public sealed class Branch
 
     public Branch(Device device, ParameterGroup group, int batch, int inputs, Target target, FactorOptions options, IReadOnlyList<AuxiliaryHead> auxiliary)
     {
-        (this.target, Weight, Auxiliary) = (target, options.Weight, auxiliary);
+        (this.device, this.target, Weight, Auxiliary) = (device, target, options.Weight, auxiliary);
         embedding = new Linear(device, group, $"{Name}.embedding", batch, inputs, options.Embedding);
         relu = new Relu(device, $"{Name}.relu", embedding.Output.Shape, DType.F32);
         head = new Linear(device, group, $"{Name}.head", batch, options.Embedding, Factor.Classes.Count);
@@ -56,9 +57,18 @@ public sealed class Branch
     /// <summary>Gradient of the trunk; the losses must have been evaluated.</summary>
     /// <param name="adversary">Adds to the gradient of the embedding what the auxiliary heads make of it; null without.</param>
     /// <param name="inputs">Whether the trunk takes a gradient at all.</param>
-    public Tensor Backward(Action<AuxiliaryHead, Tensor>? adversary, bool inputs)
+    public Tensor Backward(Action<AuxiliaryHead, Tensor>? adversary, bool inputs) => Backward(head.Backward(loss.LogitsGradient)!, adversary, inputs);
+
+    /// <summary>The same of what the auxiliary heads make of the embedding alone, as if the head did not exist.</summary>
+    /// <inheritdoc cref="Backward(Action{AuxiliaryHead, Tensor}?, bool)"/>
+    public Tensor BackwardAuxiliary(Action<AuxiliaryHead, Tensor> adversary, bool inputs)
     {
-        var dEmbedding = head.Backward(loss.LogitsGradient)!;
+        device.Ops.Zero(head.InputGradient!);
+        return Backward(head.InputGradient!, adversary, inputs);
+    }
+
+    private Tensor Backward(Tensor dEmbedding, Action<AuxiliaryHead, Tensor>? adversary, bool inputs)
+    {
         if (adversary is not null)
             foreach (var auxiliary in Auxiliary)
                 adversary(auxiliary, dEmbedding);

@@ -55,7 +55,7 @@ public sealed class Runtime : IDisposable
             else
             {
                 Optimisers = Strategy.Optimisers(training, device, Network);
-                strategy = Strategy.Create(training, Network, Optimisers);
+                strategy = Strategy.Create(training, device, Network, Optimisers);
                 device.Plan(() => Train(blank), () => Predict(blank));
             }
         }

@@ -152,18 +152,30 @@ public sealed class TwoStreamNetwork
 
     /// <summary>Adds the gradients of all evaluated losses to the parameters' gradients.</summary>
     /// <inheritdoc cref="Branch.Backward"/>
-    public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null)
+    public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null) =>
+        Backward(learning, branch => branch.Backward(adversary, inputs: trunk is not null));
+
+    /// <summary>Adds the gradients of what the auxiliary heads make of the embeddings alone. A backward pass behind it needs <see cref="Restore"/> first.</summary>
+    /// <inheritdoc cref="Branch.BackwardAuxiliary"/>
+    public void BackwardAuxiliary(Action<AuxiliaryHead, Tensor> adversary) =>
+        Backward(learning.Where(branch => branch.Auxiliary.Count > 0), branch => branch.BackwardAuxiliary(adversary, inputs: trunk is not null));
+
+    /// <inheritdoc cref="ConvStack.Restore"/>
+    public void Restore() => trunk?.Restore();
+
+    private void Backward(IEnumerable<Branch> through, Func<Branch, Tensor> backward)
     {
         Tensor? dPooled = null;
-        foreach (var branch in learning)
+        foreach (var branch in through)
         {
-            var gradient = branch.Backward(adversary, inputs: trunk is not null);
+            var gradient = backward(branch);
             if (dPooled is null)
                 dPooled = gradient;
             else if (trunk is not null)
                 device.Ops.Add(dPooled, gradient);
         }
-        trunk?.Backward(dPooled!);
+        if (dPooled is not null)
+            trunk?.Backward(dPooled);
     }
 
     /// <summary>Every tensor of the trained state by its PyTorch name, in the engine's layout: parameters, then running statistics.</summary>

@@ -59,7 +59,11 @@ public sealed class AuxiliaryTraining
         }
     }
 
-    /// <summary>Strength against a head whose loss is to rise: 0 where the cap holds and the loss was at ln C or above in the batch before.</summary>
+    /// <summary>Strength against a head whose loss is to rise: 0 where the cap lets go of it.</summary>
     public static double Against(AdversaryOptions options, double progress, AuxiliaryHead head, Func<AuxiliaryHead, double> lossOfHead) =>
-        options.Cap && lossOfHead(head) >= Math.Log(head.Factor.Classes.Count) ? 0 : options.StrengthAt(progress);
+        LetsGo(options, head, lossOfHead) ? 0 : options.StrengthAt(progress);
+
+    /// <summary>Whether the cap holds and the loss was at ln C or above in the batch before.</summary>
+    public static bool LetsGo(AdversaryOptions options, AuxiliaryHead head, Func<AuxiliaryHead, double> lossOfHead) =>
+        options.Cap && lossOfHead(head) >= Math.Log(head.Factor.Classes.Count);
 }

@@ -12,22 +12,25 @@ public abstract class Strategy
 {
     /// <summary>A strategy's maker, and how often a step passes through each auxiliary head and updates it.</summary>
     private sealed record Kind(
-        Func<TrainingOptions, TwoStreamNetwork, IReadOnlyList<Adam>, Strategy> Create,
+        Func<Device, TrainingOptions, TwoStreamNetwork, IReadOnlyList<Adam>, Strategy> Create,
         Func<TrainingOptions, int> Passes, Func<TrainingOptions, int> Updates);
 
     private static readonly Dictionary<string, Kind> kinds = new()
     {
-        ["stl"] = new((_, network, optimisers) => new SingleTask(network, optimisers), _ => 0, _ => 0),
+        ["stl"] = new((_, _, network, optimisers) => new SingleTask(network, optimisers), _ => 0, _ => 0),
         ["baseline"] = new(
-            (_, network, optimisers) => new Baseline(network, optimisers), options => options.Monitor ? 1 : 0, options => options.Monitor ? 1 : 0),
+            (_, _, network, optimisers) => new Baseline(network, optimisers), options => options.Monitor ? 1 : 0, options => options.Monitor ? 1 : 0),
         ["gr"] = new(
-            (options, network, optimisers) => new GradientReversal(options, network, optimisers),
+            (_, options, network, optimisers) => new GradientReversal(options, network, optimisers),
             options => options.Adversary.Updates, options => options.Adversary.Updates),
         ["alt"] = new(
-            (options, network, optimisers) => new AlternateTraining(options, network, optimisers),
+            (_, options, network, optimisers) => new AlternateTraining(options, network, optimisers),
             options => options.Adversary.Updates + 1, options => options.Adversary.Updates),
         ["conf"] = new(
-            (options, network, optimisers) => new Confusion(options, network, optimisers),
+            (_, options, network, optimisers) => new Confusion(options, network, optimisers),
+            options => options.Adversary.Updates + 1, options => options.Adversary.Updates),
+        ["projected"] = new(
+            (device, options, network, optimisers) => new GradientProjection(device, options, network, optimisers),
             options => options.Adversary.Updates + 1, options => options.Adversary.Updates),
     };
 
@@ -49,8 +52,8 @@ public abstract class Strategy
     }
 
     /// <param name="optimisers">One for each of the network's groups, in order.</param>
-    public static Strategy Create(TrainingOptions options, TwoStreamNetwork network, IReadOnlyList<Adam> optimisers) =>
-        Find(options).Create(options, network, optimisers);
+    public static Strategy Create(TrainingOptions options, Device device, TwoStreamNetwork network, IReadOnlyList<Adam> optimisers) =>
+        Find(options).Create(device, options, network, optimisers);
 
     /// <summary>The host's part of a step, before the device's: sets what changes from step to step.</summary>
     /// <param name="step">Batches trained on before this one.</param>

@@ -22,7 +22,7 @@ public static class Recipe
     public static Config Apply(string recipe, Config config, string start)
     {
         var training = config.Training;
-        if (recipe != Strong || training.Strategy is not ("gr" or "alt" or "conf"))
+        if (recipe != Strong || training.Strategy is not ("gr" or "alt" or "conf" or "projected"))
             return config;
         // all of 256 hidden units behind a batch norm; Adam's beta1 0.5 and no decay for the heads; strength from 0 to full over the first half
         var adversary = new AdversaryOptions { Schedule = Schedule.Ramp, Beta1 = 0.5f, Decay = false };
@@ -51,7 +51,7 @@ public static class Recipe
                 Selection = training.Selection with { ProbeEvery = confusion ? 10 : 4 },
                 Adversary = confusion
                     ? adversary with { Updates = 5, Strength = 10, RenewEvery = 60 }
-                    : adversary with { Updates = 10, Strength = 30, Cap = training.Strategy == "alt" },
+                    : adversary with { Updates = 10, Strength = training.Strategy == "projected" ? 1 : 30, Cap = training.Strategy == "alt" },
             },
         };
     }

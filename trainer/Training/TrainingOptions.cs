@@ -29,7 +29,7 @@ public sealed record AdversaryOptions
 {
     /// <summary>
     /// What the auxiliary heads' gradient is multiplied by where it enters the embedding, besides the weight of each (network.factors.*.forget): lambda of
-    /// gradient reversal and of alternate training, the weight of the confusion loss.
+    /// gradient reversal and of alternate training, the weight of the confusion loss, alpha of gradient projection.
     /// </summary>
     public float Strength { get; init; } = 1;
 
@@ -41,7 +41,7 @@ public sealed record AdversaryOptions
     /// <summary>Updates of each auxiliary head per batch: k.</summary>
     public int Updates { get; init; } = 1;
 
-    /// <summary>Stops pushing while the auxiliary cross-entropy of the batch before was at ln C or above: it has no upper bound. For gr and alt.</summary>
+    /// <summary>Stops pushing while the auxiliary cross-entropy of the batch before was at ln C or above: it has no upper bound. For gr, alt and projected.</summary>
     public bool Cap { get; init; }
 
     /// <summary>Gives one of the auxiliary heads, in turn, new weights every so many batches, so that an embedding cannot hide from a head it knows; 0 never.</summary>
