@@ -23,7 +23,7 @@ public sealed record GridPlace(string Method, string Recipe, int Dimension, ulon
     /// <summary>The baseline that it is compared with, and that the strong recipe starts from.</summary>
     public GridPlace Baseline => new("baseline", Training.Recipe.Paper, Dimension, Seed);
 
-    public static IReadOnlyList<string> Adversarial { get; } = ["gr", "alt", "conf"];
+    public static IReadOnlyList<string> Adversarial { get; } = ["gr", "alt", "conf", "projected"];
 }
 
 /// <summary>What statistics compare, clip by clip of the test split.</summary>

@@ -24,9 +24,9 @@ public static class Recipe
         var training = config.Training;
         if (recipe != Strong || training.Strategy is not ("gr" or "alt" or "conf" or "projected"))
             return config;
-        // all of 256 hidden units behind a batch norm; Adam's beta1 0.5 and no decay for the heads; strength from 0 to full over the first half
+        // all of 256 hidden units behind a batch norm, each emotion as heavy as the others; Adam's beta1 0.5 and no decay for the heads; strength from 0 to full over the first half
         var adversary = new AdversaryOptions { Schedule = Schedule.Ramp, Beta1 = 0.5f, Decay = false };
-        var auxiliary = new AuxiliaryOptions { Hidden = 256, Normalise = true };
+        var auxiliary = new AuxiliaryOptions { Hidden = 256, Normalise = true, ClassWeights = ClassWeights.Balanced };
         bool confusion = training.Strategy == "conf";
         var network = config.Network;
         return config with
@@ -36,7 +36,7 @@ public static class Recipe
                 Factors = network.Factors.ToDictionary(
                     f => f.Key, f => f.Key == Factor.Speaker ? f.Value : f.Value with { Forget = new Dictionary<string, float>() }),
                 // confusion's gradient is largest where a head is sure, so its heads are renewed in turn; the others need a head that is never sure: noise
-                Auxiliary = confusion ? auxiliary with { Heads = 3 } : auxiliary with { Noise = 1, ClassWeights = ClassWeights.Balanced },
+                Auxiliary = confusion ? auxiliary with { Heads = 6 } : auxiliary with { Noise = 0.5f },
             },
             Training = training with
             {
@@ -47,10 +47,10 @@ public static class Recipe
                 LearningRate = confusion ? 1e-3 : 3e-4,
                 Decay = confusion ? 0.99 : 0.97,
                 BatchSize = confusion ? 144 : 32,
-                Epochs = confusion ? 200 : 60,
-                Selection = training.Selection with { ProbeEvery = confusion ? 10 : 4 },
+                Epochs = confusion ? 400 : 120,
+                Selection = training.Selection with { ProbeEvery = confusion ? 20 : 6 },
                 Adversary = confusion
-                    ? adversary with { Updates = 5, Strength = 10, RenewEvery = 60 }
+                    ? adversary with { Updates = 5, Strength = 100, RenewEvery = 60 }
                     : adversary with { Updates = 10, Strength = training.Strategy == "projected" ? 1 : 30, Cap = training.Strategy == "alt" },
             },
         };
