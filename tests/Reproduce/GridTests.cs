@@ -38,7 +38,8 @@ public sealed class GridTests
         {
             Assert.That(grid.Cells.Select(c => $"{c.Method} {c.Recipe}"), Is.EqualTo(new[]
             {
-                "baseline paper", "stl-emotion paper", "stl-speaker paper", "gr paper", "gr strong", "alt paper", "alt strong", "conf paper", "conf strong", "leace paper",
+                "baseline paper", "stl-emotion paper", "stl-speaker paper", "gr paper", "gr strong", "alt paper", "alt strong", "conf paper", "conf strong", "projected paper", "projected strong",
+                "leace paper",
             }));
             Assert.That(grid.Cells, Has.Count.EqualTo(grid.Planned));
             foreach (var cell in grid.Cells)

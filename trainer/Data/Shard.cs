@@ -188,6 +188,9 @@ public sealed class Shard : IDisposable
         ReadExactly(crc, offset + faceBytes + melBytes);
         if (BinaryPrimitives.ReadUInt32LittleEndian(crc) != Crc32C.Compute(faces, melBytesOut))
             throw Corrupt(offset, $"the checksum of clip {Manifest.Printable(clip)} differs");
+        foreach (float value in mels)
+            if (!float.IsFinite(value))
+                throw Corrupt(offset + faceBytes, $"the log-mel of clip {Manifest.Printable(clip)} holds {value}");
     }
 
     public void Dispose() => file.Dispose();

@@ -134,7 +134,7 @@ public sealed class Leaks
         (int[] Other, int[] Labels) Pair(Split split) => (labels[(embedding, split)], labels[(factor.Name, split)]);
     }
 
-    private static string? Warn(string embedding, string factor, LeakProbeResult probes, double? fresh, double? inTraining, double? chance)
+    internal static string? Warn(string embedding, string factor, LeakProbeResult probes, double? fresh, double? inTraining, double? chance)
     {
         if (probes.Health.Collapsed)
             return $"{probes.Health.DeadShare:P0} of the {embedding} embedding is dead: it leaks nothing because it holds nothing";

@@ -176,12 +176,16 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
             LeakSpeakerLabel = speakerEmotion?.Probes.OtherFactor?.First(p => !p.Balanced).Mean,
             DeadShare = speakerEmotion?.Probes.Health.DeadShare,
             EmbeddingNorm = speakerEmotion?.Probes.Health.MeanNorm,
-            Warnings = [.. new[] { speakerEmotion?.Warning, emotionSpeaker?.Warning }.OfType<string>()],
+            Warnings = [.. new[] { speakerEmotion?.Warning, emotionSpeaker?.Warning }.OfType<string>(), .. Absent()],
             EmotionConfusion = emotion is null ? null : Counts(emotion),
             Scatter = speakers.Length == 0 ? [] : Scatter(leaks),
         };
         return (cell, new Predictions(
             leaks.Labels(Factor.Emotion, Split.Test), emotions, leaks.Labels(Factor.Speaker, Split.Test), speakers, hidden?.Scores[0].Predictions ?? []));
+
+        // macro-F counts a class without a clip as 0, whoever predicts
+        IEnumerable<string> Absent() => emotion is null ? [] : leaks.Factor(Factor.Emotion).Classes
+            .Where((_, c) => emotion.Support(c) == 0).Select(name => $"no test clip is {name}: macro-F counts it as 0");
 
         ConfusionMatrix? Matrix(string factor, int[] predicted)
         {

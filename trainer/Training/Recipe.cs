@@ -51,7 +51,7 @@ public static class Recipe
                 Selection = training.Selection with { ProbeEvery = confusion ? 20 : 6 },
                 Adversary = confusion
                     ? adversary with { Updates = 5, Strength = 100, RenewEvery = 60 }
-                    : adversary with { Updates = 10, Strength = training.Strategy == "projected" ? 1 : 30, Cap = training.Strategy == "alt" },
+                    : adversary with { Updates = 10, Strength = training.Strategy switch { "gr" => 30, "alt" => 3, _ => 1 }, Cap = training.Strategy == "alt" },
             },
         };
     }
