@@ -308,6 +308,22 @@ public sealed class StrategyTests
     }
 
     [Test]
+    public void Stopped_at_the_trunk_an_adversary_moves_the_embeddings_alone([Values("gr", "alt", "conf")] string strategy)
+    {
+        using var plain = new Rig("baseline");
+        using var through = new Rig(strategy, adversary: new() { Strength = 3 });
+        using var stopped = new Rig(strategy, adversary: new() { Strength = 3, IntoTrunk = false });
+        foreach (var rig in new[] { plain, through, stopped })
+            rig.Step();
+        foreach (var (name, gradient) in stopped.PrimaryGradients())
+        {
+            bool trunk = name.StartsWith("face.", StringComparison.Ordinal) || name.StartsWith("voice.", StringComparison.Ordinal);
+            Assert.That(gradient, Is.EqualTo((trunk ? plain : through).PrimaryGradients()[name]), name);
+        }
+        Assert.That(through.PrimaryGradients()["face.conv1.weight"], Is.Not.EqualTo(plain.PrimaryGradients()["face.conv1.weight"]));
+    }
+
+    [Test]
     public void Heads_follow_their_own_loss_by_its_full_gradient([Values("gr", "alt", "conf", "projected")] string strategy)
     {
         // at strength 0 a head's gradient is as large as at strength 5

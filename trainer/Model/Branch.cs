@@ -57,10 +57,19 @@ public sealed class Branch
     /// <summary>Gradient of the trunk; the losses must have been evaluated.</summary>
     /// <param name="adversary">Adds to the gradient of the embedding what the auxiliary heads make of it; null without.</param>
     /// <param name="inputs">Whether the trunk takes a gradient at all.</param>
-    public Tensor Backward(Action<AuxiliaryHead, Tensor>? adversary, bool inputs) => Backward(head.Backward(loss.LogitsGradient)!, adversary, inputs);
+    /// <param name="intoTrunk">Whether the trunk takes the adversary's part of it, or the embedding alone.</param>
+    public Tensor Backward(Action<AuxiliaryHead, Tensor>? adversary, bool inputs, bool intoTrunk)
+    {
+        var dEmbedding = head.Backward(loss.LogitsGradient)!;
+        if (adversary is null || intoTrunk || !inputs)
+            return Backward(dEmbedding, adversary, inputs);
+        var dTrunk = embedding.Backward(relu.Backward(dEmbedding)!, Gradients.Input)!;
+        Backward(dEmbedding, adversary, inputs: false);
+        return dTrunk;
+    }
 
     /// <summary>The same of what the auxiliary heads make of the embedding alone, as if the head did not exist.</summary>
-    /// <inheritdoc cref="Backward(Action{AuxiliaryHead, Tensor}?, bool)"/>
+    /// <inheritdoc cref="Backward(Action{AuxiliaryHead, Tensor}?, bool, bool)"/>
     public Tensor BackwardAuxiliary(Action<AuxiliaryHead, Tensor> adversary, bool inputs)
     {
         device.Ops.Zero(head.InputGradient!);

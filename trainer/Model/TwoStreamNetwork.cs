@@ -152,8 +152,8 @@ public sealed class TwoStreamNetwork
 
     /// <summary>Adds the gradients of all evaluated losses to the parameters' gradients.</summary>
     /// <inheritdoc cref="Branch.Backward"/>
-    public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null) =>
-        Backward(learning, branch => branch.Backward(adversary, inputs: trunk is not null));
+    public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null, bool intoTrunk = true) =>
+        Backward(learning, branch => branch.Backward(adversary, inputs: trunk is not null, intoTrunk));
 
     /// <summary>Adds the gradients of what the auxiliary heads make of the embeddings alone. A backward pass behind it needs <see cref="Restore"/> first.</summary>
     /// <inheritdoc cref="Branch.BackwardAuxiliary"/>

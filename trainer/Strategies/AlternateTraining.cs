@@ -24,7 +24,7 @@ public sealed class AlternateTraining(TrainingOptions options, TwoStreamNetwork 
         auxiliary.Learn(options.Adversary.Updates);
         network.Evaluate();
         auxiliary.Forward(options.Adversary.Updates);
-        network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.Evaluate(), Gradients.Input));
+        network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.Evaluate(), Gradients.Input), options.Adversary.IntoTrunk);
         optimisers[0].Apply();
     }
 }

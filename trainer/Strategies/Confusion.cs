@@ -26,7 +26,7 @@ public sealed class Confusion(TrainingOptions options, TwoStreamNetwork network,
         auxiliary.Learn(options.Adversary.Updates);
         network.Evaluate();
         auxiliary.Forward(options.Adversary.Updates);
-        network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.EvaluateConfusion(), Gradients.Input));
+        network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.EvaluateConfusion(), Gradients.Input), options.Adversary.IntoTrunk);
         optimisers[0].Apply();
     }
 }

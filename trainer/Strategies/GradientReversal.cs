@@ -24,7 +24,7 @@ public sealed class GradientReversal(TrainingOptions options, TwoStreamNetwork n
         auxiliary.Learn(last);
         network.Evaluate();
         auxiliary.Forward(last);
-        network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.Evaluate(), Gradients.Both));
+        network.Backward((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.Evaluate(), Gradients.Both), options.Adversary.IntoTrunk);
         optimisers[0].Apply();
         auxiliary.Apply(last);
     }

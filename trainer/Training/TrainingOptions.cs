@@ -38,6 +38,9 @@ public sealed record AdversaryOptions
     /// <summary>Share of the training, 0 to 1, before the adversary acts on the embeddings; the schedule starts behind it.</summary>
     public double WarmUp { get; init; }
 
+    /// <summary>Whether the adversary changes the trunk as well, as in the paper, or the embeddings alone: what one is to forget, another may need. Not for projected.</summary>
+    public bool IntoTrunk { get; init; } = true;
+
     /// <summary>Updates of each auxiliary head per batch: k.</summary>
     public int Updates { get; init; } = 1;
 
