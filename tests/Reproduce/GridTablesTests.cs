@@ -34,6 +34,9 @@ public class GridTablesTests
             Assert.That(Number(row["speaker_accuracy_low"]), Is.EqualTo(cell.SpeakerInterval?.Low));
             Assert.That(Number(row["leak_emotion_from_speaker"]), Is.EqualTo(cell.LeakEmotionFromSpeaker));
             Assert.That(Number(row["leak_in_training_head"]), Is.EqualTo(cell.LeakInTrainingHead));
+            Assert.That((row["epoch"], row["selection"], row["by_score_epoch"]), Is.EqualTo(($"{cell.Epoch}", cell.Selection, $"{cell.ByScore?.Epoch}")));
+            Assert.That(Number(row["by_score_emotion_macro_f1"]), Is.EqualTo(cell.ByScore?.EmotionMacroF1));
+            Assert.That(Number(row["by_score_leak_emotion_from_speaker"]), Is.EqualTo(cell.ByScore?.Leak));
             Assert.That(Number(row["bowker"]), Is.EqualTo(cell.Comparison?.Bowker));
             Assert.That(Number(row["leak_difference_high"]), Is.EqualTo(cell.Comparison?.LeakDifference?.High));
             Assert.That(Number(row["train_seconds"]), Is.EqualTo(cell.TrainSeconds));
@@ -62,7 +65,7 @@ public class GridTablesTests
     {
         var grid = SyntheticGrid.Full();
         string[] lines = GridTables.Markdown(grid).TrimEnd('\n').Split('\n');
-        Assert.That(lines, Has.Length.EqualTo(2 + 1 + 3 * 8));
+        Assert.That(lines, Has.Length.EqualTo(2 + 1 + 3 * 11));
         Assert.That(lines.Select(line => line.Split(" | ").Length), Is.All.EqualTo(10));
         Assert.That(lines, Is.All.StartsWith("| ").And.All.EndsWith(" |"));
         string alt = lines.Single(line => line.StartsWith("| ALT | strong | 64 |", StringComparison.Ordinal));
@@ -70,6 +73,8 @@ public class GridTablesTests
         var baseline = grid.Cells.Where(c => c is { Method: "baseline", SpeakerDimension: 64 }).ToList();
         Assert.That(alt, Does.Contain($"| 3 | {cells.Average(c => c.EmotionMacroF1):F3} ({cells.Min(c => c.EmotionMacroF1):F3} to {cells.Max(c => c.EmotionMacroF1):F3}) |"));
         Assert.That(alt, Does.Contain($"| {baseline.Average(c => c.LeakEmotionFromSpeaker) - cells.Average(c => c.LeakEmotionFromSpeaker):F3} ("));
+        Assert.That(lines.Count(line => line.StartsWith("| projected | ", StringComparison.Ordinal)), Is.EqualTo(2 * 3));
+        Assert.That(lines[^3..], Is.All.StartsWith("| LEACE | – | "));
         Assert.That(lines.Single(line => line.StartsWith("| baseline | – | 256", StringComparison.Ordinal)), Does.EndWith("| – |"));
     }
 

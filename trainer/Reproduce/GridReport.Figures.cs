@@ -23,10 +23,12 @@ public sealed partial class GridReport
         /// <summary>Round numbers over the range, about as many as asked for.</summary>
         public IEnumerable<double> Ticks(int count)
         {
-            double step = Step((High - Low) / count);
+            double step = TickStep(count);
             for (double k = Math.Ceiling(Low / step - 1e-9); k * step <= High + 1e-9 * step; k++)
                 yield return k == 0 ? 0 : k * step; // not -0
         }
+
+        public double TickStep(int count) => Step((High - Low) / count);
 
         public static double Step(double atLeast)
         {
@@ -38,7 +40,7 @@ public sealed partial class GridReport
 
     private static string ColourClass(Variant variant) => variant.Method switch
     {
-        "baseline" or "alt" or "gr" or "conf" => $"m-{variant.Method}",
+        "baseline" or "alt" or "gr" or "conf" or "projected" or "leace" => $"m-{variant.Method}",
         _ => variant.IsSingle ? "m-stl" : "m-other",
     };
 
@@ -61,7 +63,7 @@ public sealed partial class GridReport
     private void AppendHatches()
     {
         html.Append("<svg class=\"defs\" aria-hidden=\"true\"><defs>\n");
-        foreach (string name in (string[])["alt", "gr", "conf", "other"])
+        foreach (string name in (string[])["alt", "gr", "conf", "projected", "other"])
             html.Append($"<pattern id=\"hatch-{name}\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">"
                 + $"<rect width=\"5\" height=\"5\" style=\"fill:var(--bg)\"/><rect width=\"2\" height=\"5\" style=\"fill:var(--{name})\"/></pattern>\n");
         html.Append("</defs></svg>\n");
@@ -134,7 +136,7 @@ public sealed partial class GridReport
     // a panel per dimension, all on one scale; the numbers stand below the axis, where nothing can cover them
     private void AppendBars(BarFigure figure)
     {
-        const double Width = 340, Height = 262, Left = 30, Right = 4, Top = 34, Bottom = 38, Between = 14;
+        const double Width = 372, Height = 276, Left = 30, Right = 4, Top = 34, Bottom = 38, Between = 14; // wide enough for the names of six methods
         var variants = view.Both.ToList();
         double highest = view.Dimensions
             .SelectMany(d => variants.SelectMany(v => new[] { figure.Value(v, d)?.High, figure.Claims?.Invoke(v, d), figure.Balanced?.Invoke(v, d) }).Append(figure.Line(d)))
@@ -163,7 +165,7 @@ public sealed partial class GridReport
                     AppendBar(above, figure, variant, dimension, x + 1.5, bar - 3, y);
                     x += bar;
                 }
-                html.Append($"<text x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Escape(Short(group.First().MethodName, (int)Math.Max(8, (x - start) / 6.5)))}</text>\n");
+                html.Append($"<text{(groups.Count > 5 ? " class=\"v\"" : "")} x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Escape(Short(group.First().MethodName, (int)Math.Max(9, (x - start) / 6.5)))}</text>\n");
                 x += Between;
             }
             if (line is { } single)
@@ -222,18 +224,18 @@ public sealed partial class GridReport
         }
         var seeds = view.Both.SelectMany(v => view.Cells(v, null).Select(c => (Variant: v, X: GridReportView.Finite(c.LeakEmotionFromSpeaker), Y: Task(c))))
             .Where(p => p.X is not null && p.Y is not null).ToList();
-        var (x, xStep) = Around([.. seeds.Select(p => p.X!.Value), .. view.LeakChance is { } c ? new[] { c } : []], Left, Width - Right);
-        var (y, yStep) = Around([.. seeds.Select(p => p.Y!.Value)], Height - Bottom, Top);
+        var x = Around([.. seeds.Select(p => p.X!.Value), .. view.LeakChance is { } c ? new[] { c } : []], Left, Width - Right);
+        var y = Around([.. seeds.Select(p => p.Y!.Value)], Height - Bottom, Top);
         var front = points.Where(p => !points.Any(q => q.X <= p.X && q.Y >= p.Y && (q.X < p.X || q.Y > p.Y))).OrderBy(p => p.X).ToList();
         html.Append("<figure class=\"beside whole\">\n<div>");
         BeginSvg(Width, Height, "leak against the mean of the two tasks");
         html.Append($"<text class=\"t\" x=\"0\" y=\"12\">mean of emotion macro-F and speaker accuracy</text>\n");
         foreach (double tick in y.Ticks(5))
             html.Append($"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/>"
-                + $"<text class=\"t\" x=\"{Left - 7}\" y=\"{y.At(tick) + 3.5:F1}\" text-anchor=\"end\">{Tick(tick, yStep)}</text>\n");
+                + $"<text class=\"t\" x=\"{Left - 7}\" y=\"{y.At(tick) + 3.5:F1}\" text-anchor=\"end\">{Tick(tick, y.TickStep(5))}</text>\n");
         foreach (double tick in x.Ticks(6))
             html.Append($"<line class=\"grid\" y1=\"{Top}\" y2=\"{Height - Bottom}\" x1=\"{x.At(tick):F1}\" x2=\"{x.At(tick):F1}\"/>"
-                + $"<text class=\"t\" x=\"{x.At(tick):F1}\" y=\"{Height - Bottom + 16}\" text-anchor=\"middle\">{Tick(tick, xStep)}</text>\n");
+                + $"<text class=\"t\" x=\"{x.At(tick):F1}\" y=\"{Height - Bottom + 16}\" text-anchor=\"middle\">{Tick(tick, x.TickStep(6))}</text>\n");
         html.Append($"<text class=\"t\" x=\"{Width - Right}\" y=\"{Height - 8}\" text-anchor=\"end\">leak: emotion read from the speaker embedding, macro-F</text>\n");
         var labels = new Labels(Left + 2, Top + 2, Width - 2, Height - Bottom - 2);
         if (view.LeakChance is { } chance)
@@ -269,12 +271,63 @@ public sealed partial class GridReport
         static double? Task(GridCell cell) => (GridReportView.Finite(cell.EmotionMacroF1) + GridReportView.Finite(cell.SpeakerAccuracy)) / 2;
     }
 
-    // a scale of round ends with some air around the values
-    private static (Scale Scale, double Step) Around(List<double> values, double from, double to)
+    // a scale of round ends with some air around the values, which are shares of 1
+    private static Scale Around(List<double> values, double from, double to)
     {
         double low = values.Min(), high = values.Max(), air = Math.Max(0.01, 0.06 * (high - low));
         double step = Scale.Step((high - low + 2 * air) / 6);
-        return (new(Math.Floor((low - air) / step) * step, Math.Ceiling((high + air) / step) * step, from, to), step);
+        return new(Math.Max(0, Math.Floor((low - air) / step) * step), Math.Min(1, Math.Ceiling((high + air) / step) * step), from, to);
+    }
+
+    private void AppendProbedEpochs()
+    {
+        const double Width = 250, Height = 210, Left = 36, Right = 13, Top = 24, Bottom = 40;
+        var shown = view.Disentangled.Select(v => (Variant: v, Cells: view.Cells(v, view.Smallest).Where(c => GridReportView.Probed(c).Any()).ToList())).Where(s => s.Cells.Count > 0).ToList();
+        if (shown.Count == 0)
+            return;
+        var all = shown.SelectMany(s => s.Cells).SelectMany(GridReportView.Probed).ToList();
+        var x = Around([.. all.Select(e => e.Leak)], Left, Width - Right);
+        var y = Around([.. all.Select(e => e.Score)], Height - Bottom, Top);
+        ulong[] seeds = [.. shown.SelectMany(s => s.Cells).Select(c => c.Seed).Distinct().Order()];
+        html.Append($"<h3>Every epoch that was probed, at speaker embedding {view.Smallest}</h3>\n<figure>\n<ul class=\"legend m-stl\">");
+        for (int i = 0; i < seeds.Length; i++)
+            html.Append(LegendItem($"<path class=\"solid\" d=\"{Shape(i, 0, 0, 3.6)}\"/>", $"seed {seeds[i]}"));
+        html.Append(LegendItem("<polyline class=\"trail\" points=\"-8,4 -2,0 8,-4\"/>", "Pareto front of a seed"));
+        html.Append(LegendItem($"<path class=\"solid pale\" d=\"{Shape(0, 0, 0, 3.6)}\"/>", "another epoch beats it"));
+        html.Append(LegendItem($"<path class=\"ring\" d=\"{Shape(0, 0, 0, 5)}\"/><path class=\"solid\" d=\"{Shape(0, 0, 0, 2)}\"/>", "chosen"));
+        html.Append("</ul>\n<div class=\"small\">\n");
+        foreach (var (variant, cells) in shown)
+        {
+            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span></h3>\n");
+            BeginSvg(Width, Height, $"leak against score of the probed epochs, {variant.Name}");
+            html.Append("<text class=\"t\" x=\"0\" y=\"12\">score</text>\n");
+            foreach (double tick in y.Ticks(4))
+                html.Append($"<line class=\"grid\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/>"
+                    + $"<text class=\"t\" x=\"{Left - 5}\" y=\"{y.At(tick) + 3.5:F1}\" text-anchor=\"end\">{Tick(tick, y.TickStep(4))}</text>\n");
+            foreach (double tick in x.Ticks(4))
+                html.Append($"<line class=\"grid\" y1=\"{Top}\" y2=\"{Height - Bottom}\" x1=\"{x.At(tick):F1}\" x2=\"{x.At(tick):F1}\"/>"
+                    + $"<text class=\"t\" x=\"{x.At(tick):F1}\" y=\"{Height - Bottom + 15}\" text-anchor=\"middle\">{Tick(tick, x.TickStep(4))}</text>\n");
+            html.Append($"<text class=\"t\" x=\"{Width - Right}\" y=\"{Height - 6}\" text-anchor=\"end\">leak</text>\n<g class=\"{ColourClass(variant)}\">\n");
+            var above = new StringBuilder(); // what is chosen is never buried
+            foreach (var cell in cells)
+            {
+                int shape = Array.IndexOf(seeds, cell.Seed);
+                var front = GridReportView.Front(cell);
+                if (front.Count > 1)
+                    html.Append($"<polyline class=\"trail\" points=\"{string.Join(" ", front.Select(e => $"{x.At(e.Leak):F1},{y.At(e.Score):F1}"))}\"/>\n");
+                foreach (var epoch in GridReportView.Probed(cell))
+                {
+                    if (epoch.Chosen)
+                        above.Append($"<path class=\"ring\" d=\"{Shape(shape, x.At(epoch.Leak), y.At(epoch.Score), 6)}\"/>");
+                    (epoch.Chosen ? above : html).Append($"<path class=\"solid{(front.Contains(epoch) ? "" : " pale")}\" d=\"{Shape(shape, x.At(epoch.Leak), y.At(epoch.Score), 2.8)}\">"
+                        + $"<title>seed {cell.Seed}, epoch {epoch.Epoch}: leak {epoch.Leak:F3}, score {epoch.Score:F3}{(epoch.Chosen ? ", chosen" : "")}</title></path>\n");
+                }
+            }
+            html.Append(above).Append("</g></svg></div>\n");
+        }
+        html.Append("</div>\n<figcaption><b>What to see:</b> up and left is better. The line joins the epochs that no other of the same seed beats in both; the ringed mark is the one chosen. "
+            + "Marks at the left that lie low have little leak because they know little of anything: they are passed over. Score is the mean of emotion macro-F and speaker accuracy, "
+            + "leak what fresh probes read, from 0 (chance) to 1 (everything), both on Validation.</figcaption>\n</figure>\n");
     }
 
     /// <summary>Finds room for labels beside their points.</summary>

@@ -5,12 +5,12 @@ public sealed partial class GridReport
     // Methods differ in hue and in lightness, so that those who cannot tell red from green can tell them apart; paper stays light whatever the screen is
     private const string Style = """
         :root{color-scheme:light dark;--bg:#fdfdfc;--ink:#1b1f24;--muted:#5c6670;--line:#d8dce0;--soft:#f1f3f4;
-          --baseline:#434b55;--alt:#d2610f;--gr:#1769b5;--conf:#0b9472;--other:#8a6d1b;--heat:#0d4a8b;--notice:#8a5a00;
+          --baseline:#434b55;--alt:#d2610f;--gr:#1769b5;--conf:#0b9472;--projected:#4a1f78;--leace:#7a3812;--other:#8a6d1b;--heat:#0d4a8b;--notice:#8a5a00;
           --e0:#8d97a1;--e1:#c2455c;--e2:#3b57b8;--e3:#b98a00;--e4:#1d8a4a;--e5:#7d3fa0;--e6:#1a97b5;--e7:#8b4a20}
         @media screen and (prefers-color-scheme:dark){:root{--bg:#14171a;--ink:#e7eaed;--muted:#9ca6b0;--line:#343a41;--soft:#1e2328;
-          --baseline:#d5dae0;--alt:#f2894a;--gr:#5fa9ee;--conf:#3cc79d;--other:#d3b45c;--heat:#5fa9ee;--notice:#f0c060;
+          --baseline:#d5dae0;--alt:#f2894a;--gr:#5fa9ee;--conf:#3cc79d;--projected:#8e5cf0;--leace:#a8662f;--other:#d3b45c;--heat:#5fa9ee;--notice:#f0c060;
           --e0:#8b96a1;--e1:#ff7d90;--e2:#8aa4ff;--e3:#f0c030;--e4:#5fd08a;--e5:#cf93ee;--e6:#5fd0ea;--e7:#d59a6c}}
-        .m-baseline{--c:var(--baseline)}.m-alt{--c:var(--alt)}.m-gr{--c:var(--gr)}.m-conf{--c:var(--conf)}.m-stl{--c:var(--muted)}.m-other{--c:var(--other)}
+        .m-baseline{--c:var(--baseline)}.m-alt{--c:var(--alt)}.m-gr{--c:var(--gr)}.m-conf{--c:var(--conf)}.m-projected{--c:var(--projected)}.m-leace{--c:var(--leace)}.m-stl{--c:var(--muted)}.m-other{--c:var(--other)}
         *{box-sizing:border-box}
         html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
         body{font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;margin:0 auto;padding:2.5rem 1.25rem 4rem;max-width:76rem;
@@ -40,9 +40,10 @@ public sealed partial class GridReport
         th:first-child{text-align:left;position:sticky;left:0;background:var(--bg);padding-left:.1rem;z-index:1}thead tr+tr th:first-child{position:static;text-align:right}
         thead th[colspan]{text-align:left}
         .left{text-align:left}thead tr+tr th.left,td.left{text-align:left}.wrap{white-space:normal;overflow-wrap:anywhere;min-width:14rem}
-        td small{display:block;font-size:.74rem}td b{font-weight:700}
+        td small,tbody th small{display:block;font-size:.74rem;font-weight:400}td b{font-weight:700}
         .line small{display:inline-block;min-width:11.5em;margin-left:.3em}.again th,.again td{border-top-color:transparent}
         td.muted,th.muted{font-weight:400}.first{border-left:1px solid var(--line)}
+        .dense th,.dense td{padding-left:.45rem;padding-right:.45rem}
         .group th{padding-top:1.1rem;font-weight:600;font-size:.82rem;position:static}.group th span{position:sticky;left:.1rem}
         tbody:first-of-type .group th{padding-top:.5rem}
         tfoot th,tfoot td{font-weight:600}
@@ -69,6 +70,7 @@ public sealed partial class GridReport
         .claim{fill:var(--bg);stroke:var(--ink);stroke-width:1.4}.gap{stroke:var(--ink);stroke-width:1;stroke-dasharray:1 2}.balanced{fill:var(--ink);stroke:var(--bg);stroke-width:1}
         .star{fill:var(--ink)}.star.some{fill:var(--bg);stroke:var(--ink)}
         .front{fill:none;stroke:var(--muted);stroke-width:1.2;stroke-dasharray:4 3}.seed{fill:var(--c);opacity:.28}
+        .trail{fill:none;stroke:var(--c);stroke-width:1.2;stroke-linejoin:round;opacity:.6}.ring{fill:var(--bg);stroke:var(--ink);stroke-width:1.5}
         .cell{fill:var(--heat)}.diagonal{fill:none;stroke:var(--ink);stroke-width:1.2}svg text.on{fill:var(--bg)}
         .emotion{fill:none;stroke:var(--c);stroke-width:1.6;stroke-linejoin:round}.speaker{fill:none;stroke:var(--c);stroke-width:1.3;stroke-dasharray:4 2.5;opacity:.75}
         .frame{fill:none;stroke:var(--line)}.dots{fill-opacity:.75;stroke:var(--bg);stroke-width:.5}.strokes{fill:none;stroke-width:1.5}
@@ -76,7 +78,7 @@ public sealed partial class GridReport
           .beside .legend{display:flex}th,td{padding:.4rem .55rem}.small{grid-template-columns:repeat(auto-fill,minmax(min(10rem,100%),1fr));gap:1rem}
           .small svg text.t,.small svg text.v{font-size:13.5px}}
         @media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:10pt}nav{display:none}section{margin-top:8mm}h2,h3,.about,.legend{break-after:avoid;break-inside:avoid}
-          .scroll{overflow:visible;border:0}table{font-size:7.5pt}th,td{padding:.25em .45em}th:first-child,.group th span{position:static}td small{font-size:6.5pt}.line small{min-width:0}td code{font-size:7pt;max-width:6.5rem}tfoot{display:table-row-group}.panel h3{font-size:8.5pt}
+          .scroll{overflow:visible;border:0}table{font-size:7.5pt}th,td{padding:.25em .45em}th:first-child,.group th span{position:static}td small,tbody th small{font-size:6.5pt}.line small{min-width:0}td code{font-size:7pt;max-width:6.5rem}tfoot{display:table-row-group}.panel h3{font-size:8.5pt}
           .panel,tr,figure.whole{break-inside:avoid}.bars{grid-template-columns:repeat(3,1fr)}.small{grid-template-columns:repeat(4,1fr);gap:4mm}
           *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 

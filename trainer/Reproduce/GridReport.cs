@@ -25,6 +25,7 @@ public sealed partial class GridReport
     private readonly GridResult grid;
     private readonly GridReportView view;
     private readonly StringBuilder html = new();
+    private readonly List<(string Id, string Number)> sections = [];
 
     private GridReport(GridResult grid) => (this.grid, view) = (grid, new GridReportView(grid));
 
@@ -42,13 +43,15 @@ public sealed partial class GridReport
         html.Append($"<title>Reproduction grid, {Escape(grid.Data)}</title>\n<style>\n{Style}</style></head>\n<body>\n");
         AppendHatches();
         AppendHead();
-        html.Append("<main>\n");
+        int head = html.Length;
+        html.Append("</header>\n<main>\n");
         if (grid.Cells.Count > 0)
         {
             AppendTable1();
             AppendEmotionBars();
             AppendLeakBars();
             AppendPareto();
+            AppendSelection();
             AppendLeaks();
             AppendComparisons();
             AppendConfusions();
@@ -58,6 +61,8 @@ public sealed partial class GridReport
         }
         AppendSettings();
         html.Append("</main>\n</body></html>\n");
+        if (sections.Count > 1)
+            html.Insert(head, $"<nav>{string.Concat(sections.Select(s => $"<a href=\"#{s.Id}\">{s.Number}</a>"))}</nav>\n");
     }
 
     private void AppendHead()
@@ -77,16 +82,6 @@ public sealed partial class GridReport
         Fact("Version", grid.Version);
         Fact("Cells", grid.Cells.Count == grid.Planned ? $"{grid.Planned}" : $"{grid.Cells.Count} of {grid.Planned}");
         html.Append("</dl>\n");
-        if (grid.Cells.Count > 0)
-        {
-            (string, string)[] links =
-            [
-                ("table1", "Table 1"), ("figure3a", "Figure 3(a)"), ("figure3b", "Figure 3(b)"), ("pareto", "Trade-off"), ("leaks", "Leaks"),
-                ("comparison", "Comparison"), ("confusion", "Confusion"), ("curves", "Training"), ("scatter", "Embeddings"), ("time", "Time"), ("settings", "Settings"),
-            ];
-            html.Append("<nav>").AppendJoin("", links.Select(l => $"<a href=\"#{l.Item1}\">{l.Item2}</a>")).Append("</nav>\n");
-        }
-        html.Append("</header>\n");
 
         void Fact(string name, string value) => html.Append($"<div><dt>{name}</dt><dd>{(value.Length == 0 ? Missing : Escape(value))}</dd></div>\n");
     }
@@ -122,9 +117,11 @@ public sealed partial class GridReport
         Section("table1", "Table 1", "Speakers recognised",
             $"Accuracy in percent on the test clips, {Averaged}. Bold: the best of a row among networks of both tasks. The published values are of another corpus, "
             + "with far more speakers: compare the differences within a row, not the levels.");
+        if (string.Join(" ", Methods()) is { Length: > 0 } methods)
+            html.Append($"<p class=\"about\">{methods}</p>\n");
         var columns = view.Variants.Where(v => v.Method != "stl-emotion").ToList();
         int[] rows = [.. view.Dimensions.Union(published.Select(p => p.Dimension)).OrderDescending()];
-        BeginTable("speaker accuracy by size of the speaker embedding and method");
+        BeginTable("speaker accuracy by size of the speaker embedding and method", "dense");
         html.Append($"<thead><tr><th rowspan=\"2\" scope=\"col\">speaker embedding</th><th colspan=\"{Math.Max(1, columns.Count)}\" scope=\"colgroup\">this grid</th>"
             + "<th colspan=\"4\" scope=\"colgroup\" class=\"muted first\">published, another corpus</th></tr>\n<tr>");
         foreach (var variant in columns)
@@ -149,6 +146,84 @@ public sealed partial class GridReport
         html.Append("</tbody>");
         EndTable();
         EndSection();
+    }
+
+    // what the columns are, as far as they are in the grid
+    private IEnumerable<string> Methods()
+    {
+        var own = Named(("alt", "alternate training"), ("gr", "gradient reversal"), ("conf", "confusion loss"));
+        if (own.Count > 0)
+            yield return $"{List(own)} {(own.Count > 1 ? "are methods" : "is a method")} of the paper.";
+        var others = Named(("projected", "gradient projection, Zhang et al. 2018"), ("leace", "linear erasure in closed form from the baseline's embedding, Belrose et al. 2023"));
+        if (others.Count > 0)
+            yield return $"{List(others)} {(others.Count > 1 ? "are yardsticks" : "is a yardstick")} from elsewhere, not the paper's.";
+        if (view.Variants.Any(v => v.Recipe == "paper"))
+            yield return "The recipe <b>paper</b> trains everything at once, as published.";
+        if (view.Variants.Any(v => v.Recipe == "strong"))
+            yield return "The recipe <b>strong</b> starts from the baseline and trains longer and harder to forget.";
+
+        List<string> Named(params (string Method, string Text)[] methods) =>
+            [.. methods.Where(m => view.Variants.Any(v => v.Method == m.Method)).Select(m => $"<b>{new Variant(m.Method, "").MethodName}</b> ({m.Text})")];
+    }
+
+    // what selecting by leak costs and gains; only what forgets has a choice
+    private void AppendSelection()
+    {
+        var chosen = view.Disentangled.Where(v => view.Cells(v, null).Any(c => GridReportView.Probed(c).Any())).ToList();
+        if (chosen.Count == 0)
+            return;
+        Section("selection", "Selection", "Which epoch is taken, and what that costs",
+            "A network that forgets is taken at the epoch whose fresh probes on Validation read least, among those whose score there is hardly below the best; the auxiliary heads of the "
+            + "training have no say. Beside it, what the epoch of the best score gives, where that is another. Test clips; "
+            + $"{(view.Seeds > 1 ? $"means over {view.Seeds} seeds, ranges below" : "one seed")}. "
+            + "Emotion and leak are macro-F, speakers accuracy in percent; tasks is the mean of emotion and speakers.");
+        BeginTable("epochs chosen by lowest leak and by primary score");
+        html.Append("<thead><tr><th rowspan=\"2\" scope=\"col\">method</th><th colspan=\"4\" scope=\"colgroup\" class=\"first\">by lowest leak</th>"
+            + "<th colspan=\"4\" scope=\"colgroup\" class=\"first\">by primary score</th><th colspan=\"2\" scope=\"colgroup\" class=\"first\">the former less the latter</th></tr>\n<tr>");
+        for (int i = 0; i < 2; i++)
+            html.Append("<th class=\"first\">epoch</th><th>emotion</th><th>speakers</th><th>leak</th>");
+        html.Append("<th class=\"first\">tasks</th><th>leak</th></tr></thead>\n");
+        foreach (int dimension in view.Dimensions.Where(d => chosen.Any(v => view.Cells(v, d).Count > 0)))
+        {
+            BeginGroup($"speaker embedding {dimension}", 11);
+            foreach (var variant in chosen)
+            {
+                var cells = view.Cells(variant, dimension);
+                if (cells.Count == 0)
+                    continue;
+                int without = cells.Count(c => c.Selection == "primary_score");
+                html.Append($"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}"
+                    + $"{(without == 0 ? "" : $"<small>{without} of {cells.Count} without a choice</small>")}</th>");
+                Side(cells, c => c.Epoch, c => c.EmotionMacroF1, c => c.SpeakerAccuracy, c => c.LeakEmotionFromSpeaker);
+                Side(cells, c => c.ByScore?.Epoch ?? c.Epoch, Emotion, Speaker, Leak);
+                if (cells.All(c => c.ByScore is null) && cells.Any(c => c.Epoch > 0))
+                {
+                    html.Append("<td class=\"first muted\" colspan=\"2\">same epochs</td></tr>\n");
+                    continue;
+                }
+                html.Append(Cell(GridReportView.Mean(cells, c => Tasks(c.EmotionMacroF1, c.SpeakerAccuracy) - Tasks(Emotion(c), Speaker(c))), v => Signed(v), first: true));
+                html.Append(Cell(GridReportView.Mean(cells, c => c.LeakEmotionFromSpeaker - Leak(c)), v => Signed(v), bold: true)).Append("</tr>\n");
+            }
+            html.Append("</tbody>\n");
+        }
+        EndTable();
+        if (chosen.SelectMany(v => view.Cells(v, null)).Any(c => c.Selection == "primary_score"))
+            html.Append("<p class=\"muted\">Without a choice: no probed epoch of that seed kept enough of the score, or its embedding had collapsed; the best score's is taken.</p>\n");
+        AppendProbedEpochs();
+        EndSection();
+
+        void Side(IReadOnlyList<GridCell> cells, Func<GridCell, int> epoch, params Func<GridCell, double?>[] values)
+        {
+            int[] epochs = [.. cells.Select(epoch).Where(e => e > 0).Distinct().Order()];
+            html.Append($"<td class=\"first\">{epochs.Length switch { 0 => Missing, 1 => $"{epochs[0]}", _ => $"{epochs[0]}–{epochs[^1]}" }}</td>");
+            html.Append(Cell(GridReportView.Mean(cells, values[0]), v => $"{v:F3}")).Append(Cell(GridReportView.Mean(cells, values[1]), v => $"{100 * v:F1}"));
+            html.Append(Cell(GridReportView.Mean(cells, values[2]), v => $"{v:F3}"));
+        }
+
+        static double? Emotion(GridCell c) => c.ByScore is { } other ? other.EmotionMacroF1 : c.EmotionMacroF1;
+        static double? Speaker(GridCell c) => c.ByScore is { } other ? other.SpeakerAccuracy : c.SpeakerAccuracy;
+        static double? Leak(GridCell c) => c.ByScore is { } other ? other.Leak : c.LeakEmotionFromSpeaker;
+        static double? Tasks(double? emotion, double? speaker) => (emotion + speaker) / 2;
     }
 
     private void AppendLeaks()
@@ -385,6 +460,7 @@ public sealed partial class GridReport
 
     private void Section(string id, string number, string title, string text)
     {
+        sections.Add((id, number));
         html.Append($"<section id=\"{id}\">\n<h2><span>{number}</span>{title}</h2>\n");
         html.Append(text.Length == 0 ? "" : $"<p class=\"about\">{text}</p>\n");
     }
@@ -401,12 +477,12 @@ public sealed partial class GridReport
 
     private static string Empty => $"<td class=\"muted\">{Missing}</td>";
 
-    private static string Cell(Spread? spread, Func<double, string> format, bool bold = false)
+    private static string Cell(Spread? spread, Func<double, string> format, bool bold = false, bool first = false)
     {
         if (spread is null)
-            return Empty;
+            return first ? $"<td class=\"muted first\">{Missing}</td>" : Empty;
         string mean = format(spread.Mean), low = format(spread.Low), high = format(spread.High);
-        return $"<td>{(bold ? $"<b>{mean}</b>" : mean)}{(spread.HasRange && low != high ? $"<small>{low}–{high}</small>" : "")}</td>";
+        return $"<td{(first ? " class=\"first\"" : "")}>{(bold ? $"<b>{mean}</b>" : mean)}{(spread.HasRange && low != high ? $"<small>{low}{(spread.Low < 0 ? " to " : "–")}{high}</small>" : "")}</td>";
     }
 
     private static string Fixed(double value, string format) => format switch

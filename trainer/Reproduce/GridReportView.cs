@@ -27,7 +27,7 @@ internal sealed record Spread(double Mean, double Low, double High, int Seeds)
 /// <summary>The cells of a grid by method and recipe, dimension and seed, in the order of the paper. Numbers that are not finite count as missing.</summary>
 internal sealed class GridReportView
 {
-    // the paper's order
+    // the paper's order, then the yardsticks
     private static readonly string[] methods = ["stl-emotion", "stl-speaker", "baseline", "alt", "gr", "conf", "projected", "leace"];
     private static readonly string[] recipes = ["paper", "strong"];
 
@@ -95,6 +95,16 @@ internal sealed class GridReportView
     public GridCell? BaselineOf(GridCell cell) => cell.Method == "baseline"
         ? null
         : cells[new Variant("baseline", "")].FirstOrDefault(other => other.SpeakerDimension == cell.SpeakerDimension && other.Seed == cell.Seed);
+
+    /// <summary>The probed epochs whose numbers are there.</summary>
+    public static IEnumerable<ProbedEpoch> Probed(GridCell cell) => cell.ProbedEpochs.Where(e => double.IsFinite(e.Score) && double.IsFinite(e.Leak));
+
+    /// <summary>Those of a cell that no other beats in both score and leak, by leak.</summary>
+    public static IReadOnlyList<ProbedEpoch> Front(GridCell cell) =>
+    [
+        .. Probed(cell).Where(a => !Probed(cell).Any(b => b.Score >= a.Score && b.Leak <= a.Leak && (b.Score > a.Score || b.Leak < a.Leak)))
+            .OrderBy(e => e.Leak).ThenBy(e => e.Epoch),
+    ];
 
     /// <summary>Of the cells with an adjusted Stuart-Maxwell p, how many are below 1 %.</summary>
     public (int Significant, int Tested) Significance(Variant variant, int dimension)
