@@ -218,7 +218,7 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
     private static string? NotChosen(GridPlace place, TrainingState state, Candidate? chosen) =>
         !place.Forgets || chosen is not null ? null
         : state.Candidates.Count > 0 ? $"no probed epoch kept its primary score above the floor: epoch {state.BestEpoch + 1}, of the best score, is shown"
-        : "no epoch had live embeddings when it was probed";
+        : $"no probed epoch had embeddings that recognise what they are for: epoch {state.BestEpoch + 1}, of the best score, is shown";
 
     private static long[][] Counts(ConfusionMatrix matrix) =>
         [.. Enumerable.Range(0, matrix.Classes).Select(t => Enumerable.Range(0, matrix.Classes).Select(p => matrix[t, p]).ToArray())];

@@ -5,7 +5,7 @@ using Avedis.Trainer.Probes;
 
 namespace Avedis.Trainer.Training;
 
-/// <summary>An epoch whose leak was probed, and whose embeddings are alive.</summary>
+/// <summary>An epoch whose leak was probed, and whose embeddings still recognise what they are for.</summary>
 /// <param name="Score">Mean of the factors' scores on Validation.</param>
 /// <param name="Leak">
 /// What fresh probes read there of what is to be forgotten, 0 (chance) to 1 (everything), mean over the embeddings; the plain or the balanced probe,
@@ -35,6 +35,9 @@ public sealed record SelectionOptions
 /// </summary>
 public static class Selection
 {
+    /// <summary>Of the way from chance to everything, what an embedding must recognise of its own factor: less is what a collapsing one has left.</summary>
+    private const double Alive = 0.1;
+
     /// <summary>Those that no other beats in both score and leak, and that are, or may become, eligible: their checkpoints are kept.</summary>
     /// <param name="start">Score of the checkpoint that the training started from; null without.</param>
     public static IReadOnlyList<Candidate> Front(IReadOnlyList<Candidate> candidates, double? start, double floor) =>
@@ -69,8 +72,8 @@ public static class Selection
             var leak = leaks.Probe(open, branch.Name, factor, settings, test: Split.Validation);
             if (leak.Probes.Health.Collapsed)
                 reason ??= $"{leak.Probes.Health.DeadShare:P0} of the {branch.Name} embedding is dead";
-            else if (result.Find(branch.Name) is { } own && own.Score <= own.Chance)
-                reason ??= $"{branch.Name} is recognised no better than by chance";
+            else if (result.Find(branch.Name) is { } own && own.Score - own.Chance < Alive * (1 - own.Chance))
+                reason ??= $"{branch.Name} is recognised hardly better than by chance";
             if (leak.Fresh is not { } plain || leak.Balanced is not { } balanced || leak.Chance is not { } chance)
             {
                 reason ??= $"{factor.Name} cannot be probed: {leak.Probes.Missing.GetValueOrDefault("probes")}";
