@@ -17,7 +17,7 @@ public static class ReproduceCommand
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
         var folder = new Option<string>("--out") { Description = "Folder to write or to go on with.", DefaultValueFactory = _ => "runs/grid" };
         var methods = new Option<string>("--methods") { Description = $"Any of {string.Join(",", Grid.AllMethods)}.", DefaultValueFactory = _ => string.Join(",", Grid.AllMethods) };
-        var recipes = new Option<string>("--recipes") { Description = "Settings of gr, alt and conf: paper, strong.", DefaultValueFactory = _ => string.Join(",", Recipe.Names) };
+        var recipes = new Option<string>("--recipes") { Description = $"Settings of {string.Join(", ", GridPlace.Adversarial)}: {string.Join(", ", Recipe.Names)}.", DefaultValueFactory = _ => string.Join(",", Recipe.Names) };
         var dimensions = new Option<string?>("--dimensions") { Description = "Widths of the speaker embedding. [default: 2048,256,64; with --quick 64]" };
         var seeds = new Option<string?>("--seeds") { Description = "[default: 1,2,3; with --quick 1]" };
         var settings = new Option<string?>("--settings") { Description = "JSON file of settings that differ from the strong recipe, by method: what --sweep writes." };
@@ -27,7 +27,7 @@ public static class ReproduceCommand
         };
         var quick = new Option<bool>("--quick") { Description = $"One width, one seed, {QuickEpochs} epochs." };
         var command = new Command(
-            "reproduce", "Trains single-task, baseline, GR, ALT and CONF networks at several widths and seeds, probes each, and reports. Stopped at any time, the same command goes on.");
+            "reproduce", "Trains single-task, baseline and disentangled networks at several widths and seeds, probes each, and reports. Stopped at any time, the same command goes on.");
         command.Arguments.Add(data);
         command.Options.Add(folder);
         command.Options.Add(methods);
@@ -53,7 +53,7 @@ public static class ReproduceCommand
                 List(seeds.Name, parsed.GetValue(seeds) ?? (small ? "1" : "1,2,3"), text => ulong.TryParse(text, out _), text => ulong.Parse(text, CultureInfo.InvariantCulture)));
             if (options.Recipes.Contains(Recipe.Strong) && options.Methods.Any(GridPlace.Adversarial.Contains) && !options.Methods.Contains("baseline"))
                 throw new UserException(ExitCode.Usage, "--methods: the strong recipe starts from the baseline: name it too");
-            if (options.Methods.Contains("leace") && !options.Methods.Contains("baseline"))
+            if (options.Methods.Contains(GridPlace.Leace) && !options.Methods.Contains("baseline"))
                 throw new UserException(ExitCode.Usage, "--methods: leace works on the baseline's embedding: name it too");
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             config = config with { Features = dataset.Features };

@@ -18,7 +18,7 @@ public sealed record GridOptions(IReadOnlyList<string> Methods, IReadOnlyList<st
 public sealed class Grid
 {
     /// <summary>Every method, in the order in which they are trained: the baselines first, since others start from them.</summary>
-    public static IReadOnlyList<string> AllMethods { get; } = ["baseline", "stl-emotion", "stl-speaker", .. GridPlace.Adversarial, "leace"];
+    public static IReadOnlyList<string> AllMethods { get; } = ["baseline", "stl-emotion", "stl-speaker", .. GridPlace.Adversarial, GridPlace.Leace];
 
     private readonly Config config;
     private readonly PreparedDataset dataset;
@@ -51,7 +51,7 @@ public sealed class Grid
             log.WriteLine($"cell {done + 1} of {plan.Count}: {cell.Name}{Left(clock.Elapsed, done - before, plan.Count - done)}");
             try
             {
-                if (cell.Method == "leace")
+                if (cell.Method == GridPlace.Leace)
                     Keep(cell, run.Erase(cell));
                 else if (run.Train(run.ConfigOf(cell), run.PathOf(cell)) is { } seconds)
                     Keep(cell, run.Measure(cell, seconds));

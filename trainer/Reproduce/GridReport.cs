@@ -167,65 +167,6 @@ public sealed partial class GridReport
     }
 
     // what selecting by leak costs and gains; only what forgets has a choice
-    private void AppendSelection()
-    {
-        var chosen = view.Disentangled.Where(v => view.Cells(v, null).Any(c => GridReportView.Probed(c).Any())).ToList();
-        if (chosen.Count == 0)
-            return;
-        Section("selection", "Selection", "Which epoch is taken, and what that costs",
-            "A network that forgets is taken at the epoch whose fresh probes on Validation read least, among those whose score there is hardly below the best; the auxiliary heads of the "
-            + "training have no say. Beside it, what the epoch of the best score gives, where that is another. Test clips; "
-            + $"{(view.Seeds > 1 ? $"means over {view.Seeds} seeds, ranges below" : "one seed")}. "
-            + "Emotion and leak are macro-F, speakers accuracy in percent; tasks is the mean of emotion and speakers.");
-        BeginTable("epochs chosen by lowest leak and by primary score");
-        html.Append("<thead><tr><th rowspan=\"2\" scope=\"col\">method</th><th colspan=\"4\" scope=\"colgroup\" class=\"first\">by lowest leak</th>"
-            + "<th colspan=\"4\" scope=\"colgroup\" class=\"first\">by primary score</th><th colspan=\"2\" scope=\"colgroup\" class=\"first\">the former less the latter</th></tr>\n<tr>");
-        for (int i = 0; i < 2; i++)
-            html.Append("<th class=\"first\">epoch</th><th>emotion</th><th>speakers</th><th>leak</th>");
-        html.Append("<th class=\"first\">tasks</th><th>leak</th></tr></thead>\n");
-        foreach (int dimension in view.Dimensions.Where(d => chosen.Any(v => view.Cells(v, d).Count > 0)))
-        {
-            BeginGroup($"speaker embedding {dimension}", 11);
-            foreach (var variant in chosen)
-            {
-                var cells = view.Cells(variant, dimension);
-                if (cells.Count == 0)
-                    continue;
-                int without = cells.Count(c => c.Selection == "primary_score");
-                html.Append($"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}"
-                    + $"{(without == 0 ? "" : $"<small>{without} of {cells.Count} without a choice</small>")}</th>");
-                Side(cells, c => c.Epoch, c => c.EmotionMacroF1, c => c.SpeakerAccuracy, c => c.LeakEmotionFromSpeaker);
-                Side(cells, c => c.ByScore?.Epoch ?? c.Epoch, Emotion, Speaker, Leak);
-                if (cells.All(c => c.ByScore is null) && cells.Any(c => c.Epoch > 0))
-                {
-                    html.Append("<td class=\"first muted\" colspan=\"2\">same epochs</td></tr>\n");
-                    continue;
-                }
-                html.Append(Cell(GridReportView.Mean(cells, c => Tasks(c.EmotionMacroF1, c.SpeakerAccuracy) - Tasks(Emotion(c), Speaker(c))), v => Signed(v), first: true));
-                html.Append(Cell(GridReportView.Mean(cells, c => c.LeakEmotionFromSpeaker - Leak(c)), v => Signed(v), bold: true)).Append("</tr>\n");
-            }
-            html.Append("</tbody>\n");
-        }
-        EndTable();
-        if (chosen.SelectMany(v => view.Cells(v, null)).Any(c => c.Selection == "primary_score"))
-            html.Append("<p class=\"muted\">Without a choice: no probed epoch of that seed kept enough of the score, or its embedding had collapsed; the best score's is taken.</p>\n");
-        AppendProbedEpochs();
-        EndSection();
-
-        void Side(IReadOnlyList<GridCell> cells, Func<GridCell, int> epoch, params Func<GridCell, double?>[] values)
-        {
-            int[] epochs = [.. cells.Select(epoch).Where(e => e > 0).Distinct().Order()];
-            html.Append($"<td class=\"first\">{epochs.Length switch { 0 => Missing, 1 => $"{epochs[0]}", _ => $"{epochs[0]}–{epochs[^1]}" }}</td>");
-            html.Append(Cell(GridReportView.Mean(cells, values[0]), v => $"{v:F3}")).Append(Cell(GridReportView.Mean(cells, values[1]), v => $"{100 * v:F1}"));
-            html.Append(Cell(GridReportView.Mean(cells, values[2]), v => $"{v:F3}"));
-        }
-
-        static double? Emotion(GridCell c) => c.ByScore is { } other ? other.EmotionMacroF1 : c.EmotionMacroF1;
-        static double? Speaker(GridCell c) => c.ByScore is { } other ? other.SpeakerAccuracy : c.SpeakerAccuracy;
-        static double? Leak(GridCell c) => c.ByScore is { } other ? other.Leak : c.LeakEmotionFromSpeaker;
-        static double? Tasks(double? emotion, double? speaker) => (emotion + speaker) / 2;
-    }
-
     private void AppendLeaks()
     {
         Section("leaks", "Leaks", "What the embeddings tell that they should not",

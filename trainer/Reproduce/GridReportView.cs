@@ -114,7 +114,7 @@ internal sealed class GridReportView
     }
 
     public static Variant VariantOf(GridCell cell) =>
-        cell.Method is "baseline" or "leace" || cell.Method.StartsWith("stl", StringComparison.Ordinal) ? new(cell.Method, "") : new(cell.Method, cell.Recipe);
+        cell.Method is "baseline" or GridPlace.Leace || cell.Method.StartsWith("stl", StringComparison.Ordinal) ? new(cell.Method, "") : new(cell.Method, cell.Recipe);
 
     public static double? Finite(double? value) => value is { } v && double.IsFinite(v) ? v : null;
 

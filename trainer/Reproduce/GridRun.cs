@@ -23,6 +23,9 @@ public sealed record GridPlace(string Method, string Recipe, int Dimension, ulon
     /// <summary>The baseline that it is compared with, and that the strong recipe starts from.</summary>
     public GridPlace Baseline => new("baseline", Training.Recipe.Paper, Dimension, Seed);
 
+    /// <summary>Trains nothing: closed form, on the baseline's embedding.</summary>
+    public const string Leace = "leace";
+
     public static IReadOnlyList<string> Adversarial { get; } = ["gr", "alt", "conf", "projected"];
 }
 
@@ -94,7 +97,7 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
         var run = new RunFolder(PathOf(place));
         var state = TrainingState.Load(run.Resolve("latest"));
         // what is to forget is chosen by its leak; what is not, by what it is for
-        var chosen = place.Forgets ? state.Chosen(config.Training.Selection.Floor) : null;
+        var chosen = place.Forgets ? run.Chosen() : null;
         using var model = Open(run.Path, chosen is null ? "best" : "clean");
         var leaks = Embeddings(model);
         var test = leaks.Result(Split.Test) ?? throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no test clips: nothing to measure; see data.testFraction");

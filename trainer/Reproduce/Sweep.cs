@@ -122,9 +122,9 @@ public sealed class Sweep
         {
             if (run.Train(run.ConfigOf(place).With(settings, "--sweep"), path) is not { } seconds)
                 return null;
-            var state = TrainingState.Load(new RunFolder(path).Resolve("latest"));
-            if (state.Chosen(config.Training.Selection.Floor) is not { } chosen)
-                return new(place.Seed, 0, state.BestScore, null, seconds);
+            var own = new RunFolder(path);
+            if (own.Chosen() is not { } chosen)
+                return new(place.Seed, 0, TrainingState.Load(own.Resolve("latest")).BestScore, null, seconds);
             // an epoch is chosen by one probe, and flattered by it
             using var model = run.Open(path, "clean");
             var leaks = new Probes.Leaks(model.Runtime, dataset, config.Training.BatchSize, splits: [Split.Train, Split.Validation]);

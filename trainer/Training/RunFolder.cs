@@ -32,7 +32,7 @@ public sealed class RunFolder(string path)
         {
             "latest" => Checkpoint.Latest(CheckpointsPath),
             "best" => BestPath,
-            "clean" => CleanPath(),
+            "clean" => Chosen() is { } chosen ? System.IO.Path.Combine(CheckpointsPath, Selection.CheckpointName(chosen)) : null,
             _ => which,
         };
         if (folder is null || !Directory.Exists(folder))
@@ -49,13 +49,10 @@ public sealed class RunFolder(string path)
         return folder;
     }
 
-    private string? CleanPath()
-    {
-        if (Checkpoint.Latest(CheckpointsPath) is not { } latest)
-            return null;
-        double floor = Config.Load(null, System.IO.Path.Combine(latest, "config.json"), []).Training.Selection.Floor;
-        return TrainingState.Load(latest).Chosen(floor) is { } chosen ? System.IO.Path.Combine(CheckpointsPath, Selection.CheckpointName(chosen)) : null;
-    }
+    /// <summary>The epoch of the lowest leak above the floor that the run was trained with; null if there is none, or no checkpoint.</summary>
+    public Candidate? Chosen() => Checkpoint.Latest(CheckpointsPath) is { } latest
+        ? TrainingState.Load(latest).Chosen(Config.Load(null, System.IO.Path.Combine(latest, "config.json"), []).Training.Selection.Floor)
+        : null;
 
     /// <summary>The checkpoint that training is to start from: a checkpoint folder, or the best of a run folder.</summary>
     /// <exception cref="UserException">As <see cref="Resolve"/>.</exception>
