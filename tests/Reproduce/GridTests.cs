@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Avedis.Trainer;
 using Avedis.Trainer.Probes;
 using Avedis.Trainer.Reproduce;
@@ -99,6 +100,18 @@ public sealed class GridTests
         var (code, _, error) = TinyCorpus.Run(Arguments("--methods", "stl-emotion", "--set", "training.learningRate=0.005"));
         Assert.That(code, Is.EqualTo(ExitCode.BadCheckpoint));
         Assert.That(error, Does.Contain(folder).And.Contain("--out"));
+    }
+
+    [Test]
+    public void A_grid_goes_on_with_a_program_that_knows_more_settings()
+    {
+        Run("--methods", "stl-emotion");
+        string path = Path.Combine(folder, "config.json"), known = File.ReadAllText(path);
+        var older = JsonNode.Parse(known)!;
+        Assert.That(older["training"]!["selection"]!.AsObject().Remove("floor"));
+        File.WriteAllText(path, older.ToJsonString());
+        Run("--methods", "stl-emotion");
+        Assert.That(File.ReadAllText(path), Is.EqualTo(known));
     }
 
     [TestCase("--methods", "gr,magic")]

@@ -10,6 +10,7 @@ namespace Avedis.Trainer.Model;
 public sealed class Branch
 {
     private readonly Device device;
+    private readonly (Linear Linear, Relu Relu)? hidden;
     private readonly Linear embedding;
     private readonly Relu relu;
     private readonly Linear head;
@@ -19,6 +20,12 @@ public sealed class Branch
     public Branch(Device device, ParameterGroup group, int batch, int inputs, Target target, FactorOptions options, IReadOnlyList<AuxiliaryHead> auxiliary)
     {
         (this.device, this.target, Weight, Auxiliary) = (device, target, options.Weight, auxiliary);
+        if (options.Hidden > 0)
+        {
+            var linear = new Linear(device, group, $"{Name}.hidden", batch, inputs, options.Hidden);
+            hidden = (linear, new Relu(device, $"{Name}.hidden.relu", linear.Output.Shape, DType.F32));
+            inputs = options.Hidden;
+        }
         embedding = new Linear(device, group, $"{Name}.embedding", batch, inputs, options.Embedding);
         relu = new Relu(device, $"{Name}.relu", embedding.Output.Shape, DType.F32);
         head = new Linear(device, group, $"{Name}.head", batch, options.Embedding, Factor.Classes.Count);
@@ -49,7 +56,12 @@ public sealed class Branch
     public Tensor Loss => loss.Loss;
 
     /// <summary>Embedding and logits.</summary>
-    public void Forward(Tensor trunk, Phase phase) => head.Forward(relu.Forward(embedding.Forward(trunk, phase), phase), phase);
+    public void Forward(Tensor trunk, Phase phase)
+    {
+        if (hidden is { } layer)
+            trunk = layer.Relu.Forward(layer.Linear.Forward(trunk, phase), phase);
+        head.Forward(relu.Forward(embedding.Forward(trunk, phase), phase), phase);
+    }
 
     /// <summary>Loss, probabilities and gradient of the head.</summary>
     public void Evaluate() => loss.Evaluate(head.Output, target.Labels, target.Weights, Weight);
@@ -63,7 +75,7 @@ public sealed class Branch
         var dEmbedding = head.Backward(loss.LogitsGradient)!;
         if (adversary is null || intoTrunk || !inputs)
             return Backward(dEmbedding, adversary, inputs);
-        var dTrunk = embedding.Backward(relu.Backward(dEmbedding)!, Gradients.Input)!;
+        var dTrunk = BackwardEmbedding(dEmbedding, Gradients.Input);
         Backward(dEmbedding, adversary, inputs: false);
         return dTrunk;
     }
@@ -81,6 +93,14 @@ public sealed class Branch
         if (adversary is not null)
             foreach (var auxiliary in Auxiliary)
                 adversary(auxiliary, dEmbedding);
-        return embedding.Backward(relu.Backward(dEmbedding)!, inputs ? Gradients.Both : Gradients.Parameters)!;
+        return BackwardEmbedding(dEmbedding, inputs ? Gradients.Both : Gradients.Parameters);
+    }
+
+    private Tensor BackwardEmbedding(Tensor dEmbedding, Gradients gradients)
+    {
+        var d = relu.Backward(dEmbedding)!;
+        return hidden is { } layer
+            ? layer.Linear.Backward(layer.Relu.Backward(embedding.Backward(d, gradients | Gradients.Input)!)!, gradients)!
+            : embedding.Backward(d, gradients)!;
     }
 }

@@ -9,6 +9,9 @@ public sealed record FactorOptions
     /// <summary>Width of the embedding.</summary>
     public int Embedding { get; init; } = 256;
 
+    /// <summary>Units of a layer in front of the embedding; 0 for an embedding that is one layer above the trunk, as in the paper.</summary>
+    public int Hidden { get; init; }
+
     /// <summary>Weight of its cross-entropy, w_prim of equation (1).</summary>
     public float Weight { get; init; } = 0.5f;
 
@@ -103,6 +106,7 @@ public sealed record NetworkOptions
             TrainingOptions.Require(
                 name.Length > 0 && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-') && name is not ("face" or "voice" or TwoStreamNetwork.TrunkName),
                 "network.factors", $"'{name}'", "letters, digits, _ and -, and not face, voice or trunk: rename the column of the manifest");
+            TrainingOptions.Require(factor.Hidden is >= 0 and <= 65536, $"network.factors.{name}.hidden", factor.Hidden, "0 to 65536");
             TrainingOptions.Require(factor.Embedding is >= 1 and <= 65536, $"network.factors.{name}.embedding", factor.Embedding, "1 to 65536");
             TrainingOptions.Require(factor.Weight >= 0 && float.IsFinite(factor.Weight), $"network.factors.{name}.weight", factor.Weight, "0 or more");
             foreach (var (other, weight) in factor.Forget)

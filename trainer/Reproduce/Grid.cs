@@ -37,7 +37,7 @@ public sealed class Grid
         run = new GridRun(config, tuned, dataset, folder, interrupt);
         plan = [.. Plan(options)];
         Claim(folder, dataset, config);
-        Claim(folder, "settings.json", tuned?.ToJsonString(Json.Indented) ?? "{}");
+        Claim(folder, "settings.json", tuned?.ToJsonString(Json.Indented) ?? "{}", text => text);
     }
 
     /// <summary>Trains and measures what is not finished yet, and writes grid.json, grid.csv, grid.md and report.html after each cell.</summary>
@@ -93,18 +93,19 @@ public sealed class Grid
 
     private bool IsFinished(GridPlace cell) => File.Exists(ResultPath(cell));
 
-    /// <summary>A grid belongs to its data and settings: cells of different ones do not compare.</summary>
+    /// <summary>A grid belongs to its data and settings: cells of different ones do not compare. A setting that is newer than the grid had its present default.</summary>
     /// <exception cref="UserException">Exit code 4.</exception>
     internal static void Claim(string folder, PreparedDataset dataset, Config config)
     {
+        Claim(folder, "data.txt", dataset.Hash, text => text);
         var shared = config with { Training = config.Training with { Threads = 0, Device = "auto" } };
-        Claim(folder, "identity.txt", $"{dataset.Hash}\n{shared.ToJson()}");
+        Claim(folder, "config.json", shared.ToJson(), _ => Config.Load(null, Path.Combine(folder, "config.json"), []).ToJson());
     }
 
-    private static void Claim(string folder, string name, string text)
+    private static void Claim(string folder, string name, string text, Func<string, string> known)
     {
         string path = Path.Combine(folder, name);
-        if (File.Exists(path) && File.ReadAllText(path) != text)
+        if (File.Exists(path) && known(File.ReadAllText(path)) != text)
             throw new UserException(ExitCode.BadCheckpoint, $"{folder} holds a grid of other data or settings: name another folder with --out, or use those of {path}");
         Directory.CreateDirectory(folder);
         File.WriteAllText(path, text);

@@ -121,8 +121,12 @@ public sealed class TrainingLoop : IDisposable
             // what LATEST knows of is there already
             if (better)
                 Save("best", metrics);
-            KeepFront(metrics);
+            var front = state.Front(training.Selection.Floor);
+            if (front.Any(candidate => candidate.Epoch == state.Epoch - 1))
+                Save(Selection.CheckpointName(front[^1]), metrics);
             Save(StepName(), metrics);
+            // only now does LATEST no longer name the others
+            Checkpoint.Keep(folder.CheckpointsPath, Selection.Prefix, [.. front.Select(Selection.CheckpointName)]);
             if (training.Patience > 0 && state.Epoch - 1 - state.BestEpoch >= training.Patience)
             {
                 log.WriteLine($"stopped early: no better validation score in {training.Patience} epochs");
@@ -261,15 +265,6 @@ public sealed class TrainingLoop : IDisposable
     // an auxiliary head in training is not to be believed
     private bool Probes(int epoch) =>
         runtime.Network.Auxiliary.Count > 0 && config.Training.Selection.ProbeEvery is > 0 and var every && ((epoch + 1) % every == 0 || epoch + 1 == config.Training.Epochs);
-
-    // checkpoints of the epochs that may be chosen, and of no other
-    private void KeepFront(MetricsLog metrics)
-    {
-        var front = state.Front(config.Training.Selection.Floor);
-        if (front.Any(candidate => candidate.Epoch == state.Epoch - 1))
-            Save(Selection.CheckpointName(front[^1]), metrics);
-        Checkpoint.Keep(folder.CheckpointsPath, Selection.Prefix, [.. front.Select(Selection.CheckpointName)]);
-    }
 
     private static string Scores(EvaluationResult result) => string.Join(", ", result.Factors.Select(factor => factor.Factor.ByMacroF
         ? $"{factor.Name} macro-F {factor.Score:F3} (majority {factor.Chance:F3})"
