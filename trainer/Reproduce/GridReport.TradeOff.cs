@@ -117,6 +117,7 @@ public sealed partial class GridReport
             + "leak what fresh probes read, from 0 (chance) to 1 (everything), both on Validation.</figcaption>\n</figure>\n");
     }
 
+    // what selecting by leak costs and gains; only what forgets has a choice
     private void AppendSelection()
     {
         var chosen = view.Disentangled.Where(v => view.Cells(v, null).Any(c => GridReportView.Probed(c).Any())).ToList();

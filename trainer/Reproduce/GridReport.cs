@@ -166,7 +166,6 @@ public sealed partial class GridReport
             [.. methods.Where(m => view.Variants.Any(v => v.Method == m.Method)).Select(m => $"<b>{new Variant(m.Method, "").MethodName}</b> ({m.Text})")];
     }
 
-    // what selecting by leak costs and gains; only what forgets has a choice
     private void AppendLeaks()
     {
         Section("leaks", "Leaks", "What the embeddings tell that they should not",
