@@ -17,8 +17,7 @@ public sealed class AuxiliaryHead
     private readonly BatchNorm? norm;
     private readonly Tensor? noise;
     private readonly float noiseDeviation;
-    private readonly Linear? hidden;
-    private readonly Relu? relu;
+    private readonly LinearRelu? hidden;
     private readonly Linear head;
     private readonly GradientReversal reversal;
     private readonly SoftmaxCrossEntropy loss;
@@ -46,8 +45,7 @@ public sealed class AuxiliaryHead
         }
         if (options.Hidden > 0)
         {
-            hidden = new Linear(device, Group, $"{name}.hidden", batch, width, options.Hidden);
-            relu = new Relu(device, $"{name}.relu", hidden.Output.Shape, DType.F32);
+            hidden = new LinearRelu(device, Group, $"{name}.hidden", batch, width, options.Hidden);
             inputs = options.Hidden;
         }
         head = new Linear(device, Group, $"{name}.head", batch, inputs, classes);
@@ -106,9 +104,7 @@ public sealed class AuxiliaryHead
             if (noise is not null && phase != Phase.Evaluation)
                 device.Ops.Add(x, noise.Part($"{noise.Name}.{pass}", x.Shape, pass * x.Count));
         }
-        if (hidden is not null)
-            x = relu!.Forward(hidden.Forward(x, phase), phase);
-        head.Forward(x, phase);
+        head.Forward(hidden?.Forward(x, phase) ?? x, phase);
     }
 
     /// <summary>Loss, probabilities and gradient against the labels.</summary>
@@ -137,7 +133,7 @@ public sealed class AuxiliaryHead
         var inner = hidden is null ? gradients : gradients | Gradients.Input;
         var dX = head.Backward(dLogits, inner)!;
         if (hidden is not null)
-            dX = hidden.Backward(relu!.Backward(dX)!, gradients)!;
+            dX = hidden.Backward(dX, gradients)!;
         // noise adds a constant, whose gradient is nobody's
         return inside ? norm!.Backward(dX.Reshape(dX.Shape[0], 1, 1, dX.Shape[1]))!.Reshape(dX.Shape[0], dX.Shape[1]) : dX;
     }

@@ -10,9 +10,8 @@ namespace Avedis.Trainer.Model;
 public sealed class Branch
 {
     private readonly Device device;
-    private readonly (Linear Linear, Relu Relu)? hidden;
-    private readonly Linear embedding;
-    private readonly Relu relu;
+    private readonly LinearRelu? hidden;
+    private readonly LinearRelu embedding;
     private readonly Linear head;
     private readonly SoftmaxCrossEntropy loss;
     private readonly Target target;
@@ -22,12 +21,10 @@ public sealed class Branch
         (this.device, this.target, Weight, Auxiliary) = (device, target, options.Weight, auxiliary);
         if (options.Hidden > 0)
         {
-            var linear = new Linear(device, group, $"{Name}.hidden", batch, inputs, options.Hidden);
-            hidden = (linear, new Relu(device, $"{Name}.hidden.relu", linear.Output.Shape, DType.F32));
+            hidden = new LinearRelu(device, group, $"{Name}.hidden", batch, inputs, options.Hidden);
             inputs = options.Hidden;
         }
-        embedding = new Linear(device, group, $"{Name}.embedding", batch, inputs, options.Embedding);
-        relu = new Relu(device, $"{Name}.relu", embedding.Output.Shape, DType.F32);
+        embedding = new LinearRelu(device, group, $"{Name}.embedding", batch, inputs, options.Embedding);
         head = new Linear(device, group, $"{Name}.head", batch, options.Embedding, Factor.Classes.Count);
         loss = new SoftmaxCrossEntropy(device, $"{Name}.loss", batch, Factor.Classes.Count);
     }
@@ -45,7 +42,7 @@ public sealed class Branch
     public IReadOnlyList<AuxiliaryHead> Auxiliary { get; }
 
     /// <summary>[N, width] F32.</summary>
-    public Tensor Embedding => relu.Output;
+    public Tensor Embedding => embedding.Output;
 
     public Tensor Logits => head.Output;
 
@@ -58,9 +55,7 @@ public sealed class Branch
     /// <summary>Embedding and logits.</summary>
     public void Forward(Tensor trunk, Phase phase)
     {
-        if (hidden is { } layer)
-            trunk = layer.Relu.Forward(layer.Linear.Forward(trunk, phase), phase);
-        head.Forward(relu.Forward(embedding.Forward(trunk, phase), phase), phase);
+        head.Forward(embedding.Forward(hidden?.Forward(trunk, phase) ?? trunk, phase), phase);
     }
 
     /// <summary>Loss, probabilities and gradient of the head.</summary>
@@ -96,11 +91,7 @@ public sealed class Branch
         return BackwardEmbedding(dEmbedding, inputs ? Gradients.Both : Gradients.Parameters);
     }
 
-    private Tensor BackwardEmbedding(Tensor dEmbedding, Gradients gradients)
-    {
-        var d = relu.Backward(dEmbedding)!;
-        return hidden is { } layer
-            ? layer.Linear.Backward(layer.Relu.Backward(embedding.Backward(d, gradients | Gradients.Input)!)!, gradients)!
-            : embedding.Backward(d, gradients)!;
-    }
+    private Tensor BackwardEmbedding(Tensor dEmbedding, Gradients gradients) => hidden is null
+        ? embedding.Backward(dEmbedding, gradients)!
+        : hidden.Backward(embedding.Backward(dEmbedding, gradients | Gradients.Input)!, gradients)!;
 }

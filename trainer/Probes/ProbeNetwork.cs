@@ -17,8 +17,7 @@ internal sealed class ProbeNetwork
     private readonly Device device;
     private readonly ParameterGroup group;
     private readonly Adam adam;
-    private readonly Linear? hidden;
-    private readonly Relu? relu;
+    private readonly LinearRelu? hidden;
     private readonly Linear output;
     private readonly SoftmaxCrossEntropy loss;
 
@@ -31,8 +30,7 @@ internal sealed class ProbeNetwork
         if (kind == ProbeKind.Hidden)
         {
             // names of parameters do not tell the rows: the same seed gives the same start whatever the chunks are
-            hidden = new Linear(device, group, "probe.hidden", rows, width, units);
-            relu = new Relu(device, $"{name}.relu", hidden.Output.Shape, DType.F32);
+            hidden = new LinearRelu(device, group, "probe.hidden", rows, width, units);
         }
         output = new Linear(device, group, "probe.output", rows, hidden is null ? width : units, classes);
         loss = new SoftmaxCrossEntropy(device, name, rows, classes);
@@ -63,7 +61,7 @@ internal sealed class ProbeNetwork
         if (hidden is null)
             output.Backward(gradient, Gradients.Parameters);
         else
-            hidden.Backward(relu!.Backward(output.Backward(gradient)!)!, Gradients.Parameters);
+            hidden.Backward(output.Backward(gradient)!, Gradients.Parameters);
     }
 
     public void Move(double rate)
@@ -79,5 +77,5 @@ internal sealed class ProbeNetwork
         return loss.Probabilities;
     }
 
-    private Tensor Logits(Tensor x) => output.Forward(hidden is null ? x : relu!.Forward(hidden.Forward(x)));
+    private Tensor Logits(Tensor x) => output.Forward(hidden?.Forward(x) ?? x);
 }

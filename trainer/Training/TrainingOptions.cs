@@ -125,7 +125,7 @@ public sealed record TrainingOptions
     /// <summary>auto, cpu or cuda.</summary>
     public string Device { get; init; } = "auto";
 
-    /// <summary>Threads of the CPU backend; 0 for all cores.</summary>
+    /// <summary>Threads of the CPU backend; 0 for all cores. Another number rounds sums in another order: the bits of a run are those of its number of threads.</summary>
     public int Threads { get; init; }
 
     public ulong Seed { get; init; } = 1;
