@@ -24,7 +24,7 @@ public static class Recipe
         var training = config.Training;
         if (recipe != Strong || training.Strategy is not ("gr" or "alt" or "conf" or "projected"))
             return config;
-        // all of 256 hidden units behind a batch norm, each emotion as heavy as the others; Adam's beta1 0.5 and no decay for the heads; strength from 0 to full over the first half
+        // heads of 256 hidden units behind a batch norm, each emotion as heavy as the others; Adam's beta1 0.5 and no decay for them; strength from 0 to full over the first half
         var adversary = new AdversaryOptions { Schedule = Schedule.Ramp, Beta1 = 0.5f, Decay = false };
         var auxiliary = new AuxiliaryOptions { Hidden = 256, Normalise = true, ClassWeights = ClassWeights.Balanced };
         bool confusion = training.Strategy == "conf";
@@ -33,8 +33,10 @@ public static class Recipe
         {
             Network = network with
             {
+                // one layer above a trunk that keeps emotion cannot take it away; with a second one confusion can, while the others lose speakers to it
                 Factors = network.Factors.ToDictionary(
-                    f => f.Key, f => f.Key == Factor.Speaker ? f.Value : f.Value with { Forget = new Dictionary<string, float>() }),
+                    f => f.Key,
+                    f => f.Key != Factor.Speaker ? f.Value with { Forget = new Dictionary<string, float>() } : confusion ? f.Value with { Hidden = 256 } : f.Value),
                 // confusion's gradient is largest where a head is sure, so its heads are renewed in turn; the others need a head that is never sure: noise
                 Auxiliary = confusion ? auxiliary with { Heads = 6 } : auxiliary with { Noise = 0.5f },
             },
@@ -44,14 +46,18 @@ public static class Recipe
                 Freeze = [TwoStreamNetwork.TrunkName, .. network.Built.Where(name => name != Factor.Speaker)],
                 Renew = [Factor.Speaker],
                 AuxiliaryLearningRate = 3e-3,
-                LearningRate = confusion ? 1e-3 : 3e-4,
+                LearningRate = 3e-4,
                 Decay = confusion ? 0.99 : 0.97,
                 BatchSize = confusion ? 144 : 32,
                 Epochs = confusion ? 400 : 120,
                 Selection = training.Selection with { ProbeEvery = confusion ? 20 : 6 },
-                Adversary = confusion
-                    ? adversary with { Updates = 5, Strength = 100, RenewEvery = 60 }
-                    : adversary with { Updates = 10, Strength = training.Strategy switch { "gr" => 30, "alt" => 3, _ => 1 }, Cap = training.Strategy == "alt" },
+                Adversary = adversary with
+                {
+                    Updates = confusion ? 20 : 10,
+                    Strength = training.Strategy switch { "gr" => 30, "alt" => 3, _ => 1 },
+                    Cap = training.Strategy == "alt",
+                    RenewEvery = confusion ? 60 : 0,
+                },
             },
         };
     }
