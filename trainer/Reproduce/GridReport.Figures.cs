@@ -147,7 +147,7 @@ public sealed partial class GridReport
         {
             var shown = variants.Where(v => view.Cells(v, dimension).Count > 0).ToList();
             double? line = figure.Line(dimension);
-            html.Append($"<div class=\"panel\"><h3>speaker embedding {dimension}{(line is { } l ? $"<small>{figure.LineName} {l:F3}</small>" : "")}</h3>\n");
+            html.Append($"<div class=\"panel\"><h3>embedding of {dimension}{(line is { } l ? $"<small>{figure.LineName} {l:F3}</small>" : "")}</h3>\n");
             BeginSvg(Width, Height, $"{figure.Axis} at speaker embedding {dimension}");
             html.Append($"<text class=\"t\" x=\"0\" y=\"12\">{figure.Axis}</text>\n");
             foreach (double tick in y.Ticks(5))
