@@ -4,7 +4,7 @@ using Avedis.Trainer.Data;
 namespace Avedis.Trainer.Model;
 
 /// <summary>
-/// What one factor has behind the shared trunk: embedding (linear + ReLU), softmax head, and the auxiliary heads that read from the embedding what it is to
+/// What one factor has behind the shared trunk: a hidden layer where asked for, embedding (linear + ReLU each), softmax head, and the auxiliary heads that read from the embedding what it is to
 /// forget.
 /// </summary>
 public sealed class Branch
@@ -53,10 +53,8 @@ public sealed class Branch
     public Tensor Loss => loss.Loss;
 
     /// <summary>Embedding and logits.</summary>
-    public void Forward(Tensor trunk, Phase phase)
-    {
+    public void Forward(Tensor trunk, Phase phase) =>
         head.Forward(embedding.Forward(hidden?.Forward(trunk, phase) ?? trunk, phase), phase);
-    }
 
     /// <summary>Loss, probabilities and gradient of the head.</summary>
     public void Evaluate() => loss.Evaluate(head.Output, target.Labels, target.Weights, Weight);

@@ -36,7 +36,9 @@ public static class Recipe
                 // one layer above a trunk that keeps emotion cannot take it away; with a second one confusion can, while the others lose speakers to it
                 Factors = network.Factors.ToDictionary(
                     f => f.Key,
-                    f => f.Key != Factor.Speaker ? f.Value with { Forget = new Dictionary<string, float>() } : confusion ? f.Value with { Hidden = 256 } : f.Value),
+                    f => f.Key == Factor.Speaker
+                        ? f.Value with { Hidden = confusion ? 256 : f.Value.Hidden }
+                        : f.Value with { Forget = new Dictionary<string, float>() }),
                 // confusion's gradient is largest where a head is sure, so its heads are renewed in turn; the others need a head that is never sure: noise
                 Auxiliary = confusion ? auxiliary with { Heads = 6 } : auxiliary with { Noise = 0.5f },
             },
