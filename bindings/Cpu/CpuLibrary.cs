@@ -13,26 +13,19 @@ public sealed class CpuCallException(string message, bool outOfMemory) : Excepti
 }
 
 /// <summary>Finds and loads libavedis_cpu.so: in the folder that AVEDIS_NATIVE_DIR names, or beside this assembly.</summary>
-internal static unsafe partial class CpuLibrary
+internal static partial class CpuLibrary
 {
     private const string FileName = "libavedis_cpu.so";
-    private const int ResolveNow = 2;
 
     /// <exception cref="CpuLibraryException"/>
     public static nint Load()
     {
         SpinBriefly();
-        _ = DlError();  // binds it now: binding it behind a failed dlopen would overwrite the reason
-        var tried = new List<string>();
-        foreach (string folder in Folders())
-        {
-            nint library = DlOpen(Path.Combine(folder, FileName), ResolveNow);
-            if (library != 0)
-                return library;
-            tried.Add(Marshal.PtrToStringUTF8(DlError()) ?? Path.Combine(folder, FileName));
-        }
+        nint library = NativeLibraries.Open(FileName, out string tried);
+        if (library != 0)
+            return library;
         throw new CpuLibraryException(
-            $"the processor library {FileName} could not be loaded: {string.Join("; ", tried)}. Build it (cmake -S . -B artifacts/cmake && " +
+            $"the processor library {FileName} could not be loaded: {tried}. Build it (cmake -S . -B artifacts/cmake && " +
             "cmake --build artifacts/cmake, then build the solution), install what it needs (apt-get install libdnnl2 libgomp1), " +
             "or name its folder in AVEDIS_NATIVE_DIR");
     }
@@ -48,19 +41,6 @@ internal static unsafe partial class CpuLibrary
             _ = SetEnv("GOMP_SPINCOUNT", "1000", overwrite: 0);
     }
 
-    private static IEnumerable<string> Folders()
-    {
-        if (Environment.GetEnvironmentVariable("AVEDIS_NATIVE_DIR") is { Length: > 0 } folder)
-            yield return folder;
-        yield return AppContext.BaseDirectory;
-    }
-
-    [LibraryImport("libc", EntryPoint = "dlopen", StringMarshalling = StringMarshalling.Utf8)]
-    private static partial nint DlOpen(string path, int mode);
-
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int SetEnv(string name, string value, int overwrite);
-
-    [LibraryImport("libc", EntryPoint = "dlerror")]
-    private static partial nint DlError();
 }
