@@ -1,12 +1,14 @@
 using System.CommandLine;
+using System.Text.Json;
 using Avedis.Bindings.Cpu;
 using Avedis.Engine;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 using BenchmarkDotNet.Running;
 
 namespace Avedis.Bench;
 
-/// <summary>The command line of the benchmarks: step, host, serve, which step starts, and summary, which check-gpu ends with.</summary>
+/// <summary>The command line of the benchmarks: step, data, host, serve, which step starts, and summary, which check-gpu ends with.</summary>
 public static class Commands
 {
     private static readonly char[] Blank = [' ', '\t', '\r', '\n'];
@@ -27,10 +29,19 @@ public static class Commands
 
     private static readonly Option<int> Batch = new("--batch") { Description = "Clips per step.", DefaultValueFactory = _ => 32 };
 
+    private static readonly Option<int> Rounds = new("--rounds") { Description = "Rounds to keep; everyone has one turn in each.", DefaultValueFactory = _ => 7 };
+
+    private static readonly Option<double> ForeignLimit = new("--foreign-limit")
+    {
+        Description = "Discard rounds in which others used more than this share of the processors.",
+        DefaultValueFactory = _ => 0.1,
+    };
+
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, host work.");
+        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, data against ffmpeg, host work.");
         root.Subcommands.Add(Step());
+        root.Subcommands.Add(Data());
         root.Subcommands.Add(Host());
         root.Subcommands.Add(Serve());
         root.Subcommands.Add(Summary());
@@ -77,18 +88,12 @@ public static class Commands
         };
         layout.AcceptOnlyFromAmong("nchw", "channels-last", "compile", "all");
         var python = new Option<string?>("--python") { Description = "Python that has PyTorch. [default: the first of python3, /usr/bin/python3 that has]" };
-        var rounds = new Option<int>("--rounds") { Description = "Rounds to keep; every engine has one turn in each.", DefaultValueFactory = _ => 7 };
         var turn = new Option<double>("--turn-seconds") { Description = "About how long a turn is; one step at least.", DefaultValueFactory = _ => 2 };
-        var foreign = new Option<double>("--foreign-limit")
-        {
-            Description = "Discard rounds in which others used more than this share of the processors.",
-            DefaultValueFactory = _ => 0.1,
-        };
         var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 300 };
         var result = new Option<string?>("--out") { Description = "Folder for step.json and step.md, for example bench/results/my-machine." };
         var command = new Command("step", "Times the whole training step of Avedis and of PyTorch, taking turns, from the same weights and clips.")
         {
-            Device, Preset, precision, Batch, Threads, peers, layout, python, rounds, turn, foreign, patience, result,
+            Device, Preset, precision, Batch, Threads, peers, layout, python, Rounds, turn, ForeignLimit, patience, result,
         };
         command.SetAction(parsed =>
         {
@@ -99,7 +104,7 @@ public static class Commands
                 device, parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads),
                 parsed.GetRequiredValue(peers) == "none" ? [] : layouts,
                 parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"],
-                parsed.GetRequiredValue(rounds), parsed.GetRequiredValue(turn), parsed.GetRequiredValue(foreign),
+                parsed.GetRequiredValue(Rounds), parsed.GetRequiredValue(turn), parsed.GetRequiredValue(ForeignLimit),
                 TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)));
             var benchmark = new StepBenchmark(options, output);
             string[] formats = device == "cpu" ? ["fp32", "bf16"] : ["fp32", "tf32", "bf16"];
@@ -111,6 +116,26 @@ public static class Commands
                 // what is measured is kept, even if the next precision fails
                 if (parsed.GetValue(result) is { } folder)
                     ResultTable.Write(folder, results);
+            }
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Data()
+    {
+        var result = new Option<string?>("--out") { Description = "Folder for data.json and data.md, for example bench/results/my-machine." };
+        var command = new Command("data", "Times the loader beside the page cache and memory, and prepare beside ffmpeg, on clips of the paper preset that it makes.") { Rounds, ForeignLimit, result };
+        command.SetAction(parsed =>
+        {
+            var measured = new DataBenchmark(parsed.GetRequiredValue(Rounds), parsed.GetRequiredValue(ForeignLimit), parsed.InvocationConfiguration.Error).Run();
+            string table = DataBenchmark.Markdown(measured);
+            parsed.InvocationConfiguration.Output.Write(table);
+            if (parsed.GetValue(result) is { } folder)
+            {
+                Directory.CreateDirectory(folder);
+                File.WriteAllText(Path.Combine(folder, "data.json"), JsonSerializer.Serialize(measured, BenchJson.Indented) + "\n");
+                File.WriteAllText(Path.Combine(folder, "data.md"), table);
             }
             return ExitCode.Ok;
         });

@@ -11,10 +11,10 @@ public sealed class BatchLoaderTests
     private static readonly FeatureOptions Features = new() { ClipSeconds = 0.5, FaceSize = 8, FaceFrames = 2, MelBins = 3 };
 
     [Test]
-    public void A_batch_holds_what_reading_its_clips_gives()
+    public void A_batch_holds_what_reading_its_clips_gives([Values(1, 2, 5)] int workers)
     {
         using var data = Make(train: 7, test: 0);
-        using var loader = BatchLoader.ForTraining(data, batchSize: 3, seed: 5);
+        using var loader = BatchLoader.ForTraining(data, batchSize: 3, seed: 5, workers: workers);
         var (faces, mels) = (new byte[Features.FaceBytes], new float[Features.MelCount]);
         for (int i = 0; i < 6; i++)
         {
@@ -104,22 +104,22 @@ public sealed class BatchLoaderTests
     }
 
     [Test]
-    public void What_goes_wrong_in_the_background_is_thrown_to_the_reader()
+    public void What_goes_wrong_in_the_background_is_thrown_to_the_reader([Values(1, 3)] int workers)
     {
         using var data = Make(train: 12, test: 0);
         using (var file = new FileStream(Path.Combine(data.Folder, "shard-00000.bin"), FileMode.Open, FileAccess.ReadWrite))
             file.SetLength(file.Length / 2);
-        using var loader = BatchLoader.ForTraining(data, batchSize: 4, seed: 1);
+        using var loader = BatchLoader.ForTraining(data, batchSize: 4, seed: 1, workers: workers);
         Assert.That(() => { while (loader.TryNext(out var batch)) loader.Return(batch); }, Throws.TypeOf<UserException>().With.Message.Contains("damaged at byte"));
     }
 
     [Test]
-    public void Dispose_ends_the_thread_whatever_it_waits_for()
+    public void Dispose_ends_the_threads_whatever_they_wait_for([Values(1, 3)] int workers)
     {
         using var data = Make(train: 12, test: 0);
-        var untouched = BatchLoader.ForTraining(data, 2, 1);
+        var untouched = BatchLoader.ForTraining(data, 2, 1, workers: workers);
         untouched.Dispose();
-        var held = BatchLoader.ForTraining(data, 2, 1);
+        var held = BatchLoader.ForTraining(data, 2, 1, workers: workers);
         for (int i = 0; i < 3; i++)
             Assert.That(held.TryNext(out _), Is.True, "all buffers are out, the thread waits for one");
         held.Dispose();
@@ -127,10 +127,10 @@ public sealed class BatchLoaderTests
     }
 
     [Test]
-    public void Batches_allocate_nothing_once_the_ring_is_full()
+    public void Batches_allocate_nothing_once_the_ring_is_full([Values(1, 3)] int workers)
     {
         using var data = Make(train: 64, test: 0);
-        using var loader = BatchLoader.ForTraining(data, batchSize: 2, seed: 1);
+        using var loader = BatchLoader.ForTraining(data, batchSize: 2, seed: 1, workers: workers);
         Run(40);
         long before = GC.GetTotalAllocatedBytes(precise: true);
         Run(640);

@@ -80,13 +80,98 @@ public sealed class ClipDecoderTests
     [TestCase("too short")]
     [TestCase("truncated", "index at the end")]
     [TestCase("truncated", "index at the start")]
-    [TestCase("unreadable file")]
+    [TestCase("no picture", "folder without any")]
+    [TestCase("no sound", "folder of pictures")]
     public void A_bad_clip_is_refused_with_its_reason(string reason, string variant = "")
     {
         string path = BadClip(reason, variant);
         var failure = Assert.Throws<MediaException>(() => new ClipDecoder(TestMedia.Tool, Options).Decode(path))!;
         Assert.That(failure.Reason, Is.EqualTo(reason), failure.Message);
         Assert.That(failure.Message, Does.Not.Contain("\n"));
+    }
+
+    [Test]
+    public void A_folder_of_pictures_gives_those_that_a_video_of_them_would()
+    {
+        string pictures = TestMedia.Pictures(Path.Combine(folder, "track"), 30), video = Path.Combine(folder, "track.avi"), sound = TestMedia.Clip(Path.Combine(folder, "a.mp4"), seconds: 2);
+        TestMedia.Run(["-framerate", "25", "-i", Path.Combine(pictures, "%d.png"), "-i", sound, "-map", "0:v", "-map", "1:a", "-c:v", "ffv1", "-c:a", "pcm_s16le", video]);
+        var (fromFolder, fromVideo) = (new ClipDecoder(TestMedia.Tool, Options), new ClipDecoder(TestMedia.Tool, Options));
+
+        fromFolder.Decode(new ClipSource(pictures, sound));
+        fromVideo.Decode(new ClipSource(video, sound));
+
+        Assert.That(fromFolder.FaceCount, Is.EqualTo(5));
+        Assert.That(fromFolder.Faces.ToArray(), Is.EqualTo(fromVideo.Faces.ToArray()));
+        Assert.That(fromFolder.Samples.ToArray(), Is.EqualTo(fromVideo.Samples.ToArray()).And.Length.EqualTo(16_000));
+    }
+
+    [Test]
+    public void A_damaged_picture_among_others_is_told()
+    {
+        string pictures = TestMedia.Pictures(Path.Combine(folder, "track"), 30);
+        File.WriteAllText(Path.Combine(pictures, "3.png"), "no picture");
+        var failure = Assert.Throws<MediaException>(() => new ClipDecoder(TestMedia.Tool, Options).Decode(new ClipSource(pictures, TestMedia.Clip(Path.Combine(folder, "a.mp4")))))!;
+        Assert.That(failure.Reason, Is.EqualTo("cannot be decoded"), failure.Message);
+    }
+
+    [Test]
+    public void A_link_in_a_folder_of_pictures_is_refused()
+    {
+        string pictures = TestMedia.Pictures(Path.Combine(folder, "track"), 3);
+        File.CreateSymbolicLink(Path.Combine(pictures, "9.png"), "/etc/passwd");
+        Assert.That(() => new PictureFolder(pictures), Throws.TypeOf<MediaException>().With.Property("Reason").EqualTo("symbolic link"));
+    }
+
+    [Test]
+    public void Pictures_are_taken_by_the_number_in_their_names()
+    {
+        string pictures = Path.Combine(folder, "track");
+        Directory.CreateDirectory(pictures);
+        foreach (string name in (string[])["2.jpg", "10.jpg", "0000001.jpg", "notes.txt"])
+            File.WriteAllText(Path.Combine(pictures, name), "");
+        Assert.That(new PictureFolder(pictures).Every(0.04, 0, 1, 9).Select(Path.GetFileName), Is.EqualTo((string[])["0000001.jpg", "2.jpg", "10.jpg"]));
+    }
+
+    [Test]
+    public void A_part_of_a_file_is_what_that_part_alone_would_be()
+    {
+        string whole = TestMedia.Clip(Path.Combine(folder, "whole.mp4"), seconds: 3), part = Path.Combine(folder, "part.avi");
+        TestMedia.Run(["-ss", "1.2", "-t", "0.8", "-i", whole, "-c:v", "ffv1", "-c:a", "pcm_s16le", part]);
+        var (cut, alone) = (new ClipDecoder(TestMedia.Tool, Options), new ClipDecoder(TestMedia.Tool, Options));
+
+        cut.Decode(new ClipSource(whole, Start: 1.2, End: 2));
+        alone.Decode(part);
+
+        Assert.That(cut.FaceCount, Is.EqualTo(4).And.EqualTo(alone.FaceCount));
+        Assert.That(cut.Faces.ToArray(), Is.EqualTo(alone.Faces.ToArray()));
+        Assert.That(cut.Samples.Length, Is.EqualTo(12_800).Within(1));
+    }
+
+    [TestCase(PictureRegion.Left, 0)]
+    [TestCase(PictureRegion.Right, 32)]
+    public void A_half_of_the_picture_is_cut_before_the_face(PictureRegion region, int left)
+    {
+        string clip = TestMedia.Clip(Path.Combine(folder, "a.mp4")), half = Path.Combine(folder, "half.avi");
+        TestMedia.Run(["-i", clip, "-vf", $"crop=32:48:{left}:0", "-c:v", "ffv1", "-c:a", "pcm_s16le", half]);
+        var (cut, alone) = (new ClipDecoder(TestMedia.Tool, Options), new ClipDecoder(TestMedia.Tool, Options));
+
+        cut.Decode(new ClipSource(clip, Region: region));
+        alone.Decode(half);
+
+        Assert.That(cut.Faces.ToArray(), Is.EqualTo(alone.Faces.ToArray()));
+    }
+
+    [Test]
+    public void A_tight_crop_is_the_middle_of_the_picture()
+    {
+        string clip = TestMedia.Clip(Path.Combine(folder, "a.mp4")), middle = Path.Combine(folder, "middle.avi");
+        TestMedia.Run(["-i", clip, "-vf", "crop=30:30", "-c:v", "ffv1", "-c:a", "pcm_s16le", middle]); // 48 / 1.6
+        var (cut, alone) = (new ClipDecoder(TestMedia.Tool, Options with { Crop = CropMode.Center }), new ClipDecoder(TestMedia.Tool, Options));
+
+        cut.Decode(clip);
+        alone.Decode(middle);
+
+        Assert.That(cut.Faces.ToArray(), Is.EqualTo(alone.Faces.ToArray()));
     }
 
     /// <summary>Each of these would play the clip beside it, had ffmpeg been let.</summary>
@@ -158,6 +243,12 @@ public sealed class ClipDecoderTests
             case "Git LFS pointer":
                 File.WriteAllText(path, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
                 break;
+            case "no sound" when variant == "folder of pictures":
+                TestMedia.Pictures(path, 25);
+                break;
+            case "no picture" when variant == "folder without any":
+                Directory.CreateDirectory(path);
+                break;
             case "no sound":
                 TestMedia.Clip(path, sound: false);
                 break;
@@ -174,9 +265,6 @@ public sealed class ClipDecoderTests
             case "truncated":
                 TestMedia.Run(["-i", TestMedia.Clip(Path.Combine(folder, "whole.mp4")), "-c", "copy", path]);
                 Cut(path, 0.6);
-                break;
-            case "unreadable file":
-                Directory.CreateDirectory(path);
                 break;
         }
         return path;

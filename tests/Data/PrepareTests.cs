@@ -52,8 +52,8 @@ public sealed class PrepareTests
         File.WriteAllText(Manifest, "path,speaker,emotion,split\ntext.mp4,a,neutral,train\nc0.mp4,a,neutral,train\nempty.mp4,a,neutral,train\n"
             + "\"gone,away.mp4\",a,neutral,train\nsilent.mp4,a,neutral,train\nc1.mp4,stranger,neutral,test\n");
         var result = Prepare();
-        Assert.That(result.Index.Clips.Select(clip => clip.Id), Is.EqualTo((string[])["c0.mp4"]));
-        Assert.That(result.Index.Rejected, Is.EquivalentTo(new Dictionary<string, int>
+        Assert.That(result.Index!.Clips.Select(clip => clip.Id), Is.EqualTo((string[])["c0.mp4"]));
+        Assert.That(result.Index!.Rejected, Is.EquivalentTo(new Dictionary<string, int>
         {
             ["not a media file"] = 1, ["empty file"] = 1, ["missing file"] = 1, ["no sound"] = 1, ["speaker without training clip"] = 1,
         }));
@@ -149,7 +149,7 @@ public sealed class PrepareTests
         WriteManifest(3, emotion: "sad");
         var result = Prepare();
         Assert.That(result.Reused, Is.EqualTo(2));
-        Assert.That(result.Index.Clips.Select(clip => clip.Emotion), Is.EqualTo((int[])[2, 2, 2]));
+        Assert.That(result.Index!.Clips.Select(clip => clip.Emotion), Is.EqualTo((int[])[2, 2, 2]));
         Assert.That(Hash(), Is.Not.EqualTo(before));
     }
 
@@ -159,7 +159,7 @@ public sealed class PrepareTests
         MakeClips(5);
         WriteManifest(5);
         var result = new Preparer(Job(), TestMedia.Tool, shardLimit: Shard.PayloadBytes(Features) * 2).Run();
-        Assert.That(result.Index.Shards, Has.Count.EqualTo(3));
+        Assert.That(result.Index!.Shards, Has.Count.EqualTo(3));
         using (var data = PreparedDataset.Open(target))
             AssertSameAsDecoded(data);
         Assert.That(Prepare().Reused, Is.EqualTo(5));
@@ -258,11 +258,95 @@ public sealed class PrepareTests
         Assert.That(() => PreparedDataset.Open(target), Throws.TypeOf<UserException>().With.Message.Contains(message));
     }
 
+    [Test]
+    public void Parts_prepared_at_once_join_to_what_one_call_makes()
+    {
+        MakeClips(9);
+        WriteManifest(9);
+        Prepare();
+        string whole = Hash();
+        Directory.Delete(target, recursive: true);
+
+        var parts = Enumerable.Range(1, 3).Select(i => Part(new(i, 3))).AsParallel().AsOrdered().WithDegreeOfParallelism(3).Select(part => part.Run()).ToArray();
+
+        Assert.That(parts.Select(part => part.Index), Is.All.Null);
+        Assert.That(parts.Select(part => part.Stored).Sum(), Is.EqualTo(9));
+        Assert.That(parts.Count(part => part.Stored > 0), Is.GreaterThan(1));
+        Assert.That(() => PreparedDataset.Open(target), Throws.TypeOf<UserException>(), "no index yet");
+        Assert.That(Part(new(2, 3)).Run().Reused, Is.EqualTo(parts[1].Stored), "a part goes on, too");
+        Assert.That(Prepare().Reused, Is.EqualTo(9));
+        Assert.That(Hash(), Is.EqualTo(whole));
+        using var data = PreparedDataset.Open(target);
+        AssertSameAsDecoded(data);
+    }
+
+    [Test]
+    public void A_part_that_was_cut_short_loses_only_its_last_clip_when_parts_join()
+    {
+        MakeClips(9);
+        WriteManifest(9);
+        for (int i = 1; i <= 2; i++)
+            Part(new(i, 2)).Run();
+        using (var file = new FileStream(Path.Combine(target, "shard-1of2-00000.bin"), FileMode.Open, FileAccess.ReadWrite))
+        {
+            file.Seek(-10, SeekOrigin.End);
+            file.WriteByte(99);
+        }
+        Assert.That(Prepare().Reused, Is.EqualTo(8));
+        using var data = PreparedDataset.Open(target);
+        AssertSameAsDecoded(data);
+    }
+
+    [TestCase(true, false, "1/2")]
+    [TestCase(false, true, "1/2")]
+    [TestCase(true, true, "1/2", Description = "the same part twice")]
+    public void Whoever_would_write_the_same_files_is_refused(bool firstIsPart, bool secondIsPart, string part)
+    {
+        MakeClips(3);
+        WriteManifest(3);
+        bool asked = false;
+        Start(firstIsPart).Run((_, _, _) =>
+        {
+            if (asked)
+                return;
+            asked = true;
+            Assert.That(() => Start(secondIsPart).Run(), Throws.TypeOf<UserException>().With.Message.Contains("at work").And.Property("Code").EqualTo(ExitCode.DiskOrIo));
+        });
+        Assert.That(asked, Is.True);
+
+        Preparer Start(bool isPart) => Part(isPart ? PreparePart.Parse(part) : null);
+    }
+
+    [TestCase("")]
+    [TestCase("0/4")]
+    [TestCase("5/4")]
+    [TestCase("1")]
+    [TestCase("a/b")]
+    [TestCase("1/2/3")]
+    public void A_part_that_is_none_is_refused(string text) =>
+        Assert.That(() => PreparePart.Parse(text), Throws.TypeOf<UserException>().With.Property("Code").EqualTo(ExitCode.Usage));
+
+    [Test]
+    public void A_clip_may_be_a_folder_of_pictures_with_sound_or_a_part_of_a_file()
+    {
+        TestMedia.Pictures(Path.Combine(root, "track"), 30);
+        TestMedia.Clip(Path.Combine(root, "film.mp4"), seconds: 3);
+        File.WriteAllText(Manifest, "path,audio,start,end,region,speaker,emotion,split\ntrack,film.mp4,,,,ann,neutral,train\nfilm.mp4,,1,2.5,,ann,neutral,train\nfilm.mp4,,0.5,2,right,ann,neutral,train\n");
+        Assert.That(Prepare().Index!.Clips.Select(clip => clip.Id), Is.EqualTo((string[])["track", "film.mp4#t=1,2.5", "film.mp4#t=0.5,2"]));
+        Assert.That(Prepare().Reused, Is.EqualTo(3));
+        Assert.That(PreparedDataset.Open(target).Index.Factors, Is.Empty);
+
+        File.WriteAllText(Path.Combine(root, "track", "31.png"), "another");
+        Assert.That(Prepare().Reused, Is.EqualTo(2), "a picture more makes it another clip");
+    }
+
     private string Manifest => Path.Combine(root, "manifest.csv");
 
     private string ShardPath => Path.Combine(target, "shard-00000.bin");
 
     private PrepareJob Job(int jobs = 2) => new(Manifest, null, target, Features, new DataOptions(), jobs);
+
+    private Preparer Part(PreparePart? part) => new(Job(jobs: 1) with { Part = part }, TestMedia.Tool);
 
     private PrepareResult Prepare() => new Preparer(Job(), TestMedia.Tool).Run();
 

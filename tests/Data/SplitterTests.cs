@@ -1,4 +1,5 @@
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Media;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -74,6 +75,6 @@ public sealed class SplitterTests
     [
         .. from speaker in Enumerable.Range(0, speakers)
            from clip in Enumerable.Range(0, clips)
-           select new ManifestRow(0, $"s{speaker}/{clip}.mp4", "", $"s{speaker}", Emotions[clip % Emotions.Length], null, []),
+           select new ManifestRow(0, $"s{speaker}/{clip}.mp4", new(""), $"s{speaker}", Emotions[clip % Emotions.Length], null, []),
     ];
 }

@@ -33,6 +33,14 @@ internal static class TestMedia
         return path;
     }
 
+    /// <summary>A folder of pictures, 1.png and so on.</summary>
+    public static string Pictures(string path, int count)
+    {
+        Directory.CreateDirectory(path);
+        Run(["-f", "lavfi", "-i", $"testsrc=size=64x48:rate=25:duration={count / 25.0}", Path.Combine(path, "%d.png")]);
+        return path;
+    }
+
     public static void Run(IEnumerable<string> arguments)
     {
         var result = Tool.RunFfmpeg(arguments, TimeSpan.FromMinutes(1));

@@ -43,7 +43,7 @@ public static class PredictCommand
     private static int Predict(TrainedModel model, FfmpegTool tool, string[] clips, bool json, TextWriter output, TextWriter error)
     {
         FeatureOptions features = model.Config.Features;
-        var decoder = new ClipDecoder(tool, features);
+        using var decoder = new ClipDecoder(tool, features);
         var logMel = new LogMel(features);
         var batch = new Batch(1, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, model.State.Factors.Count) { Count = 1 };
         int failures = 0;

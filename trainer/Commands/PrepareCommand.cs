@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Features;
 using Avedis.Trainer.Media;
@@ -22,6 +23,16 @@ public static class PrepareCommand
             HelpName = "cpu|cuda",
         };
         device.AcceptOnlyFromAmong("cpu", "cuda");
+        var part = new Option<string?>("--part")
+        {
+            Description = "Decodes only this share of the clips, such as 2/4, so that several processes can work in one folder; the same command without it joins them.",
+            HelpName = "k/n",
+        };
+        var crop = new Option<string?>("--crop")
+        {
+            Description = "given: the pictures are faces; center: the middle of each; detect: faces are looked for and followed. [default: features.crop, given]",
+        };
+        crop.AcceptOnlyFromAmong("given", "center", "detect");
         var command = new Command("prepare",
             """
             Decodes every clip of a manifest into grey face pictures and log-mel sound, and writes them with labels and splits into a folder for
@@ -29,15 +40,17 @@ public static class PrepareCommand
             command goes on; clips whose file has changed since are decoded again.
             """)
         {
-            manifest, folder, root, jobs, device,
+            manifest, folder, root, jobs, device, part, crop,
         };
         common.AddConfig(command);
         command.Options.Add(common.Ffmpeg);
         command.SetAction(parsed =>
         {
             var config = common.Load(parsed);
+            if (parsed.GetValue(crop) is { } mode)
+                config = config with { Features = config.Features with { Crop = Enum.Parse<CropMode>(mode, ignoreCase: true) } };
             var job = new PrepareJob(parsed.GetRequiredValue(manifest), parsed.GetValue(root), parsed.GetRequiredValue(folder), config.Features, config.Data, parsed.GetValue(jobs),
-                parsed.GetRequiredValue(device));
+                parsed.GetRequiredValue(device), parsed.GetValue(part) is { } text ? PreparePart.Parse(text) : null);
             return Prepare(job, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
         });
         return command;
@@ -73,16 +86,22 @@ public static class PrepareCommand
 
     private static IEnumerable<string> Summary(PrepareJob job, PrepareResult result)
     {
-        var index = result.Index;
-        string parts = string.Join(", ", index.Counts.Where(part => part.Value > 0).Select(part => $"{part.Key.ToString().ToLowerInvariant()} {part.Value:N0}"));
-        yield return $"{job.Folder}: {index.Clips.Count:N0} clips of {index.Speakers.Count:N0} speakers ({parts}){(result.Reused > 0 ? $", {result.Reused:N0} of them decoded before" : "")}";
-        yield return $"emotions: {string.Join(", ", index.Emotions.Select((name, number) => $"{name} {index.Clips.Count(clip => clip.Emotion == number):N0}"))}";
+        if (result.Index is { } index)
+        {
+            string parts = string.Join(", ", index.Counts.Where(part => part.Value > 0).Select(part => $"{part.Key.ToString().ToLowerInvariant()} {part.Value:N0}"));
+            yield return $"{job.Folder}: {index.Clips.Count:N0} clips of {index.Speakers.Count:N0} speakers ({parts}){(result.Reused > 0 ? $", {result.Reused:N0} of them decoded before" : "")}";
+            yield return $"emotions: {string.Join(", ", index.Emotions.Select((name, number) => $"{name} {index.Clips.Count(clip => clip.Emotion == number):N0}"))}";
+        }
+        else
+            yield return $"{job.Folder}: part {job.Part!.Number} of {job.Part.Of}, {result.Stored:N0} clips; when all parts are done, the same command without --part joins them";
+        if (result.FacesFound is { } share)
+            yield return string.Create(CultureInfo.InvariantCulture, $"faces: found in {share:P1} of the pictures of the clips that were kept; look at them with avedis contact-sheet {job.Folder}");
         if (result.DroppedRows > 0)
             yield return $"left out by label: {result.DroppedRows:N0} rows";
         if (result.RareSpeakers.Count > 0)
             yield return $"left out for too few clips: {result.RareSpeakers.Count:N0} speakers ({string.Join(", ", result.RareSpeakers.Take(5).Select(Manifest.Printable))}"
                 + $"{(result.RareSpeakers.Count > 5 ? ", ..." : "")})";
         if (result.Rejections.Count > 0)
-            yield return $"rejected: {Preparer.Reasons(result.Rejections)}; see {Path.Combine(job.Folder, Preparer.RejectedFileName)}";
+            yield return $"rejected: {Preparer.Reasons(result.Rejections)}{(job.Part is null ? $"; see {Path.Combine(job.Folder, Preparer.RejectedFileName)}" : "")}";
     }
 }

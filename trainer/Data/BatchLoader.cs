@@ -59,7 +59,7 @@ public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, 
 }
 
 /// <summary>
-/// Fills batches ahead of use on a thread of its own, into a ring of buffers made at the start: nothing is allocated per batch.
+/// Fills batches ahead of use on threads of its own, into a ring of buffers made at the start: nothing is allocated per batch.
 /// Which clips a training batch holds is a pure function of (seed, epoch, position), so training goes on anywhere exactly as if it had never stopped.
 /// TryNext and Return belong to one consuming thread at a time.
 /// </summary>
@@ -76,16 +76,19 @@ public sealed class BatchLoader : IDisposable
     private readonly ulong? seed; // null: in order, once
     private readonly int[] order;
     private readonly Queue<Batch> free = new(RingSize), ready = new(RingSize);
-    private readonly Thread? worker;
+    private readonly int workers;
+    private readonly Thread? leader;
+    private Batch? filled; // by the crew, at present
     private int epoch, position;
     private bool stopping, ended;
     private ExceptionDispatchInfo? failure;
     private long waitedTicks;
 
     private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, IReadOnlyList<Factor>? factors, PooledFeatures? features,
-        int limit = int.MaxValue)
+        int limit = int.MaxValue, int workers = 0)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        this.workers = workers > 0 ? workers : Math.Clamp(Environment.ProcessorCount / 4, 1, 8);
         (this.dataset, clips, this.batchSize, this.seed) = (dataset, dataset.Clips(split), batchSize, seed);
         (this.epoch, this.position, pooled) = (epoch, position, features?.Values[split]);
         var known = dataset.Factors.Select(factor => factor.Name).ToList();
@@ -101,8 +104,8 @@ public sealed class BatchLoader : IDisposable
             free.Enqueue(features is null
                 ? new Batch(batchSize, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, this.factors.Length)
                 : new Batch(batchSize, 0, 0, 0, 0, this.factors.Length, features.Width));
-        worker = new Thread(Work) { IsBackground = true, Name = "batch loader" };
-        worker.Start();
+        leader = new Thread(Work) { IsBackground = true, Name = "batch loader" };
+        leader.Start();
     }
 
     /// <summary>Batches of one pass over the clips.</summary>
@@ -120,14 +123,15 @@ public sealed class BatchLoader : IDisposable
     /// </summary>
     /// <param name="factors">The labels to bring, in this order; null for all of the dataset. One that the dataset lacks is -1 throughout.</param>
     /// <param name="features">Brings these instead of faces and mels.</param>
+    /// <param name="workers">Threads that read clips; 0 for a quarter of the processors, at most eight.</param>
     /// <exception cref="UserException">Exit code 3: there are no training clips.</exception>
     public static BatchLoader ForTraining(
         PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0, IReadOnlyList<Factor>? factors = null,
-        PooledFeatures? features = null)
+        PooledFeatures? features = null, int workers = 0)
     {
         if (dataset.Clips(Split.Train).Count == 0)
             throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no training clips; see data.validationFraction, data.testFraction and the split column");
-        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, factors, features);
+        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, factors, features, workers: workers);
     }
 
     /// <summary>Every clip of a split once, in the order of the manifest.</summary>
@@ -185,13 +189,14 @@ public sealed class BatchLoader : IDisposable
             ended = true;
             Monitor.PulseAll(free);
         }
-        worker?.Join();
+        leader?.Join();
     }
 
     private void Work()
     {
         try
         {
+            using var crew = new WorkCrew(workers, "batch loader", FillRow);
             PutInOrder();
             while (TakeFree() is { } batch)
             {
@@ -202,7 +207,7 @@ public sealed class BatchLoader : IDisposable
                     (epoch, position) = (epoch + 1, 0);
                     PutInOrder();
                 }
-                Fill(batch);
+                Fill(batch, crew);
                 position++;
                 lock (free)
                 {
@@ -241,23 +246,13 @@ public sealed class BatchLoader : IDisposable
         }
     }
 
-    private void Fill(Batch batch)
+    private void Fill(Batch batch, WorkCrew crew)
     {
         int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / batchSize;
         (batch.Epoch, batch.Position) = (epoch, position);
         batch.Count = seed is null ? Math.Min(batchSize, order.Length - (position * batchSize)) : batchSize;
-        for (int row = 0; row < batch.Count; row++)
-        {
-            int index = order[((position * batchSize) + row) % order.Length];
-            var clip = clips[index];
-            if (pooled is null)
-                dataset.Read(clip, batch.Faces.AsSpan(row * faceBytes, faceBytes), batch.Mels.AsSpan(row * melCount, melCount));
-            else
-                pooled.AsSpan(index * width, width).CopyTo(batch.Pooled.AsSpan(row * width));
-            Describe(batch, row, index, clip.Id, clip.Faces, clip.Mels, 1);
-            for (int i = 0; i < factors.Length; i++)
-                batch.Labels[i][row] = factors[i] < 0 ? -1 : dataset.Label(clip, factors[i]);
-        }
+        filled = batch;
+        crew.Run(batch.Count);
         for (int row = batch.Count; row < batchSize; row++)
         {
             Describe(batch, row, -1, "", 1, 1, 0);
@@ -270,6 +265,21 @@ public sealed class BatchLoader : IDisposable
             batch.Mels.AsSpan(batch.Count * melCount).Clear();
         }
         batch.Pooled.AsSpan(batch.Count * width).Clear();
+    }
+
+    private void FillRow(int row)
+    {
+        var batch = filled!;
+        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / batchSize;
+        int index = order[((position * batchSize) + row) % order.Length];
+        var clip = clips[index];
+        if (pooled is null)
+            dataset.Read(clip, batch.Faces.AsSpan(row * faceBytes, faceBytes), batch.Mels.AsSpan(row * melCount, melCount));
+        else
+            pooled.AsSpan(index * width, width).CopyTo(batch.Pooled.AsSpan(row * width));
+        Describe(batch, row, index, clip.Id, clip.Faces, clip.Mels, 1);
+        for (int i = 0; i < factors.Length; i++)
+            batch.Labels[i][row] = factors[i] < 0 ? -1 : dataset.Label(clip, factors[i]);
     }
 
     private static void Describe(Batch batch, int row, int index, string id, int faces, int mels, float weight)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using Avedis.Trainer.Media;
 using CsvHelper;
 
 namespace Avedis.Trainer.Data;
@@ -15,18 +16,27 @@ public enum Split
 }
 
 /// <summary>
-/// One row of a manifest. <see cref="Id"/> is the path under the data root with forward slashes, <see cref="Emotion"/> the class that the
-/// label maps to, <see cref="Split"/> null where the manifest leaves the choice to us, <see cref="Factors"/> the further columns.
+/// One row of a manifest. <see cref="Id"/> is the path under the data root with forward slashes, with "#t=start,end" behind it where the clip is a part of
+/// the file, <see cref="Emotion"/> the class that the label maps to, <see cref="Split"/> null where the manifest leaves the choice to us,
+/// <see cref="Factors"/> the further columns.
 /// </summary>
-public sealed record ManifestRow(int Line, string Id, string FullPath, string Speaker, string Emotion, Split? Split, IReadOnlyList<string> Factors);
+public sealed record ManifestRow(int Line, string Id, ClipSource Source, string Speaker, string Emotion, Split? Split, IReadOnlyList<string> Factors);
 
 /// <summary>
-/// A CSV table (UTF-8, comma, header) with the columns path, speaker, emotion, optionally split, and any others, which are kept as factors.
-/// Paths are relative to the data root and must stay under it. Every fault of the table ends in one line with exit code 3 that names the line.
+/// A CSV table (UTF-8, comma, header) with the columns path, speaker, emotion, and any others, which are kept as factors, but for these:
+/// <code>
+/// split         train, validation, test or unheard
+/// audio         file of the sound, where it is not in path; it is cut to the clip, whatever start and end say
+/// start, end    seconds of path between which the clip lies; empty for all of it
+/// region        left or right half of the picture; empty for all of it
+/// </code>
+/// Path is a media file or a folder of pictures. Paths are relative to the data root and must stay under it. Every fault of the table ends in one line with
+/// exit code 3 that names the line.
 /// </summary>
 public sealed class Manifest
 {
     private static readonly string[] Needed = ["path", "speaker", "emotion"];
+    private static readonly string[] Known = [.. Needed, "split", "audio", "start", "end", "region"];
 
     private readonly string file;
     private readonly DataRoot root;
@@ -140,20 +150,22 @@ public sealed class Manifest
         foreach (string name in Needed)
             if (!columns.ContainsKey(name))
                 throw Fault(1, $"has no column \"{name}\"; its columns are {Printable(string.Join(", ", header))}");
-        FactorNames = [.. header.Where(name => !Needed.Append("split").Contains(name, StringComparer.OrdinalIgnoreCase))];
+        FactorNames = [.. header.Where(name => !Known.Contains(name, StringComparer.OrdinalIgnoreCase))];
         return columns;
     }
 
     private ManifestRow? ReadRow(CsvReader csv, int line, Dictionary<string, int> columns, Dictionary<string, int> seen)
     {
-        string Field(string name) => csv.GetString(columns[name]);
+        string Field(string name) => columns.TryGetValue(name, out int column) ? csv.GetString(column) : "";
         foreach (string name in Needed)
             if (Field(name).Length == 0)
                 throw Fault(line, $"has no {name}");
-        string fullPath = root.Resolve(Field("path")) ?? throw Fault(line,
-            $"names \"{Printable(Field("path"))}\", which leads out of the data root {root.Folder}; move the clip there, or name another folder with --root");
-        if (!seen.TryAdd(fullPath, line))
-            throw Fault(line, $"names the same clip as line {seen[fullPath]}: {Printable(Field("path"))}; remove one of the two");
+        var source = ReadSource(Field, line);
+        string id = Path.GetRelativePath(root.Folder, source.Picture).Replace(Path.DirectorySeparatorChar, '/');
+        if (source.Start > 0 || source.End is not null)
+            id += string.Create(CultureInfo.InvariantCulture, $"#t={source.Start},{source.End}");
+        if (!seen.TryAdd(id, line))
+            throw Fault(line, $"names the same clip as line {seen[id]}: {Printable(Field("path"))}; remove one of the two");
         string label = Field("emotion");
         if (!labels.TryGetValue(label, out string? emotion))
             throw Fault(line, $"has the unknown emotion \"{Printable(label)}\" (nearest known: \"{Nearest(label)}\"); correct it, or map it with "
@@ -161,8 +173,31 @@ public sealed class Manifest
         if (emotion == DataOptions.Drop)
             return null;
         Split? split = columns.ContainsKey("split") ? ParseSplit(Field("split"), line) : null;
-        string id = Path.GetRelativePath(root.Folder, fullPath).Replace(Path.DirectorySeparatorChar, '/');
-        return new ManifestRow(line, id, fullPath, Field("speaker"), emotion, split, [.. FactorNames.Select(Field)]);
+        return new ManifestRow(line, id, source, Field("speaker"), emotion, split, [.. FactorNames.Select(Field)]);
+    }
+
+    private ClipSource ReadSource(Func<string, string> field, int line)
+    {
+        double? start = Seconds("start"), end = Seconds("end");
+        if (end <= (start ?? 0))
+            throw Fault(line, $"ends at {end} s, before it starts");
+        return new ClipSource(Under(field("path")), field("audio").Length > 0 ? Under(field("audio")) : null, start ?? 0, end, field("region").ToLowerInvariant() switch
+        {
+            "" => PictureRegion.Whole,
+            "left" => PictureRegion.Left,
+            "right" => PictureRegion.Right,
+            _ => throw Fault(line, $"has the region \"{Printable(field("region"))}\"; it has to be left, right or empty"),
+        });
+
+        string Under(string path) => root.Resolve(path) ?? throw Fault(
+            line, $"names \"{Printable(path)}\", which leads out of the data root {root.Folder}; move the clip there, or name another folder with --root");
+
+        double? Seconds(string column) => field(column) switch
+        {
+            "" => null,
+            var text when double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is >= 0 and < 1e6 => value,
+            var text => throw Fault(line, $"has the {column} \"{Printable(text)}\"; it has to be seconds, such as 12.5, or empty"),
+        };
     }
 
     private Split ParseSplit(string text, int line) => text.ToLowerInvariant() switch

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Avedis.Engine;
 using Avedis.Trainer.Features;
 using Avedis.Trainer.Media;
@@ -12,17 +13,38 @@ namespace Avedis.Trainer.Data;
 /// What to prepare, into which folder, by how many workers (one decoding ffmpeg each); log-mels in double precision on the processor (cpu), or in F32
 /// on the GPU (cuda).
 /// </summary>
-public sealed record PrepareJob(string Manifest, string? Root, string Folder, FeatureOptions Features, DataOptions Data, int Jobs, string Device = "cpu");
+/// <param name="Part">Only this share of the clips, for several processes at once in one folder; null for all, and for the index.</param>
+public sealed record PrepareJob(
+    string Manifest, string? Root, string Folder, FeatureOptions Features, DataOptions Data, int Jobs, string Device = "cpu", PreparePart? Part = null);
+
+/// <summary>A share of the clips, by their names: part <paramref name="Number"/> of <paramref name="Of"/>, from 1.</summary>
+public sealed record PreparePart(int Number, int Of)
+{
+    public override string ToString() => $"{Number}of{Of}";
+
+    public bool Has(string id) => StableHash.Of(id) % (ulong)Of == (ulong)(Number - 1);
+
+    /// <summary>Reads "2/4".</summary>
+    /// <exception cref="UserException">Exit code 2.</exception>
+    public static PreparePart Parse(string text) =>
+        text.Split('/') is [var a, var b] && int.TryParse(a, out int number) && int.TryParse(b, out int of) && number >= 1 && number <= of && of <= 999
+            ? new(number, of)
+            : throw new UserException(ExitCode.Usage, $"--part is \"{Manifest.Printable(text)}\"; it has to be such as 2/4: the second of four parts");
+}
 
 /// <summary>A clip that cannot be used, as a row of rejected.csv.</summary>
 public sealed record Rejection(string Id, string Reason, string Detail);
 
-/// <summary>What came out: the index, the rejected clips, and how much had been there before.</summary>
-public sealed record PrepareResult(DatasetIndex Index, IReadOnlyList<Rejection> Rejections, int Reused, int DroppedRows, IReadOnlyList<string> RareSpeakers);
+/// <summary>What came out: the index (null after a part), the rejected clips, and how much had been there before.</summary>
+/// <param name="Stored">Clips of the manifest, or of the part, that are in the folder now.</param>
+/// <param name="FacesFound">Share of the pictures in which a face was found; null where none was looked for.</param>
+public sealed record PrepareResult(
+    DatasetIndex? Index, IReadOnlyList<Rejection> Rejections, int Stored, int Reused, int DroppedRows, IReadOnlyList<string> RareSpeakers, double? FacesFound);
 
 /// <summary>
 /// Turns a manifest into a prepared folder: shard-*.bin, dataset.json (written last) and rejected.csv. Clips decoded by an earlier call with
-/// the same options are kept as long as their files have the same size and time of change; whatever stops it, all finished clips are there.
+/// the same options are kept as long as their files have the same size and time of change; whatever stops it, all finished clips are there. Several
+/// processes, on one machine or on several with one disk, may each decode a part; a last call without one joins them.
 /// </summary>
 public sealed class Preparer
 {
@@ -37,11 +59,13 @@ public sealed class Preparer
     private readonly FfmpegTool tool;
     private readonly string definition;
     private readonly long shardLimit;
+    private readonly Regex ownShards; // names of those that this call writes
     private readonly Lock gate = new();
     private readonly List<string> shardNames = [];
     private readonly Dictionary<string, (int Shard, ShardEntry Entry)> stored = new(StringComparer.Ordinal);
     private readonly List<Rejection> rejections = [];
     private Shard? current;
+    private int currentNumber;
 
     /// <param name="job">What to do.</param>
     /// <param name="tool">The decoder.</param>
@@ -53,6 +77,7 @@ public sealed class Preparer
         if (job.Jobs < 1)
             throw new UserException(ExitCode.Usage, $"--jobs is {job.Jobs}; it has to be at least 1");
         (this.job, this.tool, this.shardLimit) = (job, tool, shardLimit);
+        ownShards = new Regex($"^shard-{(job.Part is null ? "" : $"{job.Part}-")}[0-9]{{5}}\\.bin$", RegexOptions.CultureInvariant);
         definition = DefinitionOf(job.Features, job.Device);
     }
 
@@ -62,7 +87,10 @@ public sealed class Preparer
     /// </summary>
     public static string DefinitionOf(FeatureOptions features, string device = "cpu")
     {
-        string words = $"clip 1\n{LogMelOn(device, features)}\n{JsonSerializer.Serialize(features, Json.Line)}";
+        var options = JsonSerializer.SerializeToNode(features, Json.Line)!.AsObject();
+        if (features.Crop == CropMode.Given)
+            options.Remove("crop"); // as it was before there was a choice
+        string words = $"clip 1\n{LogMelOn(device, features)}\n{options.ToJsonString(Json.Line)}";
         return Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(words)));
     }
 
@@ -81,15 +109,24 @@ public sealed class Preparer
         {
             Directory.CreateDirectory(job.Folder);
             using var folderLock = LockFolder();
+            using var partLock = job.Part is null ? null : Hold($".lock-{job.Part}", FileAccess.ReadWrite, FileShare.None);
             OpenShards();
-            var pending = rows.Where(row => !IsStored(row)).ToArray();
-            int reused = rows.Length - pending.Length;
+            var own = job.Part is { } part ? [.. rows.Where(row => part.Has(row.Id))] : rows;
+            var pending = own.Where(row => !IsStored(row)).ToArray();
+            int reused = own.Length - pending.Length;
             Decode(pending, reused, report, stop);
             current?.Flush();
-            var index = Compose(manifest, rows, splits);
-            WriteRejections();
-            WriteWhole(DatasetIndex.FileName, stream => JsonSerializer.Serialize(stream, index, DatasetIndex.Json));
-            return new PrepareResult(index, rejections, reused, manifest.Dropped, rare);
+            DatasetIndex? index = null;
+            if (job.Part is null)
+            {
+                index = Compose(manifest, rows, splits);
+                WriteRejections();
+                WriteWhole(DatasetIndex.FileName, stream => JsonSerializer.Serialize(stream, index, DatasetIndex.Json));
+            }
+            var kept = own.Where(row => stored.ContainsKey(row.Id)).Select(row => stored[row.Id].Entry.Clip).ToList();
+            var searched = kept.Where(clip => clip.Found is not null).ToList();
+            return new PrepareResult(
+                index, rejections, kept.Count, reused, manifest.Dropped, rare, searched.Count == 0 ? null : (double)searched.Sum(clip => clip.Found!.Value) / searched.Sum(clip => clip.Faces));
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -110,35 +147,51 @@ public sealed class Preparer
             + "make room and run the same command again, it goes on from there";
     }
 
-    private FileStream LockFolder()
+    /// <summary>A part shares the folder with other parts; whoever writes the index has it alone.</summary>
+    private FileStream LockFolder() => job.Part is null ? Hold(".lock", FileAccess.ReadWrite, FileShare.None) : Hold(".lock", FileAccess.Read, FileShare.Read);
+
+    private FileStream Hold(string name, FileAccess access, FileShare share)
     {
-        string path = Path.Combine(job.Folder, ".lock");
+        string path = Path.Combine(job.Folder, name);
         try
         {
-            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1, FileOptions.DeleteOnClose);
+            return new FileStream(path, FileMode.OpenOrCreate, access, share, 1, share == FileShare.None ? FileOptions.DeleteOnClose : FileOptions.None);
         }
         catch (IOException failure) when (File.Exists(path) && failure.HResult != DiskFull)
         {
-            throw new UserException(ExitCode.DiskOrIo, $"another avedis prepare is at work in {job.Folder}; wait for it, or name another --out", failure);
+            throw new UserException(
+                ExitCode.DiskOrIo, $"another avedis prepare is at work in {job.Folder}; wait for it, name another --out, or let each do a part with --part", failure);
         }
     }
 
-    /// <summary>Lists the clips of earlier calls. A clip stored twice counts where it was stored last. The last shard stays open to be continued.</summary>
+    /// <summary>
+    /// Lists the clips of earlier calls: a part those of its own, since others are being written. A clip stored twice counts where it was stored last. The last of
+    /// one's own stays open to be continued.
+    /// </summary>
     private void OpenShards()
     {
-        foreach (string unfinished in Directory.GetFiles(job.Folder, "*.tmp"))
+        foreach (string unfinished in Directory.GetFiles(job.Folder, "*.tmp").Where(path => job.Part is null || ownShards.IsMatch(Path.GetFileNameWithoutExtension(path))))
             File.Delete(unfinished);
-        string[] paths = [.. Directory.GetFiles(job.Folder, "shard-*.bin").Order(StringComparer.Ordinal)];
-        foreach (string path in paths)
+        string[] paths = [.. Directory.GetFiles(job.Folder, "shard-*.bin").Where(path => job.Part is null || IsOwn(path)).Order(StringComparer.Ordinal)];
+        for (int i = 0; i < paths.Length; i++)
         {
-            current?.Dispose();
-            // earlier shards were flushed to the disk when they were full; only the last can have suffered from a loss of power
-            current = Shard.Append(path, job.Features, definition, verify: path == paths[^1], out var entries);
+            // earlier shards of a series were flushed to the disk when they were full; only the last can have suffered from a loss of power
+            bool last = i + 1 == paths.Length || SeriesOf(paths[i + 1]) != SeriesOf(paths[i]);
+            var shard = Shard.Append(paths[i], job.Features, definition, verify: last, out var entries);
             foreach (var entry in entries)
-                stored[entry.Clip.Id] = (shardNames.Count, entry);
-            shardNames.Add(Path.GetFileName(path));
+                stored[entry.Clip.Id] = (i, entry);
+            shardNames.Add(Path.GetFileName(paths[i]));
+            if (last && IsOwn(paths[i]))
+                (current, currentNumber) = (shard, i);
+            else
+                shard.Dispose();
         }
     }
+
+    private bool IsOwn(string path) => ownShards.IsMatch(Path.GetFileName(path));
+
+    // what stands in front of the number
+    private static string SeriesOf(string path) => Path.GetFileName(path)[..^"00000.bin".Length];
 
     private static string LogMelOn(string device, FeatureOptions features)
     {
@@ -148,9 +201,7 @@ public sealed class Preparer
 
     private bool IsStored(ManifestRow row)
     {
-        var file = new FileInfo(row.FullPath);
-        return file.Exists && stored.TryGetValue(row.Id, out var place)
-            && place.Entry.Clip.Size == file.Length && place.Entry.Clip.Modified == file.LastWriteTimeUtc.Ticks;
+        return stored.TryGetValue(row.Id, out var place) && (place.Entry.Clip.Size, place.Entry.Clip.Modified) == row.Source.State();
     }
 
     /// <summary>Runs the workers over the pending clips. The first failure that is not the clip's own stops all and is thrown.</summary>
@@ -164,7 +215,7 @@ public sealed class Preparer
         {
             try
             {
-                var decoder = new ClipDecoder(tool, job.Features);
+                using var decoder = new ClipDecoder(tool, job.Features);
                 MelsOf melsOf = device is null ? new LogMel(job.Features).Compute : device.Compute;
                 var mels = new float[job.Features.MelCount];
                 for (int i; (i = Interlocked.Increment(ref next)) < pending.Length;)
@@ -196,13 +247,12 @@ public sealed class Preparer
         stop.ThrowIfCancellationRequested();
         try
         {
-            var before = new FileInfo(row.FullPath);
-            (long size, long modified) = before.Exists ? (before.Length, before.LastWriteTimeUtc.Ticks) : (0, 0);
-            decoder.Decode(row.FullPath, stop);
+            var (size, modified) = row.Source.State();
+            decoder.Decode(row.Source, stop);
             int valid = melsOf(decoder.Samples, mels);
             if (valid == 0)
                 throw new MediaException("too short", "not one analysis window of sound");
-            Store(new ShardClip(row.Id, size, modified, decoder.FaceCount, valid), decoder.Faces, mels);
+            Store(new ShardClip(row.Id, size, modified, decoder.FaceCount, valid, decoder.Found), decoder.Faces, mels);
         }
         catch (MediaException failure)
         {
@@ -225,12 +275,13 @@ public sealed class Preparer
             }
             if (current is null)
             {
-                string name = $"shard-{shardNames.Count:D5}.bin";
+                string name = $"shard-{(job.Part is null ? "" : $"{job.Part}-")}{shardNames.Count(IsOwn):D5}.bin";
                 current = Shard.Create(Path.Combine(job.Folder, name), job.Features, definition);
+                currentNumber = shardNames.Count;
                 shardNames.Add(name);
             }
             long offset = current.Append(clip, faces, mels);
-            stored[clip.Id] = (shardNames.Count - 1, new ShardEntry(clip, offset));
+            stored[clip.Id] = (currentNumber, new ShardEntry(clip, offset));
         }
     }
 

@@ -26,6 +26,19 @@ public enum MelNormalisation
     Clip,
 }
 
+/// <summary>What of a clip's picture is its face.</summary>
+public enum CropMode
+{
+    /// <summary>The pictures are faces already: the largest square in the middle.</summary>
+    Given,
+
+    /// <summary>The middle of that square, its side divided by <see cref="Media.FaceTrack.Margin"/>: a wide crop made tight.</summary>
+    Center,
+
+    /// <summary>A face is looked for in every picture and followed over the clip, with <see cref="Media.FaceTrack.Margin"/> around it.</summary>
+    Detect,
+}
+
 /// <summary>
 /// How a clip becomes numbers: everything that, changed, makes prepared data another data set. The defaults are the demo preset.
 /// </summary>
@@ -46,7 +59,10 @@ public sealed record FeatureOptions
     /// <summary>Clips with less picture or less sound than this many seconds are rejected as too short.</summary>
     public double MinimumSeconds { get; init; } = 0.5;
 
-    /// <summary>Side of a square grey face picture in pixels; the centre square of the video is scaled to it.</summary>
+    /// <summary>What of the picture is taken.</summary>
+    public CropMode Crop { get; init; }
+
+    /// <summary>Side of a square grey face picture in pixels; the crop is scaled to it.</summary>
     public int FaceSize { get; init; } = 64;
 
     /// <summary>Pictures per clip, evenly over the window.</summary>
@@ -99,6 +115,7 @@ public sealed record FeatureOptions
         Require(HopMs is >= 1 and <= 1000 && HopMs <= ClipSeconds * 1000, "hopMs", HopMs, "at least 1 and at most the clip");
         Require(WindowMs is >= 2 and <= 1000, "windowMs", WindowMs, "between 2 and 1000");
         Require(LogFloor is null or > 0 and < 1e30, "logFloor", LogFloor ?? 0, "above 0");
+        Require(Enum.IsDefined(Crop), "crop", (int)Crop, "one of given, center, detect");
         Require(Enum.IsDefined(MelPreset), "melPreset", (int)MelPreset, "one of avedis, torchaudio, librosa, kaldi");
         Require(Enum.IsDefined(Normalisation), "normalisation", (int)Normalisation, "one of none, clip");
     }

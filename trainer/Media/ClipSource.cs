@@ -1,0 +1,36 @@
+namespace Avedis.Trainer.Media;
+
+/// <summary>Which part of the picture shows the speaker, where two people were filmed in one.</summary>
+public enum PictureRegion
+{
+    Whole,
+    Left,
+    Right,
+}
+
+/// <summary>Where the picture and the sound of one clip lie.</summary>
+/// <param name="Picture">A media file, or a folder of numbered pictures (<see cref="PictureFolder"/>).</param>
+/// <param name="Sound">A media file of its own, cut to the clip; null: the sound is in <paramref name="Picture"/>.</param>
+/// <param name="Start">Where the clip begins in <paramref name="Picture"/>, in seconds.</param>
+/// <param name="End">Where it ends there; null: with the file.</param>
+public sealed record ClipSource(string Picture, string? Sound = null, double Start = 0, double? End = null, PictureRegion Region = PictureRegion.Whole)
+{
+    /// <summary>
+    /// Bytes of all its files, and the latest time of change of one of them in UTC ticks: who changes them changes one of the two. (0, 0) if one is missing.
+    /// </summary>
+    public (long Size, long Modified) State()
+    {
+        IEnumerable<FileSystemInfo> files = Directory.Exists(Picture) ? [new DirectoryInfo(Picture), .. new DirectoryInfo(Picture).EnumerateFiles()] : [new FileInfo(Picture)];
+        if (Sound is not null)
+            files = files.Append(new FileInfo(Sound));
+        var (size, modified) = (0L, 0L);
+        foreach (var file in files)
+        {
+            if (!file.Exists)
+                return (0, 0);
+            size += file is FileInfo { Length: var length } ? length : 0;
+            modified = Math.Max(modified, file.LastWriteTimeUtc.Ticks);
+        }
+        return (size, modified);
+    }
+}
