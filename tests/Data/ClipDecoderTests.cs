@@ -119,7 +119,7 @@ public sealed class ClipDecoderTests
     {
         string pictures = TestMedia.Pictures(Path.Combine(folder, "track"), 3);
         File.CreateSymbolicLink(Path.Combine(pictures, "9.png"), "/etc/passwd");
-        Assert.That(() => new PictureFolder(pictures), Throws.TypeOf<MediaException>().With.Property("Reason").EqualTo("symbolic link"));
+        Assert.That(() => new PictureFolder(pictures, 25), Throws.TypeOf<MediaException>().With.Property("Reason").EqualTo("symbolic link"));
     }
 
     [Test]
@@ -129,7 +129,8 @@ public sealed class ClipDecoderTests
         Directory.CreateDirectory(pictures);
         foreach (string name in (string[])["2.jpg", "10.jpg", "0000001.jpg", "notes.txt"])
             File.WriteAllText(Path.Combine(pictures, name), "");
-        Assert.That(new PictureFolder(pictures).Every(0.04, 0, 1, 9).Select(Path.GetFileName), Is.EqualTo((string[])["0000001.jpg", "2.jpg", "10.jpg"]));
+        Assert.That(new PictureFolder(pictures, 25).Every(0.04, 0, 1, 9).Select(Path.GetFileName), Is.EqualTo((string[])["0000001.jpg", "2.jpg", "10.jpg"]));
+        Assert.That(new PictureFolder(pictures, 5).Every(0.1, 0.1, 1, 9).Select(Path.GetFileName), Is.EqualTo((string[])["0000001.jpg", "2.jpg", "2.jpg", "10.jpg", "10.jpg"]), "one may be taken twice");
     }
 
     [Test]

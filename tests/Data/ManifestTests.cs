@@ -1,6 +1,7 @@
 using System.Text;
 using Avedis.Trainer;
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Media;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -39,6 +40,17 @@ public sealed class ManifestTests
     }
 
     [Test]
+    public void A_row_may_name_a_part_of_a_file_and_another_for_the_sound()
+    {
+        Write("path,speaker,emotion,start,end,region,audio,gender,fps\na,ann,neutral,1.25,2,Left,b.wav,f,4.5\na.mp4,ann,neutral,,,,,f,\n");
+        var manifest = Read();
+        Assert.That(manifest.FactorNames, Is.EqualTo((string[])["gender"]));
+        Assert.That(manifest.Rows[0].Source, Is.EqualTo(new ClipSource(Path.Combine(folder, "a"), Path.Combine(folder, "b.wav"), 1.25, 2, PictureRegion.Left, 4.5)));
+        Assert.That(manifest.Rows[1].Source, Is.EqualTo(new ClipSource(Path.Combine(folder, "a.mp4"))));
+        Assert.That(manifest.Rows.Select(row => row.Id), Is.EqualTo((string[])["a#t=1.25,2", "a.mp4"]));
+    }
+
+    [Test]
     public void Labels_can_be_mapped_anew_and_dropped()
     {
         Write("path,speaker,emotion\na.mp4,ann,calm\nb.mp4,ann,frustrated\n");
@@ -63,6 +75,14 @@ public sealed class ManifestTests
     [TestCase("path,speaker,emotion\na.mp4,ann,neutral,x\n", "line 2", "4 fields")]
     [TestCase("path,speaker,emotion\na.mp4,ann,neutral\n\"b.mp4,ann,neutral\nc.mp4,ann,neutral\n", "line 3", "quotation mark")]
     [TestCase("path,speaker,emotion\n\"a\"b.mp4,ann,neutral\n", "line 2", "quotation mark")]
+    [TestCase("path,speaker,emotion,audio\na,ann,neutral,../b.wav\n", "line 2", "../b.wav", "out of the data root")]
+    [TestCase("path,speaker,emotion,start\na.mp4,ann,neutral,soon\n", "line 2", "start \"soon\"", "number")]
+    [TestCase("path,speaker,emotion,end\na.mp4,ann,neutral,-1\n", "line 2", "end \"-1\"")]
+    [TestCase("path,speaker,emotion,end\na.mp4,ann,neutral,NaN\n", "line 2", "end \"NaN\"")]
+    [TestCase("path,speaker,emotion,start,end\na.mp4,ann,neutral,3,2.5\n", "line 2", "ends at 2.5 s")]
+    [TestCase("path,speaker,emotion,fps\na,ann,neutral,0\n", "line 2", "fps 0")]
+    [TestCase("path,speaker,emotion,region\na.mp4,ann,neutral,top\n", "line 2", "\"top\"", "left, right or empty")]
+    [TestCase("path,speaker,emotion,start,end\na.mp4,ann,neutral,1,2\na.mp4,ann,neutral,2,3\na.mp4,ann,neutral,1,2\n", "line 4", "line 2")]
     [TestCase("path,speaker,emotion,split\na.mp4,ann,neutral,holdout\n", "line 2", "holdout", "train, validation, test or unheard")]
     public void A_faulty_table_ends_in_one_line_with_exit_code_3(string text, params string[] parts)
     {

@@ -29,6 +29,7 @@ public sealed record ManifestRow(int Line, string Id, ClipSource Source, string 
 /// audio         file of the sound, where it is not in path; it is cut to the clip, whatever start and end say
 /// start, end    seconds of path between which the clip lies; empty for all of it
 /// region        left or right half of the picture; empty for all of it
+/// fps           pictures per second, where path is a folder of them; empty for 25
 /// </code>
 /// Path is a media file or a folder of pictures. Paths are relative to the data root and must stay under it. Every fault of the table ends in one line with
 /// exit code 3 that names the line.
@@ -36,7 +37,7 @@ public sealed record ManifestRow(int Line, string Id, ClipSource Source, string 
 public sealed class Manifest
 {
     private static readonly string[] Needed = ["path", "speaker", "emotion"];
-    private static readonly string[] Known = [.. Needed, "split", "audio", "start", "end", "region"];
+    private static readonly string[] Known = [.. Needed, "split", "audio", "start", "end", "region", "fps"];
 
     private readonly string file;
     private readonly DataRoot root;
@@ -178,25 +179,27 @@ public sealed class Manifest
 
     private ClipSource ReadSource(Func<string, string> field, int line)
     {
-        double? start = Seconds("start"), end = Seconds("end");
+        double? start = Number("start"), end = Number("end"), fps = Number("fps");
         if (end <= (start ?? 0))
             throw Fault(line, $"ends at {end} s, before it starts");
+        if (fps == 0)
+            throw Fault(line, "has the fps 0");
         return new ClipSource(Under(field("path")), field("audio").Length > 0 ? Under(field("audio")) : null, start ?? 0, end, field("region").ToLowerInvariant() switch
         {
             "" => PictureRegion.Whole,
             "left" => PictureRegion.Left,
             "right" => PictureRegion.Right,
             _ => throw Fault(line, $"has the region \"{Printable(field("region"))}\"; it has to be left, right or empty"),
-        });
+        }, fps ?? PictureFolder.UsualFps);
 
         string Under(string path) => root.Resolve(path) ?? throw Fault(
             line, $"names \"{Printable(path)}\", which leads out of the data root {root.Folder}; move the clip there, or name another folder with --root");
 
-        double? Seconds(string column) => field(column) switch
+        double? Number(string column) => field(column) switch
         {
             "" => null,
             var text when double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is >= 0 and < 1e6 => value,
-            var text => throw Fault(line, $"has the {column} \"{Printable(text)}\"; it has to be seconds, such as 12.5, or empty"),
+            var text => throw Fault(line, $"has the {column} \"{Printable(text)}\"; it has to be a number, such as 12.5, or empty"),
         };
     }
 

@@ -54,7 +54,7 @@ public sealed class ClipDecoder : IDisposable
     /// <summary>Decodes a clip. Throws <see cref="MediaException"/> with the reason if it cannot be used.</summary>
     public void Decode(ClipSource source, CancellationToken stop = default)
     {
-        var folder = Directory.Exists(source.Picture) ? new PictureFolder(source.Picture) : null;
+        var folder = Directory.Exists(source.Picture) ? new PictureFolder(source.Picture, source.Fps) : null;
         if (folder is null)
             RefuseWhatIsNoMedia(source.Picture);
         else if (source.Sound is null)

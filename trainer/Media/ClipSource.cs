@@ -13,7 +13,9 @@ public enum PictureRegion
 /// <param name="Sound">A media file of its own, cut to the clip; null: the sound is in <paramref name="Picture"/>.</param>
 /// <param name="Start">Where the clip begins in <paramref name="Picture"/>, in seconds.</param>
 /// <param name="End">Where it ends there; null: with the file.</param>
-public sealed record ClipSource(string Picture, string? Sound = null, double Start = 0, double? End = null, PictureRegion Region = PictureRegion.Whole)
+/// <param name="Fps">Pictures per second in a folder of them; a video says so itself.</param>
+public sealed record ClipSource(
+    string Picture, string? Sound = null, double Start = 0, double? End = null, PictureRegion Region = PictureRegion.Whole, double Fps = PictureFolder.UsualFps)
 {
     /// <summary>
     /// Bytes of all its files, and the latest time of change of one of them in UTC ticks: who changes them changes one of the two. (0, 0) if one is missing.

@@ -3,17 +3,20 @@ using System.Globalization;
 namespace Avedis.Trainer.Media;
 
 /// <summary>
-/// A clip's picture as a folder of JPEG or PNG files, 25 a second, in the order of the numbers in their names: how VoxCeleb's face tracks are handed out.
+/// A clip's picture as a folder of JPEG or PNG files in the order of the numbers in their names: how VoxCeleb's face tracks are handed out.
 /// </summary>
 public sealed class PictureFolder
 {
-    public const int PicturesPerSecond = 25;
+    public const double UsualFps = 25;
 
     private readonly string[] files;
+    private readonly double fps;
 
+    /// <param name="fps">Pictures per second.</param>
     /// <exception cref="MediaException">It cannot be listed, holds no picture, two kinds, or a link that leads who knows where.</exception>
-    public PictureFolder(string path)
+    public PictureFolder(string path, double fps)
     {
+        this.fps = fps;
         try
         {
             var pictures = new DirectoryInfo(path).EnumerateFiles().Where(file => CodecOf(file.Name) is not null).ToList();
@@ -35,8 +38,6 @@ public sealed class PictureFolder
     /// <summary>What ffmpeg calls the pictures' format.</summary>
     public string Codec { get; }
 
-    public double Seconds => (double)files.Length / PicturesPerSecond;
-
     /// <summary>
     /// The pictures in the middle of each of the steps of <paramref name="step"/> seconds between two times, at most <paramref name="most"/>: those that ffmpeg's
     /// filter fps would take from a video.
@@ -47,7 +48,7 @@ public sealed class PictureFolder
         for (int k = 0; taken.Count < most; k++)
         {
             double time = start + ((k + 0.5) * step);
-            int picture = (int)Math.Floor(time * PicturesPerSecond);
+            int picture = (int)Math.Floor(time * fps);
             if (time >= end || picture >= files.Length)
                 break;
             taken.Add(files[picture]);
