@@ -15,6 +15,7 @@ public static class Program
         var root = new RootCommand("Trains and measures disentangled emotion and speaker embeddings from voice and face.")
         {
             SynthCommand.Create(),
+            ImportCommand.Create(),
             PrepareCommand.Create(),
             TrainCommand.Create(),
             EvaluateCommand.Create(),
