@@ -12,8 +12,8 @@ public sealed class ActedCorporaTests
     public void Crema_d_names_hold_actor_sentence_emotion_and_level()
     {
         var result = new CorpusTree()
-            .Add("CREMA-D/VideoFlash/1001_DFA_ANG_XX.flv", "CREMA-D/VideoFlash/1001_IEO_HAP_LO.flv", "CREMA-D/VideoFlash/1002_TIE_FEA_XX.flv", "CREMA-D/VideoFlash/1002_TIE_NEU_XX.flv")
-            .Add("CREMA-D/AudioWAV/1001_DFA_ANG_XX.wav", "CREMA-D/AudioMP3/1001_DFA_ANG_XX.mp3")
+            .Touch("CREMA-D/VideoFlash/1001_DFA_ANG_XX.flv", "CREMA-D/VideoFlash/1001_IEO_HAP_LO.flv", "CREMA-D/VideoFlash/1002_TIE_FEA_XX.flv", "CREMA-D/VideoFlash/1002_TIE_NEU_XX.flv")
+            .Touch("CREMA-D/AudioWAV/1001_DFA_ANG_XX.wav", "CREMA-D/AudioMP3/1001_DFA_ANG_XX.mp3")
             .Add("CREMA-D/VideoDemographics.csv", "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n1002,21,Female,Caucasian,Not Hispanic\n")
             .Import("crema-d");
         Assert.That(result.Clips.Select(clip => (clip.Path, clip.Speaker, clip.Original, clip.Emotion, clip.Gender, string.Join(' ', clip.Factors))), Is.EqualTo(((string, string, string, string, string, string)[])
@@ -31,7 +31,7 @@ public sealed class ActedCorporaTests
     {
         var result = new CorpusTree()
             .Add("VideoFlash/1001_DFA_ANG_XX.flv", CorpusTree.Pointer).Add("VideoFlash/1001_DFA_HAP_XX.flv", "").Add("VideoFlash/1001_DFA_SAD_XX.flv", "version of a film")
-            .Add("VideoFlash/1076_MTI_SAD_XX.flv", "VideoFlash/1001_DFA_JOY_XX.flv", "AudioWAV/1003_DFA_ANG_XX.wav", "AudioMP3/1003_DFA_ANG_XX.mp3").Import("crema-d");
+            .Touch("VideoFlash/1076_MTI_SAD_XX.flv", "VideoFlash/1001_DFA_JOY_XX.flv", "AudioWAV/1003_DFA_ANG_XX.wav", "AudioMP3/1003_DFA_ANG_XX.mp3").Import("crema-d");
         Assert.That(CorpusTree.Reasons(result), Is.EquivalentTo(new Dictionary<string, string>
         {
             ["VideoFlash/1001_DFA_ANG_XX.flv"] = "Git LFS pointer", ["VideoFlash/1001_DFA_HAP_XX.flv"] = "empty file", ["VideoFlash/1076_MTI_SAD_XX.flv"] = "known bad clip",
@@ -44,9 +44,9 @@ public sealed class ActedCorporaTests
     public void Ravdess_counts_each_performance_once()
     {
         var result = new CorpusTree()
-            .Add("Actor_01/01-01-05-02-02-01-01.mp4", "Actor_01/02-01-05-02-02-01-01.mp4", "Actor_01/03-01-05-02-02-01-01.wav")
-            .Add("Video_Song_Actor_02/Actor_02/01-02-02-01-01-02-02.mp4", "audio/Actor_02/03-02-03-01-01-02-02.wav", "copy/Actor_01/01-01-05-02-02-01-01.mp4")
-            .Add("Actor_18/01-01-01-01-01-01-18.mp4", "Actor_18/01-01-01-02-01-01-18.mp4", "Actor_18/01-01-09-01-01-01-18.mp4", "Actor_25/01-01-01-01-01-01-25.mp4").Import("ravdess");
+            .Touch("Actor_01/01-01-05-02-02-01-01.mp4", "Actor_01/02-01-05-02-02-01-01.mp4", "Actor_01/03-01-05-02-02-01-01.wav")
+            .Touch("Video_Song_Actor_02/Actor_02/01-02-02-01-01-02-02.mp4", "audio/Actor_02/03-02-03-01-01-02-02.wav", "copy/Actor_01/01-01-05-02-02-01-01.mp4")
+            .Touch("Actor_18/01-01-01-01-01-01-18.mp4", "Actor_18/01-01-01-02-01-01-18.mp4", "Actor_18/01-01-09-01-01-01-18.mp4", "Actor_25/01-01-01-01-01-01-25.mp4").Import("ravdess");
         Assert.That(result.Clips.Select(clip => (clip.Name, clip.Speaker, clip.Original, clip.Emotion, clip.Gender, string.Join(' ', clip.Factors))), Is.EqualTo(((string, string, string, string, string, string)[])
         [
             ("01-01-05-02-02-01-01", "Actor_01", "angry", "anger", "male", "speech strong dogs"),
@@ -63,15 +63,15 @@ public sealed class ActedCorporaTests
 
     [Test]
     public void Ravdess_calm_goes_where_it_is_told()
-        => Assert.That(new CorpusTree().Add("Actor_02/01-01-02-01-01-01-02.mp4").Import("ravdess", new ImportOptions { Calm = "other" }).Clips.Single().Emotion, Is.EqualTo("other"));
+        => Assert.That(new CorpusTree().Touch("Actor_02/01-01-02-01-01-01-02.mp4").Import("ravdess", new ImportOptions { Calm = "other" }).Clips.Single().Emotion, Is.EqualTo("other"));
 
     [TestCase("Evaluation.txt")]
     [TestCase("Evalution.txt")]
     public void Msp_improv_speakers_are_people_and_labels_are_what_listeners_heard(string evaluation)
     {
         var result = new CorpusTree()
-            .Add("session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.avi", "session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav", "session1/S01A/R/MSP-IMPROV-S01A-M01-R-MF01.avi")
-            .Add("session6/S20N/T/MSP-IMPROV-S20N-F06-T-FM02.avi", "session6/S20N/S/MSP-IMPROV-S20N-M06-S-MF03.avi", "session6/S20N/S/MSP-IMPROV-S20N-M06-S-MF04.wav", "session6/S20N/S/MSP-IMPROV-S20N-M06-S-MF05.avi")
+            .Touch("session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.avi", "session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav", "session1/S01A/R/MSP-IMPROV-S01A-M01-R-MF01.avi")
+            .Touch("session6/S20N/T/MSP-IMPROV-S20N-F06-T-FM02.avi", "session6/S20N/S/MSP-IMPROV-S20N-M06-S-MF03.avi", "session6/S20N/S/MSP-IMPROV-S20N-M06-S-MF04.wav", "session6/S20N/S/MSP-IMPROV-S20N-M06-S-MF05.avi")
             .Add(evaluation, """
                 UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:1.0; V:2.0; D:3.0 ; N:4.0;
                 WQ-001; A; Angry; A:2.0; V:1.0; D:NaN; N:4.0;
@@ -94,7 +94,7 @@ public sealed class ActedCorporaTests
     [Test]
     public void Msp_improv_without_labels_says_which_file_is_missing()
     {
-        var failure = Assert.Throws<UserException>(() => new CorpusTree().Add("session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.avi").Import("msp-improv"))!;
+        var failure = Assert.Throws<UserException>(() => new CorpusTree().Touch("session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.avi").Import("msp-improv"))!;
         Assert.That(failure.Code, Is.EqualTo(ExitCode.BadInput));
         Assert.That(failure.Message, Does.Contain("Evaluation.txt").And.Contain("Evalution.txt"));
     }
@@ -108,8 +108,8 @@ public sealed class ActedCorporaTests
         tree.Add("IEMOCAP_full_release/Session1/dialog/EmoEvaluation/Categorical/Ses01F_impro01_e1_cat.txt", "[6.2901 - 8.2357]\tSes01F_impro01_F000\tang\t\n");
         tree.Add("IEMOCAP_full_release/Session1/dialog/EmoEvaluation/Ses01M_script01_1b.txt", "[1.0 - 2.5]\tSes01M_script01_1b_F000\tsad\t[2.5, 2.5, 2.5]\n");
         foreach (string turn in (string[])["F000", "M001", "F002", "M003", "F005"])
-            tree.Add($"IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_{turn}.wav", $"IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/._Ses01F_impro01_{turn}.wav");
-        return tree.Add("IEMOCAP_full_release/Session1/sentences/wav/Ses01M_script01_1b/Ses01M_script01_1b_F000.wav", "IEMOCAP_full_release/Session1/dialog/avi/DivX/Ses01F_impro01.avi",
+            tree.Touch($"IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_{turn}.wav", $"IEMOCAP_full_release/Session1/sentences/wav/Ses01F_impro01/._Ses01F_impro01_{turn}.wav");
+        return tree.Touch("IEMOCAP_full_release/Session1/sentences/wav/Ses01M_script01_1b/Ses01M_script01_1b_F000.wav", "IEMOCAP_full_release/Session1/dialog/avi/DivX/Ses01F_impro01.avi",
             "IEMOCAP_full_release/Session1/dialog/avi/DivX/Ses01M_script01_1b.avi");
     }
 

@@ -10,7 +10,7 @@ internal sealed class CorpusTree
 
     public string Root { get; } = TestFolders.New();
 
-    public CorpusTree Add(params string[] paths)
+    public CorpusTree Touch(params string[] paths)
     {
         foreach (string path in paths)
             Add(path, "x");

@@ -33,10 +33,10 @@ public sealed class CorpusFolder
     /// <summary>Every folder below; those for which <paramref name="enter"/> says no are listed, but not looked into.</summary>
     public IEnumerable<string> Folders(Func<string, bool> enter) => Walk("", Depth, enter).Where(item => item.IsFolder).Select(item => item.Path);
 
-    /// <summary>Names of the files directly in a folder below, in ordinal order; none if it is not there.</summary>
+    /// <summary>Names of the files directly in a folder below ("" is this one), in ordinal order; none if it is not there.</summary>
     public IReadOnlyList<string> FilesIn(string relative)
     {
-        string? full = Resolve(relative);
+        string? full = relative.Length == 0 ? FullPath : Resolve(relative);
         return full is null || !Directory.Exists(full) ? []
             : [.. Directory.EnumerateFiles(full).Select(file => Path.GetFileName(file)!).Where(name => name[0] != '.').Order(StringComparer.Ordinal)];
     }
