@@ -109,7 +109,7 @@ public sealed class ImportCommandTests
         TestMedia.Clip(Media(3, "avi"), picture: false);
         File.WriteAllText(Media(4, "avi"), "no film");
         TestMedia.Clip(Media(5, "avi"), sound: false);
-        File.WriteAllBytes(Media(5, "wav"), CorpusTree.Wav(2));
+        File.WriteAllBytes(Media(5, "wav"), CorpusTree.Wav(3));
         string rejected = Path.Combine(target, "rejected.csv");
         Assert.That(TinyCorpus.Run("import", "msp-improv", tree.Root, "--out", Out).Output, Does.Match("usable +5\n"));
         Assert.That(TinyCorpus.Run("import", "msp-improv", tree.Root, "--out", Out, "--check-media", "--rejected", rejected).Code, Is.EqualTo(ExitCode.Ok));
