@@ -15,6 +15,7 @@ public static class Program
         var root = new RootCommand("Trains and measures disentangled emotion and speaker embeddings from voice and face.")
         {
             SynthCommand.Create(),
+            ImportCommand.Create(),
             PrepareCommand.Create(),
             TrainCommand.Create(),
             EvaluateCommand.Create(),
@@ -28,7 +29,7 @@ public static class Program
         if (parsed.Errors.Count > 0)
         {
             string command = parsed.CommandResult.Command == root ? "" : $" {parsed.CommandResult.Command.Name}";
-            string what = parsed.UnmatchedTokens.Count > 0 ? $"'{parsed.UnmatchedTokens[0]}' is not known here" : parsed.Errors[0].Message.TrimEnd('.');
+            string what = parsed.UnmatchedTokens.Count > 0 ? $"'{parsed.UnmatchedTokens[0]}' is not known here" : OneLine(parsed.Errors[0].Message);
             error.WriteLine($"avedis: {what}; try: avedis{command} --help");
             return ExitCode.Usage;
         }
@@ -47,6 +48,9 @@ public static class Program
             return ExitCode.InternalError;
         }
     }
+
+    // a list of allowed values comes with a value to the line
+    private static string OneLine(string message) => string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).TrimEnd('.');
 
     // what a user can act on; anything else is our fault
     private static int? Code(Exception failure) => failure switch

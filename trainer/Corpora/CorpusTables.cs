@@ -1,0 +1,70 @@
+using System.Globalization;
+using Avedis.Trainer.Data;
+using CsvHelper;
+
+namespace Avedis.Trainer.Corpora;
+
+/// <summary>The tables that come with corpora, and those that an import writes.</summary>
+public static class CorpusTables
+{
+    /// <summary>Reads a table with a header line, of which <paramref name="needed"/> names the columns that matter; their fields in that order.</summary>
+    public static IReadOnlyList<string[]> Read(string name, string text, char separator, params string[] needed)
+    {
+        var rows = new List<string[]>();
+        try
+        {
+            using var csv = CsvReader.FromText(text, new CsvReaderOptions { Separator = separator, TrimWhitespace = true });
+            csv.ReadHeader();
+            int[] columns = [.. needed.Select(column => csv.Headers.ToList().FindIndex(header => header.Equals(column, StringComparison.OrdinalIgnoreCase)))];
+            if (Array.IndexOf(columns, -1) is >= 0 and var missing)
+                throw new UserException(ExitCode.BadInput,
+                    $"{name} has no column \"{needed[missing]}\"; its columns are {Manifest.Printable(string.Join(", ", csv.Headers))}: take the table as published");
+            while (csv.Read())
+                if (csv.FieldCount > columns.Max())
+                    rows.Add([.. columns.Select(csv.GetString)]);
+        }
+        catch (CsvFormatException failure)
+        {
+            throw new UserException(ExitCode.BadInput, $"{name} line {failure.LineNumber} has a quotation mark out of place: take the table as published", failure);
+        }
+        return rows;
+    }
+
+    /// <summary>Writes the manifest. A column that no clip uses is left out.</summary>
+    public static void WriteManifest(string file, ICorpus corpus, IReadOnlyList<CorpusClip> clips)
+    {
+        (string Name, Func<CorpusClip, string> Of)[] all =
+        [
+            ("path", clip => clip.Path), ("audio", clip => clip.Audio),
+            ("start", clip => Seconds(clip.Span?.Start)), ("end", clip => Seconds(clip.Span?.End)), ("region", clip => clip.Region),
+            ("speaker", clip => clip.Speaker), ("emotion", clip => clip.Emotion), ("split", clip => clip.Split?.ToString().ToLowerInvariant() ?? ""),
+            ("original", clip => clip.Original), ("gender", clip => clip.Gender), ("corpus", _ => corpus.Name),
+            .. corpus.Factors.Select((name, i) => (name, (Func<CorpusClip, string>)(clip => clip.Factors[i]))),
+        ];
+        var used = all.Where(column => clips.Any(clip => column.Of(clip).Length > 0)).ToArray();
+        Write(file, used.Select(column => column.Name), clips.Select(clip => used.Select(column => column.Of(clip))));
+    }
+
+    /// <summary>Writes the clips that cannot be used.</summary>
+    public static void WriteRejections(string file, IEnumerable<Rejection> rejections)
+        => Write(file, ["path", "reason", "detail"], rejections.Select(rejection => (IEnumerable<string>)[rejection.Id, rejection.Reason, rejection.Detail]));
+
+    /// <summary>Writes a file as a whole: whoever looks sees the old one or the new one.</summary>
+    public static void WriteWhole(string file, Action<Stream> write)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(file))!);
+        using (var stream = File.Create(file + ".tmp"))
+            write(stream);
+        File.Move(file + ".tmp", file, overwrite: true);
+    }
+
+    private static void Write(string file, IEnumerable<string> header, IEnumerable<IEnumerable<string>> rows) => WriteWhole(file, stream =>
+    {
+        using var table = CsvWriter.Create(stream, new CsvWriterOptions { NewLine = "\n" }, leaveOpen: true);
+        table.WriteRecord([.. header]);
+        foreach (var row in rows)
+            table.WriteRecord([.. row]);
+    });
+
+    private static string Seconds(double? time) => time?.ToString("0.####", CultureInfo.InvariantCulture) ?? "";
+}
