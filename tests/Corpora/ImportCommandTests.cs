@@ -42,7 +42,7 @@ public sealed class ImportCommandTests
         Assert.That(account.Emotions, Is.EquivalentTo(new Dictionary<string, int> { ["neutral"] = 16, ["happiness"] = 8, ["sadness"] = 8, ["anger"] = 8, ["other"] = 24 }));
         Assert.That(account.Genders, Is.EquivalentTo(new Dictionary<string, int> { ["male"] = 32, ["female"] = 32 }));
         Assert.That(output.Split('\n'), Has.Some.Match(@"^  clips found +65$").And.Some.Match("^  rejected: duplicate modality +1$").And.Some.Match("^  label calm -> neutral +8$"));
-        Assert.That(output, Does.Contain($"avedis prepare {Out} --root {tree.Root} --out data/ravdess"));
+        Assert.That(output, Does.Contain($"avedis prepare {Out} --root {tree.Root} --crop detect --out data/ravdess"));
         Assert.That(Directory.GetFiles(target, "*.tmp", SearchOption.AllDirectories), Is.Empty);
     }
 

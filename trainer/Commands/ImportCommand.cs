@@ -75,7 +75,7 @@ public static class ImportCommand
                 throw new UserException(ExitCode.BadInput, $"none of the {result.Audit.Found} clips in {root} can be used ({Preparer.Reasons(result.Rejections)}); "
                     + "--rejected FILE lists them with details");
             CorpusTables.WriteManifest(file, corpus, result.Clips);
-            output.WriteLine($"{file}: {result.Clips.Count:N0} clips; next: avedis prepare {Quoted(file)} --root {Quoted(root)} --out data/{asked}");
+            output.WriteLine($"{file}: {result.Clips.Count:N0} clips; next: avedis prepare {Quoted(file)} --root {Quoted(root)}{(corpus.Cropped ? "" : " --crop detect")} --out data/{asked}");
             return ExitCode.Ok;
         });
         return command;

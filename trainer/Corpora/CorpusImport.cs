@@ -134,7 +134,7 @@ public sealed class CorpusImport
     {
         if (clips.Count == 0)
             return new Dictionary<string, Split>();
-        var rows = clips.Select(clip => new ManifestRow(0, clip.Name, clip.Path, clip.Speaker, clip.Emotion, null, [])).ToArray();
+        var rows = clips.Select(clip => new ManifestRow(0, clip.Name, new ClipSource(clip.Path), clip.Speaker, clip.Emotion, null, [])).ToArray();
         return rows.Zip(Splitter.Assign(rows, fractions)).ToDictionary(pair => pair.First.Id, pair => pair.Second, StringComparer.Ordinal);
     }
 }

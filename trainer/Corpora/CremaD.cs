@@ -29,6 +29,8 @@ public sealed partial class CremaD : ICorpus
 
     public bool HasSplits => false;
 
+    public bool Cropped => false;
+
     public IReadOnlyList<string> Factors { get; } = ["sentence", "intensity"];
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)

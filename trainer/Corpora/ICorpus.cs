@@ -14,6 +14,9 @@ public interface ICorpus
     /// <summary>Whether it comes divided into training and test clips.</summary>
     bool HasSplits { get; }
 
+    /// <summary>Whether its pictures are faces already; else they have to be found in them.</summary>
+    bool Cropped { get; }
+
     /// <summary>Names of the columns that only this corpus has, in the order of <see cref="CorpusClip.Factors"/>.</summary>
     IReadOnlyList<string> Factors { get; }
 

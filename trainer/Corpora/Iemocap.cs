@@ -25,6 +25,8 @@ public sealed partial class Iemocap : ICorpus
 
     public bool HasSplits => false;
 
+    public bool Cropped => false;
+
     public IReadOnlyList<string> Factors { get; } = ["scenario"];
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)

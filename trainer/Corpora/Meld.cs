@@ -31,6 +31,8 @@ public sealed partial class Meld : ICorpus
 
     public bool HasSplits => true;
 
+    public bool Cropped => false;
+
     public IReadOnlyList<string> Factors { get; } = ["sentiment"];
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)

@@ -21,6 +21,8 @@ public sealed partial class MspImprov : ICorpus
 
     public bool HasSplits => false;
 
+    public bool Cropped => false;
+
     public IReadOnlyList<string> Factors { get; } = ["sentence", "target", "condition"];
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)

@@ -17,6 +17,8 @@ public sealed class Ravdess : ICorpus
 
     public bool HasSplits => false;
 
+    public bool Cropped => false;
+
     public IReadOnlyList<string> Factors { get; } = ["channel", "intensity", "sentence"];
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)

@@ -22,6 +22,8 @@ public sealed partial class VoxCeleb : ICorpus
 
     public bool HasSplits => true;
 
+    public bool Cropped => true;
+
     public IReadOnlyList<string> Factors { get; } = ["fps", "nationality"];
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)
