@@ -16,6 +16,7 @@ public static class Program
         {
             SynthCommand.Create(),
             PrepareCommand.Create(),
+            ContactSheetCommand.Create(),
             TrainCommand.Create(),
             EvaluateCommand.Create(),
             ProbeCommand.Create(),
