@@ -17,6 +17,7 @@ public static class Program
             SynthCommand.Create(),
             ImportCommand.Create(),
             PrepareCommand.Create(),
+            ContactSheetCommand.Create(),
             TrainCommand.Create(),
             EvaluateCommand.Create(),
             ProbeCommand.Create(),

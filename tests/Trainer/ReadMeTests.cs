@@ -42,13 +42,13 @@ public sealed class ReadMeTests
     [Test]
     public void Every_command_explains_itself()
     {
-        foreach (string command in new[] { "synth", "prepare", "train", "evaluate", "predict", "bench", "doctor" })
+        foreach (string command in new[] { "synth", "prepare", "contact-sheet", "train", "evaluate", "predict", "bench", "doctor" })
         {
             var (code, help, _) = TinyCorpus.Run(command, "--help");
             Assert.That(code, Is.EqualTo(ExitCode.Ok), command);
             Assert.That(help, Does.Contain("Usage:").And.Contain("Options:"), command);
         }
-        Assert.That(TinyCorpus.Run("doctor").Output, Does.Contain("ffmpeg").And.Contain("cpu").And.Contain("cuda"));
+        Assert.That(TinyCorpus.Run("doctor").Output, Does.Contain("ffmpeg").And.Contain("cpu").And.Contain("cuda").And.Contain("faces"));
     }
 
     [Test]

@@ -33,6 +33,12 @@ public static class DoctorCommand
             });
             // a missing GPU is no fault: the program says so and works without
             Try(output, "cuda", () => BackendFactory.Create("cuda", 0).Description);
+            // nor are faces that cannot be found: most corpora show nothing else
+            Try(output, "faces", () =>
+            {
+                using var detector = new FaceDetector();
+                return detector.Description;
+            });
             foreach (string variable in Variables)
                 if (Environment.GetEnvironmentVariable(variable) is { } value)
                     output.WriteLine($"{variable}={value}");

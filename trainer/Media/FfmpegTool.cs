@@ -8,6 +8,20 @@ namespace Avedis.Trainer.Media;
 public sealed record ToolResult(int ExitCode, string Errors, bool TimedOut)
 {
     public bool Succeeded => ExitCode == 0 && !TimedOut;
+
+    /// <summary>For an ffmpeg that was to write <paramref name="path"/>.</summary>
+    /// <exception cref="UserException">It did not.</exception>
+    public void CheckWritten(string path)
+    {
+        if (Succeeded)
+            return;
+        string said = TimedOut ? "it took longer than its limit" : FfmpegTool.FirstLine(Errors);
+        bool encoder = said.Contains("encoder", StringComparison.OrdinalIgnoreCase);
+        throw encoder
+            ? new UserException(Trainer.ExitCode.DeviceUnavailable, $"ffmpeg cannot encode {path}: {said}; install an ffmpeg with libx264 and aac")
+            : new UserException(Trainer.ExitCode.DiskOrIo,
+                $"ffmpeg could not write {path}: {said}; check free space and permissions, then run the same command again");
+    }
 }
 
 /// <summary>

@@ -3,7 +3,7 @@ using Avedis.Trainer.Media;
 
 namespace Avedis.Trainer.Synth;
 
-/// <summary>Clips to mp4 (H.264 + AAC) and pictures to png, through ffmpeg.</summary>
+/// <summary>Clips to mp4 (H.264 + AAC), through ffmpeg.</summary>
 public static class ClipEncoder
 {
     private static readonly string[] RawFrames = ["-f", "rawvideo", "-pixel_format", "rgb24"];
@@ -23,7 +23,7 @@ public static class ClipEncoder
         try
         {
             File.WriteAllBytes(sound, MemoryMarshal.AsBytes(clip.Speak().AsSpan()).ToArray());
-            var result = tool.RunFfmpeg(
+            tool.RunFfmpeg(
                 [
                     "-y", .. RawFrames, "-video_size", $"{Clip.Size}x{Clip.Size}", "-framerate", $"{Clip.FramesPerSecond}", "-i", "pipe:0",
                     "-f", "s16le", "-ar", $"{Voice.SampleRate}", "-ac", "1", "-i", FfmpegTool.FileArgument(sound), "-map", "0:v:0", "-map",
@@ -40,8 +40,7 @@ public static class ClipEncoder
                         stream.Write(frame);
                     }
                 },
-                stop: stop);
-            Check(result, path);
+                stop: stop).CheckWritten(path);
             File.Move(part, path, overwrite: true);
         }
         finally
@@ -49,36 +48,5 @@ public static class ClipEncoder
             File.Delete(sound);
             File.Delete(part);
         }
-    }
-
-    /// <summary>Writes one RGB picture as png, whole or not at all.</summary>
-    public static void WritePng(FfmpegTool tool, byte[] rgb, int width, int height, string path, CancellationToken stop)
-    {
-        string part = path + ".part";
-        try
-        {
-            var result = tool.RunFfmpeg(
-                ["-y", .. RawFrames, "-video_size", $"{width}x{height}", "-i", "pipe:0", "-frames:v", "1", "-c:v", "png", "-pred", "mixed",
-                    "-f", "image2pipe", FfmpegTool.FileArgument(part)],
-                TimeSpan.FromMinutes(1), stream => stream.Write(rgb), stop: stop);
-            Check(result, path);
-            File.Move(part, path, overwrite: true);
-        }
-        finally
-        {
-            File.Delete(part);
-        }
-    }
-
-    private static void Check(ToolResult result, string path)
-    {
-        if (result.Succeeded)
-            return;
-        string said = result.TimedOut ? "it took longer than its limit" : FfmpegTool.FirstLine(result.Errors);
-        bool encoder = said.Contains("encoder", StringComparison.OrdinalIgnoreCase);
-        throw encoder
-            ? new UserException(ExitCode.DeviceUnavailable, $"ffmpeg cannot encode {path}: {said}; install an ffmpeg with libx264 and aac")
-            : new UserException(ExitCode.DiskOrIo,
-                $"ffmpeg could not write {path}: {said}; check free space and permissions, then run the same command again");
     }
 }

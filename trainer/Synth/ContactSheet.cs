@@ -31,6 +31,6 @@ public static class ContactSheet
                 cell.AsSpan(y * Cell * 3, Cell * 3).CopyTo(sheet.AsSpan(((((row * (Cell + Gap)) + y) * Width)
                     + (column * (Cell + Gap))) * 3));
         }
-        ClipEncoder.WritePng(tool, sheet, Width, Height, path, stop);
+        PngFile.Write(tool, sheet, Width, Height, path, stop);
     }
 }
