@@ -8,8 +8,8 @@ AVEDIS_CLONES static void fill_range(T* y, float value, int64_t begin, int64_t e
     for (int64_t i = begin; i < end; i++) store(y + i, value);
 }
 
-// One row of a picture: y[j] = scale * x[column] + shift, where the column is j, or that from the right if mirrored, and
-// `crop` more; what is beyond the edge is as the edge.
+// One row of a picture: y[j] = scale * x[column] + shift, where the column is j, or that from the right if mirrored,
+// and `crop` more; what is beyond the edge is as the edge.
 template <class T>
 AVEDIS_CLONES static void row_of_picture(T* y, const uint8_t* x, int64_t size, bool flip, int64_t crop, float scale,
                                          float shift) {
@@ -18,8 +18,7 @@ AVEDIS_CLONES static void row_of_picture(T* y, const uint8_t* x, int64_t size, b
     float left = x[flip ? size - 1 : 0], right = x[flip ? 0 : size - 1];
     for (int64_t j = 0; j < first; j++) store(y + j, scale * left + shift);
     if (flip)
-        for (int64_t j = first; j < last; j++)
-            store(y + j, scale * static_cast<float>(x[size - 1 - move - j]) + shift);
+        for (int64_t j = first; j < last; j++) store(y + j, scale * static_cast<float>(x[size - 1 - move - j]) + shift);
     else
         for (int64_t j = first; j < last; j++) store(y + j, scale * static_cast<float>(x[move + j]) + shift);
     for (int64_t j = last; j < size; j++) store(y + j, scale * right + shift);
