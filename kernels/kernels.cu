@@ -1,6 +1,7 @@
 // Every kernel of Avedis, in the order in which a training step meets them: nvcc compiles this one file into one fatbin. (g++ compiles the files one by
 // one for the emulation.)
 #include "elementwise.cu"
+#include "augment.cu"
 #include "stem.cu"
 #include "conv2d.cu"
 #include "reduce.cu"

@@ -106,6 +106,14 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_count_non_finite")]
     public static partial int CountNonFinite(nint result, nint x, CpuType type, long count);
 
+    // augment.cpp
+
+    [LibraryImport(Library, EntryPoint = "avedis_augment_faces")]
+    public static partial int AugmentFaces(nint y, CpuType type, nint x, nint plans, long n, long frames, long size, float scale, float shift);
+
+    [LibraryImport(Library, EntryPoint = "avedis_augment_mels")]
+    public static partial int AugmentMels(nint y, CpuType type, nint x, nint plans, long n, long bins, long steps);
+
     // conv2d.cpp
 
     [LibraryImport(Library, EntryPoint = "avedis_conv2d_create")]

@@ -24,6 +24,16 @@ struct avedis_pool2d_geometry {
     int32_t n, h, w, c, r, s, stride_h, stride_w, pad_h, pad_w;
 };
 
+// What augmentation does to one clip: whole numbers, but for gain and silence. All zero: nothing.
+struct avedis_augment_mask {
+    float first, count;
+};
+struct avedis_augment_plan {
+    float flip, crop_y, crop_x, face_shift, pad_pixel;
+    float mel_shift, mel_frames, gain, silence;
+    avedis_augment_mask bins[2], frames[2];
+};
+
 struct avedis_conv2d;
 
 // ---- runtime.cpp
@@ -72,6 +82,17 @@ AVEDIS_API int32_t avedis_concat_backward(float* da, float* db, const float* dy,
                                           int64_t b_width);
 // result [1] = elements of x that are NaN or infinite
 AVEDIS_API int32_t avedis_count_non_finite(int32_t* result, const void* x, int32_t type, int64_t count);
+
+// ---- augment.cpp: clip i is changed by plans[i], i < n
+
+// y [n, frames, size, size] = scale * pixel + shift. Pixel (i, j) of frame f is that of x at frame f + face_shift, row
+// i + crop_y, column crop_x + (flip ? size - 1 - j : j); beyond the edge the edge, beyond the last frame pad_pixel.
+AVEDIS_API int32_t avedis_augment_faces(void* y, int32_t type, const uint8_t* x, const avedis_augment_plan* plans,
+                                        int64_t n, int64_t frames, int64_t size, float scale, float shift);
+// y [n, bins, steps] = x at step t + mel_shift, plus gain where t < mel_frames; silence beyond the last step, in both
+// masks of bins and in both of frames. type is that of y.
+AVEDIS_API int32_t avedis_augment_mels(void* y, int32_t type, const float* x, const avedis_augment_plan* plans,
+                                       int64_t n, int64_t bins, int64_t steps);
 
 // ---- conv2d.cpp
 

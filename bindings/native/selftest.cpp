@@ -356,6 +356,39 @@ void test_elementwise(int32_t type) {
     compare("copy " + what, y.results(), converted, AVEDIS_F32);
 }
 
+void test_augment(int32_t type) {
+    const int n = 2, frames = 3, size = 19, bins = 5, steps = 23;
+    avedis_augment_plan plans[n] = {};
+    plans[1] = {1, -2, 3, 1, 128, 4, 11, 0.5f, -9, {{1, 1}, {0, 0}}, {{2, 3}, {4, 2}}};
+    std::vector<uint8_t> bytes(n * frames * size * size);
+    doubles pixels(bytes.size()), expected(n * bins * steps);
+    for (size_t i = 0; i < bytes.size(); i++) bytes[i] = uint8_t(i * 7);
+    for (int i = 0; i < int(bytes.size()); i++) {
+        int column = i % size, row = i / size % size, frame = i / (size * size) % frames,
+            clip = i / (size * size * frames);
+        if (clip == 1) {
+            column = std::min(size - 1 - column + 3, size - 1);
+            row = std::max(row - 2, 0);
+            frame++;
+        }
+        pixels[i] =
+            2 / 255.0 * (frame < frames ? bytes[((clip * frames + frame) * size + row) * size + column] : 128) - 1;
+    }
+    floats x = random_floats(expected.size());
+    for (int i = 0; i < int(x.size()); i++) {
+        int t = i % steps, bin = i / steps % bins;
+        bool silent = bin == 1 || t >= steps - 4 || (t >= 2 && t < 6);
+        expected[i] = i < bins * steps ? x[i] : silent ? -9 : x[i + 4] + (t < 11 ? 0.5 : 0);
+    }
+    std::string what = name_of(type);
+    activations faces(pixels.size(), type, false), mels(expected.size(), type, false);
+    check(avedis_augment_faces(faces.data(), type, bytes.data(), plans, n, frames, size, 2 / 255.0f, -1),
+          "augment faces");
+    compare("augment faces " + what, faces.results(), pixels, type);
+    check(avedis_augment_mels(mels.data(), type, x.data(), plans, n, bins, steps), "augment mels");
+    compare("augment mels " + what, mels.results(), expected, type);
+}
+
 void test_flat() {
     size_t count = 40001;
     floats y = random_floats(count), x = random_floats(count);
@@ -433,6 +466,7 @@ int main() {
         test_linear(type);
         test_masked_mean(type);
         test_elementwise(type);
+        test_augment(type);
         for (int c : {24, 13}) {
             avedis_pool2d_geometry overlapping{3, 11, 14, c, 3, 3, 2, 2, 1, 1}, wide{2, 6, 40, c, 1, 3, 1, 2, 0, 0};
             for (const auto& g : {overlapping, wide}) {

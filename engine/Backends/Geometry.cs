@@ -1,3 +1,6 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
 namespace Avedis.Engine;
 
 /// <summary>
@@ -45,3 +48,47 @@ public readonly record struct Pool2dGeometry(
 /// <param name="Floor">Keeps the logarithm of silence finite.</param>
 /// <param name="AddFloor">Whether the floor is added to the energy, or the least that counts.</param>
 public readonly record struct LogMelGeometry(int Hop, int First, float Floor, bool AddFloor);
+
+/// <summary>
+/// What <see cref="IBackend.AugmentFaces"/> and <see cref="IBackend.AugmentMels"/> do to one clip, as it lies in memory: whole numbers, but for Gain and Silence.
+/// The default leaves the clip as it is.
+/// </summary>
+[StructLayout(LayoutKind.Sequential)]
+public record struct AugmentPlan
+{
+    /// <summary>1 mirrors the pictures, left to right.</summary>
+    public float Flip;
+
+    /// <summary>Pixels that the pictures move up and to the left.</summary>
+    public float CropY, CropX;
+
+    /// <summary>Frames that are left out at the start, 0 or more.</summary>
+    public float FaceShift;
+
+    /// <summary>Pixel of the frames that come in at the end.</summary>
+    public float PadPixel;
+
+    /// <summary>Frames of the log-mels that are left out at the start, 0 or more.</summary>
+    public float MelShift;
+
+    /// <summary>Frames from the new start on that are no padding: those that <see cref="Gain"/> is for.</summary>
+    public float MelFrames;
+
+    /// <summary>Added to log-mels: natural logarithm of the factor of the power.</summary>
+    public float Gain;
+
+    /// <summary>Log-mel of the frames that come in at the end, and of what is masked.</summary>
+    public float Silence;
+
+    /// <summary>Masked bins.</summary>
+    public AugmentMask Bins0, Bins1;
+
+    /// <summary>Masked frames, from the new start on.</summary>
+    public AugmentMask Frames0, Frames1;
+
+    /// <summary>Numbers in a plan.</summary>
+    public static int Width { get; } = Unsafe.SizeOf<AugmentPlan>() / sizeof(float);
+}
+
+/// <summary>Count bins or frames from First on.</summary>
+public readonly record struct AugmentMask(float First, float Count);

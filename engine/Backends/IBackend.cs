@@ -81,6 +81,19 @@ public interface IBackend : IDisposable
     /// <summary>y = scale * x + shift from bytes to act: pixels 0..255 to -1..1 with scale 2/255, shift -1.</summary>
     void Normalise(Tensor y, Tensor x, float scale, float shift);
 
+    /// <summary>
+    /// <see cref="Normalise"/> of pictures that are changed as the plan of their clip has it. y [N*F,S,S,1] act = scale * pixel + shift from x [N*F,S,S,1] U8:
+    /// the pixel at (i, j) of frame f is that at row i + CropY and column j + CropX, or S - 1 - j + CropX with Flip, of frame f + FaceShift of the same clip.
+    /// Beyond an edge it is the edge's, beyond the last frame PadPixel. plans [N, AugmentPlan.Width] F32: rows of <see cref="AugmentPlan"/>.
+    /// </summary>
+    void AugmentFaces(Tensor y, Tensor x, Tensor plans, float scale, float shift);
+
+    /// <summary>
+    /// y [N,H,T,1] act from log-mels x [N,H,T,1] F32, by the plan of each clip: the value at (bin, t) is that at t + MelShift, plus Gain where t is below
+    /// MelFrames; it is Silence beyond the last frame, in the masked bins, and in the masked frames. plans as in <see cref="AugmentFaces"/>.
+    /// </summary>
+    void AugmentMels(Tensor y, Tensor x, Tensor plans);
+
     /// <summary>y = max(x, 0).</summary>
     void ReluForward(Tensor y, Tensor x);
 

@@ -55,6 +55,11 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public void Normalise(Tensor y, Tensor x, float scale, float shift) => Run(new("normalise"), () => Inner.Normalise(y, x, scale, shift), y, x);
 
+    public void AugmentFaces(Tensor y, Tensor x, Tensor plans, float scale, float shift) =>
+        Run(new("augment faces"), () => Inner.AugmentFaces(y, x, plans, scale, shift), y, x, plans);
+
+    public void AugmentMels(Tensor y, Tensor x, Tensor plans) => Run(new("augment mels"), () => Inner.AugmentMels(y, x, plans), y, x, plans);
+
     public void ReluForward(Tensor y, Tensor x) => Run(new("relu forward"), () => Inner.ReluForward(y, x), y, x);
 
     public void ReluBackward(Tensor dX, Tensor dY, Tensor y) => Run(new("relu backward"), () => Inner.ReluBackward(dX, dY, y), dX, dY, y);

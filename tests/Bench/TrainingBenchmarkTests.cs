@@ -75,6 +75,15 @@ public sealed class TrainingBenchmarkTests
     }
 
     [Test]
+    public void Times_the_augmentation_that_it_is_told()
+    {
+        var (code, json, error) = TinyCorpus.Run(Arguments("--json", "--ops", "--precision", "fp32", "--set", "training.augment.flip=true"));
+        Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+        var rows = JsonSerializer.Deserialize<BenchReport>(json, BenchJson.Options)!.Ops!;
+        Assert.That(rows.Where(row => row.Op.StartsWith("augment", StringComparison.Ordinal)).Select(row => (row.Op, row.Tensor)), Is.EqualTo(new[] { ("augment faces", "face.input"), ("augment mels", "voice.input") }));
+    }
+
+    [Test]
     public void Writes_its_tables_where_it_is_told()
     {
         string folder = Directory.CreateTempSubdirectory("avedis-bench").FullName;

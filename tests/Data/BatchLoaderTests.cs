@@ -1,3 +1,4 @@
+using Avedis.Engine;
 using Avedis.Trainer;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Features;
@@ -104,6 +105,37 @@ public sealed class BatchLoaderTests
     }
 
     [Test]
+    public void Training_is_planned_from_wherever_it_starts_and_evaluation_never()
+    {
+        using var data = Make(train: 11, test: 5);
+        var all = Plans(epoch: 0, position: 0, batches: 6);
+        for (int start = 0; start < 5; start++)
+            Assert.That(Plans(start / 3, start % 3, batches: 1)[0], Is.EqualTo(all[start]));
+        Assert.That(all.SelectMany(batch => batch).Distinct().Count(), Is.EqualTo(18));
+        using var evaluation = BatchLoader.ForEvaluation(data, Split.Test, 3);
+        while (evaluation.TryNext(out var batch))
+        {
+            Assert.That(batch.Augmentation, Is.All.EqualTo(default(AugmentPlan)));
+            evaluation.Return(batch);
+        }
+
+        List<(AugmentPlan Plan, int Faces, int Mels)[]> Plans(int epoch, int position, int batches)
+        {
+            using var loader = BatchLoader.ForTraining(data, batchSize: 3, seed: 5, epoch, position, augmentation: NewAugmentation());
+            var taken = new List<(AugmentPlan, int, int)[]>();
+            for (int i = 0; i < batches && loader.TryNext(out var batch); i++)
+            {
+                var clips = batch.ClipIndices.Select(index => data.Clips(Split.Train)[index]).ToArray();
+                for (int row = 0; row < 3; row++)
+                    Assert.That(batch.MelLengths[row] + (int)batch.Augmentation[row].MelShift, Is.EqualTo(clips[row].Mels));
+                taken.Add([.. batch.Augmentation.Zip(batch.FaceLengths, batch.MelLengths)]);
+                loader.Return(batch);
+            }
+            return taken;
+        }
+    }
+
+    [Test]
     public void What_goes_wrong_in_the_background_is_thrown_to_the_reader([Values(1, 3)] int workers)
     {
         using var data = Make(train: 12, test: 0);
@@ -127,10 +159,10 @@ public sealed class BatchLoaderTests
     }
 
     [Test]
-    public void Batches_allocate_nothing_once_the_ring_is_full([Values(1, 3)] int workers)
+    public void Batches_allocate_nothing_once_the_ring_is_full([Values] bool augmented, [Values(1, 3)] int workers)
     {
         using var data = Make(train: 64, test: 0);
-        using var loader = BatchLoader.ForTraining(data, batchSize: 2, seed: 1, workers: workers);
+        using var loader = BatchLoader.ForTraining(data, batchSize: 2, seed: 1, augmentation: augmented ? NewAugmentation() : null, workers: workers);
         Run(40);
         long before = GC.GetTotalAllocatedBytes(precise: true);
         Run(640);
@@ -154,6 +186,8 @@ public sealed class BatchLoaderTests
         for (int cut = 0; cut <= 8; cut += 8)
             Assert.That(Crc32C.Compute("123456789"u8[..cut], "123456789"u8[cut..]), Is.EqualTo(0xE3069283));
     }
+
+    private static Augmentation NewAugmentation() => new(new() { Flip = true, CropJitter = 7, TimeShift = 0.25, TimeMasks = 1, TimeMaskFrames = 9 }, Features, seed: 5);
 
     private static List<int[]> Take(PreparedDataset data, int batches, int epoch, int position, ulong seed = 7)
     {

@@ -74,6 +74,15 @@ public sealed class LogMelTests
     }
 
     [Test]
+    public void Padding_holds_what_silence_is([Values] MelPreset preset, [Values] MelNormalisation normalisation)
+    {
+        var options = Options(preset) with { Normalisation = normalisation };
+        var output = new float[options.MelCount];
+        int valid = new LogMel(options).Compute(Signal("speech").AsSpan(0, 4000), output);
+        Assert.That(output[valid..options.MelFrames], Is.Not.Empty.And.All.EqualTo(LogMel.Silence(options)));
+    }
+
+    [Test]
     public void Silence_stays_finite_when_normalised()
     {
         var options = Options(MelPreset.Kaldi) with { Normalisation = MelNormalisation.Clip };

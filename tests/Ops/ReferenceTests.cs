@@ -89,6 +89,18 @@ public sealed class ReferenceTests
         Assert.That(Reference.ConcatForward([1, 2], [3, 4, 5, 6], 2), Is.EqualTo(new double[] { 1, 3, 4, 2, 5, 6 }));
     }
 
+    [Test]
+    public void Augmentation_of_two_pictures_and_a_spectrum()
+    {
+        double[] pictures = [1, 2, 3, 4, 5, 6, 7, 8];
+        Assert.That(Reference.AugmentFaces(pictures, [new() { Flip = 1 }], 2, 2, 1, 0), Is.EqualTo(new double[] { 2, 1, 4, 3, 6, 5, 8, 7 }));
+        Assert.That(Reference.AugmentFaces(pictures, [new() { CropY = 1, CropX = -1 }], 2, 2, 10, 1), Is.EqualTo(new double[] { 31, 31, 31, 31, 71, 71, 71, 71 }));
+        Assert.That(Reference.AugmentFaces(pictures, [new() { FaceShift = 1, PadPixel = 9 }], 2, 2, 1, 0), Is.EqualTo(new double[] { 5, 6, 7, 8, 9, 9, 9, 9 }));
+        double[] mels = [1, 2, 3, 4, 5, 6];
+        Assert.That(Reference.AugmentMels(mels, [new() { MelShift = 1, MelFrames = 1, Gain = 10, Silence = -1 }], 2, 3), Is.EqualTo(new double[] { 12, 3, -1, 15, 6, -1 }));
+        Assert.That(Reference.AugmentMels(mels, [new() { Bins0 = new(1, 1), Frames1 = new(0, 1) }], 2, 3), Is.EqualTo(new double[] { 0, 2, 3, 0, 0, 0 }));
+    }
+
     /// <summary>Two steps by hand: beta1 = beta2 = 1/2 and no epsilon make the numbers plain.</summary>
     [Test]
     public void Adam_of_a_worked_example()

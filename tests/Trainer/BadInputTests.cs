@@ -66,6 +66,8 @@ public sealed class BadInputTests
         Refuses(ExitCode.Usage, ["855", "--batch-size"], "bench", "--preset", "paper", "--batch-size", "4096", "--device", "cpu");
         Refuses(ExitCode.Usage, ["training.freeze", "--start"],
             "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--set", "training.freeze=[\"trunk\"]");
+        foreach (var (setting, says) in new[] { ("gain=6", "features.normalisation clip"), ("cropJitter=64", "64 pixels") })
+            Refuses(ExitCode.Usage, ["training.augment.", says], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--set", $"training.augment.{setting}");
         Refuses(ExitCode.Usage, ["stl", "network.tasks"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--strategy", "stl");
         Refuses(ExitCode.Usage, ["--protect", "emotion"], "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--protect", "gender");
         Refuses(ExitCode.BadInput, ["'hat'", "speaker"],

@@ -79,6 +79,15 @@ public sealed class ConfigTests
     [TestCase("""{ "network": { "factors": { "face": { "embedding": 3 } } } }""", "rename the column")]
     [TestCase("""{ "network": { "tasks": ["gender"] } }""", "network.tasks names 'gender'")]
     [TestCase("""{ "network": { "auxiliary": { "noise": 1 } } }""", "network.auxiliary.normalise")]
+    [TestCase("""{ "training": { "augment": { "flips": true } } }""", "unknown setting 'training.augment.flips'; did you mean 'flip'?")]
+    [TestCase("""{ "training": { "augment": { "cropJitter": -1 } } }""", "training.augment.cropJitter is -1, expected 0 to 1024 pixels")]
+    [TestCase("""{ "training": { "augment": { "timeShift": -0.5 } } }""", "training.augment.timeShift is -0.5, expected 0 to 600 seconds")]
+    [TestCase("""{ "training": { "augment": { "gain": 61 } } }""", "training.augment.gain is 61, expected 0 to 60 dB")]
+    [TestCase("""{ "training": { "augment": { "frequencyMasks": 3 } } }""", "training.augment.frequencyMasks is 3, expected 0 to 2")]
+    [TestCase("""{ "training": { "augment": { "frequencyMasks": 1 } } }""", "training.augment.frequencyMaskBins is 0, expected 1 or more with frequencyMasks, else 0")]
+    [TestCase("""{ "training": { "augment": { "timeMasks": -1 } } }""", "training.augment.timeMasks is -1, expected 0 to 2")]
+    [TestCase("""{ "training": { "augment": { "timeMaskFrames": 9 } } }""", "training.augment.timeMaskFrames is 9, expected 1 or more with timeMasks, else 0")]
+    [TestCase("""{ "training": { "augment": { "flip": true }, "freeze": ["trunk"] } }""", "training.freeze is trunk, expected another part with training.augment")]
     [TestCase("""{ "preset": "large" }""", "unknown preset 'large'; the presets are demo, grid, paper")]
     public void A_wrong_file_is_refused_in_one_line(string text, string expected)
     {

@@ -84,10 +84,17 @@ public sealed class TrainCommandTests
         "--set", "training.adversary.schedule=ramp",
     ];
 
+    private static readonly string[] augmented =
+    [
+        "--set", "training.augment.flip=true", "--set", "training.augment.cropJitter=4", "--set", "training.augment.timeShift=0.3",
+        "--set", "training.augment.frequencyMasks=2", "--set", "training.augment.frequencyMaskBins=8",
+        "--set", "training.augment.timeMasks=2", "--set", "training.augment.timeMaskFrames=10",
+    ];
+
     private static readonly string[][] strategies =
     [
         ["--strategy", "baseline"], ["--strategy", "gr"], ["--strategy", "alt", "--set", "training.adversary.cap=true"], strongConfusion,
-        ["--strategy", "projected", "--set", "training.adversary.schedule=ramp"],
+        ["--strategy", "projected", "--set", "training.adversary.schedule=ramp"], ["--strategy", "baseline", .. augmented],
     ];
 
     [TestCaseSource(nameof(strategies))]
@@ -104,6 +111,14 @@ public sealed class TrainCommandTests
             AssertSameState("whole", run);
             Assert.That(Metrics(run), Is.EqualTo(Metrics("whole")));
         }
+    }
+
+    [Test]
+    public void Augmentation_changes_what_is_learnt()
+    {
+        Train("plain", "--epochs", "1");
+        Train("augmented", ["--epochs", "1", .. augmented]);
+        Assert.That(Hash(Path.Combine(Latest("augmented"), "model.safetensors")), Is.Not.EqualTo(Hash(Path.Combine(Latest("plain"), "model.safetensors"))));
     }
 
     // all but what depends on the clock

@@ -125,6 +125,24 @@ public sealed class TrainingLoopTests
         }
     }
 
+    [TestCase("fp32")]
+    [TestCase("bf16")]
+    public void Training_is_augmented_and_evaluation_is_not(string precision)
+    {
+        string[] preparing = ["normalise", "copy", "augment faces", "augment mels"];
+        string[] Preparing(string name, params string[] sets)
+        {
+            var steps = new List<List<string>>();
+            Train(new RecordingBackend(new CpuBackend(), steps), sets: ["training.epochs=1", "training.checkpointSeconds=0", $"training.precision={precision}", .. sets]);
+            return [.. steps.First(step => step[0] == name).Intersect(preparing)];
+        }
+        string[] plain = precision == "fp32" ? ["normalise"] : ["normalise", "copy"];
+        foreach (string name in new[] { "train", "predict" })
+            Assert.That(Preparing(name), Is.EqualTo(plain), name);
+        Assert.That(Preparing("train", "training.augment.flip=true"), Is.EqualTo(new[] { "augment faces", "augment mels" }));
+        Assert.That(Preparing("predict", "training.augment.flip=true"), Is.EqualTo(new[] { "normalise", "copy" }), "the tensor that training augments into");
+    }
+
     /// <summary>Notes what each replay is called and runs.</summary>
     private sealed class RecordingBackend : WatchedBackend
     {

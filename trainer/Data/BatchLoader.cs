@@ -31,6 +31,9 @@ public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, 
     /// <summary>Mel frames of each clip that are not padding.</summary>
     public int[] MelLengths { get; } = GC.AllocateArray<int>(clips, pinned: true);
 
+    /// <summary>How a network that augments varies each clip; as it starts, not at all.</summary>
+    public AugmentPlan[] Augmentation { get; } = GC.AllocateArray<AugmentPlan>(clips, pinned: true);
+
     /// <summary>Class of each clip per factor, in the dataset's order of factors; -1: none of the classes, as an unheard clip's speaker.</summary>
     public int[][] Labels { get; } = [.. Enumerable.Range(0, factors).Select(_ => GC.AllocateArray<int>(clips, pinned: true))];
 
@@ -74,6 +77,7 @@ public sealed class BatchLoader : IDisposable
     private readonly float[]? pooled; // [clips, channels]: instead of faces and mels
     private readonly int batchSize;
     private readonly ulong? seed; // null: in order, once
+    private readonly Augmentation? augmentation;
     private readonly int[] order;
     private readonly Queue<Batch> free = new(RingSize), ready = new(RingSize);
     private readonly int workers;
@@ -85,9 +89,10 @@ public sealed class BatchLoader : IDisposable
     private long waitedTicks;
 
     private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, IReadOnlyList<Factor>? factors, PooledFeatures? features,
-        int limit = int.MaxValue, int workers = 0)
+        int limit = int.MaxValue, Augmentation? augmentation = null, int workers = 0)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        this.augmentation = augmentation;
         this.workers = workers > 0 ? workers : Math.Clamp(Environment.ProcessorCount / 4, 1, 8);
         (this.dataset, clips, this.batchSize, this.seed) = (dataset, dataset.Clips(split), batchSize, seed);
         (this.epoch, this.position, pooled) = (epoch, position, features?.Values[split]);
@@ -123,15 +128,16 @@ public sealed class BatchLoader : IDisposable
     /// </summary>
     /// <param name="factors">The labels to bring, in this order; null for all of the dataset. One that the dataset lacks is -1 throughout.</param>
     /// <param name="features">Brings these instead of faces and mels.</param>
+    /// <param name="augmentation">Plans how each clip is to be varied.</param>
     /// <param name="workers">Threads that read clips; 0 for a quarter of the processors, at most eight.</param>
     /// <exception cref="UserException">Exit code 3: there are no training clips.</exception>
     public static BatchLoader ForTraining(
         PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0, IReadOnlyList<Factor>? factors = null,
-        PooledFeatures? features = null, int workers = 0)
+        PooledFeatures? features = null, Augmentation? augmentation = null, int workers = 0)
     {
         if (dataset.Clips(Split.Train).Count == 0)
             throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no training clips; see data.validationFraction, data.testFraction and the split column");
-        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, factors, features, workers: workers);
+        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, factors, features, augmentation: augmentation, workers: workers);
     }
 
     /// <summary>Every clip of a split once, in the order of the manifest.</summary>
@@ -278,6 +284,7 @@ public sealed class BatchLoader : IDisposable
         else
             pooled.AsSpan(index * width, width).CopyTo(batch.Pooled.AsSpan(row * width));
         Describe(batch, row, index, clip.Id, clip.Faces, clip.Mels, 1);
+        augmentation?.Apply(batch, row);
         for (int i = 0; i < factors.Length; i++)
             batch.Labels[i][row] = factors[i] < 0 ? -1 : dataset.Label(clip, factors[i]);
     }

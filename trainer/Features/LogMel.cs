@@ -130,6 +130,10 @@ public sealed class LogMel
             Normalise(output, filters.Length, frames, valid);
     }
 
+    /// <summary>What a padded frame holds.</summary>
+    public static float Silence(FeatureOptions options) =>
+        options.Normalisation == MelNormalisation.Clip ? 0 : (float)Math.Log(options.LogFloor ?? DefaultFloor(options.MelPreset));
+
     private double Log(double energy) => Math.Log(options.MelPreset == MelPreset.Torchaudio ? energy + floor : Math.Max(energy, floor));
 
     private int FrameCount(int samples)

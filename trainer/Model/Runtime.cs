@@ -31,7 +31,7 @@ public sealed class Runtime : IDisposable
         device = new Device(backend);
         try
         {
-            Network = new TwoStreamNetwork(device, options, shape, parts ?? new(training is null ? 0 : Strategy.PassesOf(training), false, []));
+            Network = new TwoStreamNetwork(device, options, shape, parts ?? new(training is null ? 0 : Strategy.PassesOf(training), false, [], training?.Augment.Enabled ?? false));
             nonFinite = device.Persistent("nonFinite", new Shape(1), DType.I32);
             evaluate = Evaluate;
             train = () => strategy!.Step(Network);

@@ -20,15 +20,18 @@ public sealed class Trunk
     private readonly ConvStack face, voice;
     private readonly MaskedMean faceMean, voiceMean;
     private readonly Concat concat;
+    private readonly Tensor? plans; // how each clip is augmented
     private readonly Tensor faceBytes, faceInput, faceLengths, mels, voiceInput, voiceLengths;
     private readonly int[] hostLengths;
     private readonly int batch, faceFrames;
 
-    public Trunk(Device device, ParameterGroup group, NetworkOptions options, NetworkShape shape)
+    /// <param name="augmented">Varies the clips in training, each by the plan that its batch brings.</param>
+    public Trunk(Device device, ParameterGroup group, NetworkOptions options, NetworkShape shape, bool augmented)
     {
         this.device = device;
         (batch, faceFrames) = (shape.Batch, shape.FaceFrames);
         hostLengths = new int[batch];
+        plans = augmented ? device.Transient("augment.plans", new Shape(batch, AugmentPlan.Width), DType.F32) : null;
 
         face = new ConvStack(
             device, group, "face", ConvStack.FaceRows, options.FaceChannels, batch * faceFrames, shape.FaceSize, shape.FaceSize, shape.Act);
@@ -40,7 +43,7 @@ public sealed class Trunk
 
         voice = new ConvStack(device, group, "voice", ConvStack.VoiceRows, options.VoiceChannels, batch, shape.MelBins, shape.MelFrames, shape.Act);
         mels = device.Transient("voice.mels", voice.InputShape, DType.F32);
-        voiceInput = shape.Act == DType.F32 ? mels : device.Transient("voice.input", voice.InputShape, shape.Act);
+        voiceInput = shape.Act == DType.F32 && !augmented ? mels : device.Transient("voice.input", voice.InputShape, shape.Act);
         voiceLengths = device.Persistent("voice.lengths", new Shape(batch), DType.I32);
         var voiceOut = voice.Output.Shape;
         voiceMean = new MaskedMean(device, "voice.mean", new Shape(batch, voiceOut[2], voiceOut[3]), shape.Act, voiceLengths);
@@ -58,6 +61,8 @@ public sealed class Trunk
     {
         device.Ops.Upload<byte>(faceBytes, clips.Faces);
         device.Ops.Upload<float>(mels, clips.Mels);
+        if (plans is not null)
+            device.Ops.Upload<AugmentPlan>(plans, clips.Augmentation);
         device.Ops.Upload<int>(faceLengths, clips.FaceLengths);
         for (int n = 0; n < hostLengths.Length; n++)
             hostLengths[n] = ConvStack.ValidSteps(ConvStack.VoiceRows, clips.MelLengths[n]);
@@ -67,9 +72,17 @@ public sealed class Trunk
     /// <summary>Pooled features of the loaded batch.</summary>
     public Tensor Forward(Phase phase)
     {
-        device.Ops.Normalise(faceInput, faceBytes, PixelScale, PixelShift);
-        if (voiceInput != mels)
-            device.Ops.Copy(voiceInput, mels);
+        if (plans is not null && phase != Phase.Evaluation)
+        {
+            device.Ops.AugmentFaces(faceInput, faceBytes, plans, PixelScale, PixelShift);
+            device.Ops.AugmentMels(voiceInput, mels, plans);
+        }
+        else
+        {
+            device.Ops.Normalise(faceInput, faceBytes, PixelScale, PixelShift);
+            if (voiceInput != mels)
+                device.Ops.Copy(voiceInput, mels);
+        }
         var faceSteps = face.Forward(faceInput, phase).Reshape(batch, faceFrames, face.Output.Shape[3]);
         var voiceSteps = voice.Forward(voiceInput, phase).Reshape(batch, voice.Output.Shape[2], voice.Output.Shape[3]);
         return concat.Forward(faceMean.Forward(faceSteps, phase), voiceMean.Forward(voiceSteps, phase));

@@ -17,7 +17,8 @@ public sealed record NetworkShape(
 /// <param name="Passes">Passes that a step makes through each auxiliary head; 0 builds none.</param>
 /// <param name="Pooled">Leaves the trunk out: batches bring its pooled features, which no training changes.</param>
 /// <param name="Frozen">Factors whose branches stay as they are.</param>
-public sealed record NetworkParts(int Passes, bool Pooled, IReadOnlyList<string> Frozen)
+/// <param name="Augmented">Varies the clips in training, by the plans that batches bring.</param>
+public sealed record NetworkParts(int Passes, bool Pooled, IReadOnlyList<string> Frozen, bool Augmented = false)
 {
     /// <summary>Trunk and branches: what evaluation and plain training need.</summary>
     public static NetworkParts Plain { get; } = new(0, false, []);
@@ -52,7 +53,7 @@ public sealed class TwoStreamNetwork
         if (parts.Pooled)
             pooled = device.Transient("pooled", new Shape(shape.Batch, Trunk.WidthOf(options)), DType.F32);
         else
-            trunk = new Trunk(device, Primary, options, shape);
+            trunk = new Trunk(device, Primary, options, shape, parts.Augmented);
         int width = Trunk.WidthOf(options);
         foreach (string name in options.Built)
         {

@@ -47,6 +47,7 @@ public static class Recipe
                 Start = start,
                 Freeze = [TwoStreamNetwork.TrunkName, .. network.Built.Where(name => name != Factor.Speaker)],
                 Renew = [Factor.Speaker],
+                Augment = new(), // nothing to vary behind a frozen trunk
                 AuxiliaryLearningRate = 3e-3,
                 LearningRate = 3e-4,
                 Decay = confusion ? 0.99 : 0.97,

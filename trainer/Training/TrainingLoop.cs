@@ -45,6 +45,7 @@ public sealed class TrainingLoop : IDisposable
         string? start = resume ? folder.Resolve("latest") : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
         if (start is null && training.Freeze.Count > 0)
             throw new UserException(ExitCode.Usage, "training.freeze keeps what training.start brings: name a run or checkpoint there (--start), or freeze nothing");
+        training.Augment.ValidateFor(dataset.Features);
         bool frozenTrunk = training.Freeze.Contains(TwoStreamNetwork.TrunkName);
         var backend = createBackend(log.WriteLine);
         var act = Precisions.Resolve(training.Precision, backend);
@@ -59,7 +60,7 @@ public sealed class TrainingLoop : IDisposable
             pooled = FrozenTrunk.Pool(backend, config.Network, shape, dataset, start!, log);
             backend = createBackend(null);
         }
-        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze));
+        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled));
         log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
         log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
 
@@ -106,7 +107,8 @@ public sealed class TrainingLoop : IDisposable
     {
         var training = config.Training;
         using var metrics = new MetricsLog(folder.MetricsPath, state.MetricsBytes);
-        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position, state.Factors, pooled);
+        var augmentation = training.Augment.Enabled ? new Augmentation(training.Augment, dataset.Features, training.Seed) : null;
+        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position, state.Factors, pooled, augmentation);
         int steps = loader.BatchesPerEpoch;
         while (state.Epoch < training.Epochs && !interrupt.Requested && !LimitReached())
         {

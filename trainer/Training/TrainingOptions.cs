@@ -1,3 +1,5 @@
+using Avedis.Trainer.Model;
+
 namespace Avedis.Trainer.Training;
 
 /// <summary>Number format of activations and their gradients; weights, statistics and losses are always FP32.</summary>
@@ -93,6 +95,8 @@ public sealed record TrainingOptions
     /// <summary>Factors whose branches start afresh although <see cref="Start"/> has them.</summary>
     public IReadOnlyList<string> Renew { get; init; } = [];
 
+    public AugmentOptions Augment { get; init; } = new();
+
     public SelectionOptions Selection { get; init; } = new();
 
     public int BatchSize { get; init; } = 32;
@@ -151,6 +155,9 @@ public sealed record TrainingOptions
         Require(Selection.ProbeEvery >= 0, "training.selection.probeEvery", Selection.ProbeEvery, "0 (never) or more");
         Require(Selection.Clips >= 1, "training.selection.clips", Selection.Clips, "1 or more");
         Require(Selection.Floor is >= 0 and <= 1, "training.selection.floor", Selection.Floor, "0 to 1");
+        Augment.Validate();
+        Require(!Augment.Enabled || !Freeze.Contains(TwoStreamNetwork.TrunkName), "training.freeze", TwoStreamNetwork.TrunkName,
+            "another part with training.augment: the pooled features of a frozen trunk are computed once, of clips as they are");
         Require(Adversary.Strength >= 0 && float.IsFinite(Adversary.Strength), "training.adversary.strength", Adversary.Strength, "0 or more");
         Require(Adversary.WarmUp is >= 0 and <= 1, "training.adversary.warmUp", Adversary.WarmUp, "0 to 1");
         Require(Adversary.Updates is >= 1 and <= 100, "training.adversary.updates", Adversary.Updates, "1 to 100");
