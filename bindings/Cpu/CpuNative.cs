@@ -192,7 +192,7 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_log_mel")]
     public static partial int LogMel(
         nint y, nint samples, nint basis, nint filters, long n, long length, long window, long frequencies, long bins, long frames,
-        long hop, long first, float floor, int addFloor);
+        long hop, float floor, int addFloor);
 
     // gradient_projection.cpp
 

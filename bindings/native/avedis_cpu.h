@@ -159,11 +159,11 @@ AVEDIS_API int32_t avedis_softmax_cross_entropy(float* loss, float* probabilitie
 AVEDIS_API int32_t avedis_uniform_confusion(float* loss, float* kl, float* dlogits, const float* logits,
                                             const float* weights, float scale, int64_t n, int64_t c);
 
-// ---- log_mel.cpp: samples [n, length], basis [frequencies, 2, window], filters [bins, frequencies], y [n, bins, frames]
+// ---- log_mel.cpp: samples [n, length], basis [2, frequencies, 2, window], filters [bins, frequencies], y [n, bins, frames]
 
-// Frame t of a signal starts at sample first + t * hop. y = ln(energy + floor), or ln(max(energy, floor)) unless add_floor.
+// Frame t of a signal starts at sample t * hop. The basis is the sum of basis[0] and basis[1]. y = ln(energy + floor), or ln(max(energy, floor)) unless add_floor.
 AVEDIS_API int32_t avedis_log_mel(float* y, const float* samples, const float* basis, const float* filters, int64_t n, int64_t length,
-                                  int64_t window, int64_t frequencies, int64_t bins, int64_t frames, int64_t hop, int64_t first, float floor,
+                                  int64_t window, int64_t frequencies, int64_t bins, int64_t frames, int64_t hop, float floor,
                                   int32_t add_floor);
 
 // ---- gradient_projection.cpp: segment s of primary and adversary is elements offsets[s] to offsets[s + 1]

@@ -44,10 +44,9 @@ public readonly record struct Pool2dGeometry(
 
 /// <summary>Where the frames of <see cref="IBackend.LogMel"/> lie, and its logarithm.</summary>
 /// <param name="Hop">Samples from one frame to the next.</param>
-/// <param name="First">First sample of frame 0; negative if it begins before the signal.</param>
 /// <param name="Floor">Keeps the logarithm of silence finite.</param>
 /// <param name="AddFloor">Whether the floor is added to the energy, or the least that counts.</param>
-public readonly record struct LogMelGeometry(int Hop, int First, float Floor, bool AddFloor);
+public readonly record struct LogMelGeometry(int Hop, float Floor, bool AddFloor);
 
 /// <summary>
 /// What <see cref="IBackend.AugmentFaces"/> and <see cref="IBackend.AugmentMels"/> do to one clip, as it lies in memory: whole numbers, but for Gain and Silence.

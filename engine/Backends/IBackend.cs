@@ -245,9 +245,10 @@ public interface IBackend : IDisposable
     // ---- spectra ------------------------------------------------------------------------------------------------------
 
     /// <summary>
-    /// Logarithms of filtered power spectra of overlapping frames. Frame t of row n holds samples[n, First + t * Hop + i], i below the window, 0 outside the
-    /// row. power[f] = (frame * basis[f, 0])^2 + (frame * basis[f, 1])^2; energy = sum_f filters[b, f] * power[f];
-    /// y [N,B,T] = ln max(energy, Floor), or ln(energy + Floor). samples [N,L], basis [F,2,window], filters [B,F]; all F32.
+    /// Logarithms of filtered power spectra of overlapping frames. Frame t of row n holds samples[n, t * Hop + i], i below the window, 0 behind the row.
+    /// power[f] = (frame * basis[f, 0])^2 + (frame * basis[f, 1])^2, summed in double, basis being basis[0] + basis[1], a coarse part and a fine one;
+    /// energy = sum_f filters[b, f] * power[f]; y [N,B,T] = ln max(energy, Floor), or ln(energy + Floor). samples [N,L], basis [2,F,2,window], filters
+    /// [B,F], none negative; all F32.
     /// </summary>
     void LogMel(Tensor y, Tensor samples, Tensor basis, Tensor filters, in LogMelGeometry geometry);
 

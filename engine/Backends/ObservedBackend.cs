@@ -199,7 +199,7 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
     {
         var g = geometry;
         long frames = y.Count / filters.Shape[0];
-        Run(new("log_mel", 2.0 * frames * (basis.Count + filters.Count)), () => Inner.LogMel(y, samples, basis, filters, g), y, samples, basis, filters);
+        Run(new("log_mel", 2.0 * frames * ((basis.Count / 2) + filters.Count)), () => Inner.LogMel(y, samples, basis, filters, g), y, samples, basis, filters);
     }
 
     public void GradientProjection(Tensor primary, Tensor adversary, Tensor offsets, Tensor alpha) => Run(

@@ -61,6 +61,7 @@ public sealed class TrainingBenchmarkTests
                 "upload", "stem forward", "conv2d forward", "batch_norm forward", "softmax_cross_entropy", "stem backward", "adam", "download",
             }));
             Assert.That(report.Ops!.Sum(row => row.ShareOfStep), Is.EqualTo(1).Within(1e-9));
+            Assert.That(report.Ops!.Single(row => row.Op == "log_mel"), Is.EqualTo(report.Ops![^1] with { Shape = "[1, 40, 100]", ShareOfStep = 0 }));
             Assert.That(report.Ops!.Single(row => row is { Op: "stem forward", Tensor: "face.bn1.output" }).Gflops, Is.GreaterThan(0));
         });
     }

@@ -1,46 +1,24 @@
-using System.Text.Json;
 using Avedis.Trainer.Features;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
 
-/// <summary>The log-mel presets against golden/logmel.json (which says how it was made), and properties of all.</summary>
+/// <summary>The log-mel presets on the processor: against golden numbers, and properties of all.</summary>
 public sealed class LogMelTests
 {
-    private const int Rate = 16_000;
-
-    private static JsonElement Golden { get; } =
-        JsonDocument.Parse(File.ReadAllText(Path.Combine(TestContext.CurrentContext.TestDirectory, "golden", "logmel.json"))).RootElement;
-
-    private static IEnumerable<TestCaseData> GoldenCases() => Golden.GetProperty("cases").EnumerateArray()
-        .Select(item => new TestCaseData(item).SetArgDisplayNames(item.GetProperty("preset").GetString()!, item.GetProperty("signal").GetString()!));
+    private static IEnumerable<TestCaseData> GoldenCases() => LogMelGolden.Cases();
 
     [TestCaseSource(nameof(GoldenCases))]
-    public void Preset_agrees_with_its_convention(JsonElement item)
-    {
-        var options = Options(Enum.Parse<MelPreset>(item.GetProperty("preset").GetString()!));
-        var output = new float[options.MelCount];
-        int valid = new LogMel(options).Compute(Signal(item.GetProperty("signal").GetString()!), output);
-
-        Assert.That(valid, Is.EqualTo(Math.Min(options.MelFrames, item.GetProperty("count").GetInt32())), "number of frames");
-        double worst = 0;
-        foreach (var (frame, values) in item.GetProperty("frames").EnumerateArray().Zip(item.GetProperty("values").EnumerateArray()))
-        {
-            int t = frame.GetInt32();
-            for (int bin = 0; bin < options.MelBins && t < options.MelFrames; bin++)
-                worst = Math.Max(worst, Math.Abs(values[bin].GetDouble() - output[(bin * options.MelFrames) + t]));
-        }
-        Assert.That(worst, Is.LessThan(1e-4), "largest difference of ln energies");
-    }
+    public void Preset_agrees_with_its_convention(LogMelGolden golden) => golden.Check(new LogMel(golden.Options).Compute);
 
     [Test]
     public void Frames_beyond_the_signal_hold_the_value_of_silence([Values] MelPreset preset)
     {
         var options = Options(preset);
         var output = new float[options.MelCount];
-        int valid = new LogMel(options).Compute(Signal("sweep"), output);
+        int valid = new LogMel(options).Compute(LogMelGolden.Signal("sweep"), output);
         var silent = new float[options.MelCount];
-        new LogMel(options).Compute(Signal("silence"), silent);
+        new LogMel(options).Compute(LogMelGolden.Signal("silence"), silent);
         Assert.That(valid, Is.InRange(90, 110));
         for (int bin = 0; bin < options.MelBins; bin++)
             for (int t = valid; t < options.MelFrames; t++)
@@ -52,7 +30,7 @@ public sealed class LogMelTests
     {
         var options = Options(MelPreset.Avedis) with { LogFloor = 1e-3 };
         var output = new float[options.MelCount];
-        new LogMel(options).Compute(Signal("silence"), output);
+        new LogMel(options).Compute(LogMelGolden.Signal("silence"), output);
         Assert.That(output, Is.All.EqualTo((float)Math.Log(1e-3)));
         Assert.That(new LogMel(options).Definition, Is.Not.EqualTo(new LogMel(Options(MelPreset.Avedis)).Definition));
     }
@@ -62,7 +40,7 @@ public sealed class LogMelTests
     {
         var options = Options(MelPreset.Avedis) with { Normalisation = MelNormalisation.Clip };
         var output = new float[options.MelCount];
-        int valid = new LogMel(options).Compute(Signal("sweep"), output);
+        int valid = new LogMel(options).Compute(LogMelGolden.Signal("sweep"), output);
         for (int bin = 0; bin < options.MelBins; bin++)
         {
             var row = output.AsSpan(bin * options.MelFrames, options.MelFrames);
@@ -87,7 +65,7 @@ public sealed class LogMelTests
     {
         var options = Options(MelPreset.Kaldi) with { Normalisation = MelNormalisation.Clip };
         var output = new float[options.MelCount];
-        new LogMel(options).Compute(Signal("silence"), output);
+        new LogMel(options).Compute(LogMelGolden.Signal("silence"), output);
         Assert.That(output, Is.All.EqualTo(0f).Within(1e-3f));
     }
 
@@ -105,7 +83,7 @@ public sealed class LogMelTests
     [TestCase(512)]
     public void Power_spectrum_is_that_of_the_defining_sum(int length)
     {
-        var signal = Signal("speech").Take(length).Select(x => (double)x).ToArray();
+        var signal = LogMelGolden.Signal("speech").Take(length).Select(x => (double)x).ToArray();
         var power = new double[(length / 2) + 1];
         new Fft(length).PowerSpectrum(signal, power);
         for (int k = 0; k < power.Length; k++)
@@ -117,36 +95,4 @@ public sealed class LogMelTests
     }
 
     private static FeatureOptions Options(MelPreset preset) => new() { MelPreset = preset, Normalisation = MelNormalisation.None };
-
-    /// <summary>The signals of make_logmel_golden.py.</summary>
-    private static float[] Signal(string name)
-    {
-        int length = name switch { "speech" => 3 * Rate, "dc" or "impulse" => 4000, "one sample" => 1, _ => Rate };
-        var samples = new float[length];
-        uint state = 1;
-        for (int i = 0; i < length; i++)
-        {
-            double t = (double)i / Rate;
-            state = (state * 1664525) + 1013904223;
-            samples[i] = (float)(name switch
-            {
-                "silence" => 0,
-                "dc" => 0.5,
-                "impulse" => i == 1000 ? 1 : 0,
-                "sweep" => 0.8 * Math.Sin(2 * Math.PI * ((50 * t) + (3925 * t * t))),
-                "clipping" => Math.Clamp(4 * Math.Sin(2 * Math.PI * 220 * t), -1, 1),
-                "one sample" => 0.25,
-                "speech" => Speech(t, (state / 4294967296.0) - 0.5),
-                _ => throw new ArgumentException($"no signal \"{name}\""),
-            });
-        }
-        return samples;
-    }
-
-    private static double Speech(double t, double noise)
-    {
-        double phase = (2 * Math.PI * 120 * t) - (20.0 / 3 * (Math.Cos(2 * Math.PI * 3 * t) - 1));
-        double voice = Enumerable.Range(1, 20).Sum(h => Math.Sin(h * phase) / h);
-        return (voice * 0.1 * (0.6 + (0.4 * Math.Sin(2 * Math.PI * 4 * t)))) + (0.01 * noise);
-    }
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes logmel.json: log-mel energies of seven signals by four conventions, for LogMelTests.
+"""Writes logmel.json: log-mel energies of seven signals by four conventions, at some frames of each, for the tests called LogMelTests.
 
 "torchaudio" and "kaldi" are computed by torchaudio and its port of Kaldi, in double precision. "librosa" and "avedis" are computed
-here with numpy's FFT, the former from the formulas that librosa documents for melspectrogram and filters.mel. All values are natural
-logarithms. The versions used are in the field "generator" of the file.
+here with numpy's FFT, in double precision too, the former from the formulas that librosa documents for melspectrogram and filters.mel.
+All values are natural logarithms. The versions used are in the field "generator" of the file (Debian 12: python3-torchaudio).
 """
 import json
 import pathlib
@@ -13,16 +13,20 @@ import torch
 import torchaudio
 
 RATE, WINDOW, HOP, MELS = 16000, 400, 160, 40
+SPEECH_SECONDS = 12
 
 
 def signals():
-    t = np.arange(3 * RATE) / RATE
-    noise, state = np.empty(3 * RATE), 1
+    t = np.arange(SPEECH_SECONDS * RATE) / RATE
+    noise, state = np.empty(len(t)), 1
     for i in range(len(noise)):
         state = (state * 1664525 + 1013904223) % 2**32
         noise[i] = state / 2**32 - 0.5
+    # four syllables a second, each of a voice of gliding pitch and a hiss after it; every three seconds end with a breath of faint noise
     phase = 2 * np.pi * 120 * t - 20 / 3 * (np.cos(2 * np.pi * 3 * t) - 1)
-    speech = sum(np.sin(h * phase) / h for h in range(1, 21)) * 0.1 * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * t)) + 0.01 * noise
+    syllable = np.sin(2 * np.pi * 4 * t)
+    voice = sum(np.sin(h * phase) / h for h in range(1, 21)) * 0.3 * np.maximum(syllable, 0)
+    speech = np.where(t % 3 < 2.5, voice + 0.1 * noise * np.maximum(-syllable, 0), 0) + 0.001 * noise
     impulse = np.zeros(4000)
     impulse[1000] = 1
     second = t[:RATE]
@@ -66,9 +70,11 @@ def librosa(x):
 
 
 def with_torchaudio(x):
-    if len(x) <= WINDOW // 2:
-        return None  # its mirrored padding needs more samples than half a window
-    spectrogram = torchaudio.transforms.MelSpectrogram(RATE, n_fft=WINDOW, win_length=WINDOW, hop_length=HOP, n_mels=MELS)
+    whole = len(x) > WINDOW // 2
+    if not whole:  # torchaudio mirrors a signal once and refuses one that is shorter than the edge; numpy goes on mirroring
+        x = np.pad(x, WINDOW // 2, mode="reflect")
+    spectrogram = torchaudio.transforms.MelSpectrogram(
+        RATE, n_fft=WINDOW, win_length=WINDOW, hop_length=HOP, n_mels=MELS, center=whole)
     return torch.log(spectrogram(torch.from_numpy(x)) + 1e-6).numpy().T
 
 
@@ -85,10 +91,11 @@ def main():
     for preset, function in {"Avedis": avedis, "Torchaudio": with_torchaudio, "Librosa": librosa, "Kaldi": kaldi}.items():
         for name, signal in signals().items():
             energies = function(signal.astype(np.float32).astype(np.float64))
-            if energies is None:
-                continue
             count = len(energies)
-            picked = sorted({0, 1, 2, 6, count // 3, count // 2, count - 3, count - 2, count - 1} & set(range(count)))
+            picked = {0, 1, 2, 6, count // 3, count // 2, count - 3, count - 2, count - 1}
+            if name == "speech":
+                picked |= {count * k // 9 for k in range(1, 9)}  # voice, hiss and breath
+            picked = sorted(picked & set(range(count)))
             cases.append({"preset": preset, "signal": name, "count": count, "frames": picked,
                           "values": [[round(float(v), 6) for v in energies[i]] for i in picked]})
     generator = f"make_logmel_golden.py with torchaudio {torchaudio.__version__}, numpy {np.__version__}"

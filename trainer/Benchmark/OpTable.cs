@@ -6,7 +6,7 @@ namespace Avedis.Trainer.Benchmark;
 
 /// <summary>One operation at one place of the network.</summary>
 /// <param name="Microseconds">Median over the steps.</param>
-/// <param name="ShareOfStep">Of the sum of all operations.</param>
+/// <param name="ShareOfStep">Of the sum of all operations; 0 for one that is no part of a step.</param>
 /// <param name="Gflops">10^9 multiplications and additions a second; null where traffic is what counts.</param>
 /// <param name="GigabytesPerSecond">
 /// Of all tensors that it reads and of all that it writes: what a single perfect pass would read and write. This and Gflops are null where the clock is too coarse.

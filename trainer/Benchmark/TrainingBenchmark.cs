@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Features;
 using Avedis.Trainer.Model;
 using Avedis.Trainer.Training;
 
@@ -14,7 +15,7 @@ namespace Avedis.Trainer.Benchmark;
 /// <param name="SecondsPerStep">Median.</param>
 /// <param name="PeakRssBytes">Largest resident set of the process.</param>
 /// <param name="ArenaBytes">Memory on the device: parameters, activations, workspace.</param>
-/// <param name="Ops">The operations of a step, if they were asked for.</param>
+/// <param name="Ops">The operations of a step, if they were asked for, and the log-mels of one clip.</param>
 public sealed record BenchReport(
     string Device, string Machine, string Revision, string Preset, string Precision, int Batch, int Steps,
     double ClipsPerSecond, double SecondsPerStep, long PeakRssBytes, long ArenaBytes, OpRow[]? Ops = null)
@@ -107,7 +108,21 @@ public static class TrainingBenchmark
             session.Step();
             calls.Add(backend.TakeCalls());
         }
-        return OpTable.Rows(calls);
+        return [.. OpTable.Rows(calls), TimeLogMel(config.Features, backend, steps)];
+    }
+
+    /// <summary>The log-mels of one clip, which prepare computes on a device that it is told to use.</summary>
+    private static OpRow TimeLogMel(FeatureOptions features, TimingBackend backend, int times)
+    {
+        using var logMel = new DeviceLogMel(backend, features);
+        var (clip, mels) = (new float[(int)(features.ClipSeconds * features.SampleRate)], new float[features.MelCount]);
+        var calls = new List<IReadOnlyList<OpCall>>();
+        for (int i = 0; i < WarmUpSteps + times; i++)
+        {
+            logMel.Compute(clip, mels);
+            calls.Add([.. backend.TakeCalls().Where(call => call.Op == "log_mel")]);
+        }
+        return OpTable.Rows(calls[WarmUpSteps..]).Single() with { ShareOfStep = 0 };
     }
 
     /// <summary>A network in training on two batches in turn.</summary>

@@ -18,7 +18,7 @@ public static class PrepareCommand
         var jobs = new Option<int>("--jobs") { Description = "Clips decoded at once.", DefaultValueFactory = _ => Environment.ProcessorCount, HelpName = "n" };
         var device = new Option<string>("--device")
         {
-            Description = "Where log-mels are computed: cpu in double precision, cuda in single; the folder remembers which.",
+            Description = "Where log-mels are computed; the folder remembers it, since the two differ in the last digits.",
             DefaultValueFactory = _ => "cpu",
             HelpName = "cpu|cuda",
         };

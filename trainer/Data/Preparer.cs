@@ -10,8 +10,8 @@ using CsvHelper;
 namespace Avedis.Trainer.Data;
 
 /// <summary>
-/// What to prepare, into which folder, by how many workers (one decoding ffmpeg each); log-mels in double precision on the processor (cpu), or in F32
-/// on the GPU (cuda).
+/// What to prepare, into which folder, by how many workers (one decoding ffmpeg each); log-mels on the processor (cpu) or on the GPU
+/// (cuda), which agree to some 1e-6 and not in every bit.
 /// </summary>
 /// <param name="Part">Only this share of the clips, for several processes at once in one folder; null for all, and for the index.</param>
 public sealed record PrepareJob(
@@ -196,7 +196,7 @@ public sealed class Preparer
     private static string LogMelOn(string device, FeatureOptions features)
     {
         string words = new LogMel(features).Definition;
-        return device == "cpu" ? words : $"{words} on {device}";
+        return device == "cpu" ? words : $"{words} on {device}, {DeviceLogMel.Arithmetic}";
     }
 
     private bool IsStored(ManifestRow row)

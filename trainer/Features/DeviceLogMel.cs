@@ -3,11 +3,14 @@ using Avedis.Engine;
 namespace Avedis.Trainer.Features;
 
 /// <summary>
-/// The log-mel energies of <see cref="LogMel"/>, computed on a device in F32. Only for the avedis preset: its floor of 1e-6 is above what the roundings of
-/// F32 add to a quiet bin beside loud ones; the floors of the others are below. May be called from any thread, one at a time computes.
+/// The log-mel energies of <see cref="LogMel"/>, computed on a device: spectra in double precision, energies and logarithms in F32. May be called from any
+/// thread, one at a time computes.
 /// </summary>
 public sealed class DeviceLogMel : IDisposable
 {
+    /// <summary>How a device computes it, in words that go into the hash of prepared data; to be changed with the kernel's numbers.</summary>
+    public const string Arithmetic = "double spectra";
+
     private readonly IBackend backend;
     private readonly LogMel definition;
     private readonly Lock gate = new();
@@ -17,13 +20,9 @@ public sealed class DeviceLogMel : IDisposable
 
     /// <param name="backend">Where it runs; stays the caller's.</param>
     /// <param name="options">How a clip becomes numbers.</param>
-    /// <exception cref="UserException">Exit code 2: the preset is one that a device does not compute.</exception>
     public DeviceLogMel(IBackend backend, FeatureOptions options)
     {
         (this.backend, definition) = (backend, new LogMel(options));
-        if (!definition.SuitsDevice)
-            throw new UserException(ExitCode.Usage,
-                $"features.melPreset is {options.MelPreset.ToString().ToLowerInvariant()}; a device computes log-mels of the preset avedis only: use --device cpu");
         staged = new float[definition.Reach];
         samples = Place("samples", new Shape(1, staged.Length));
         mels = Place("mels", new Shape(1, options.MelBins, options.MelFrames));
@@ -35,15 +34,14 @@ public sealed class DeviceLogMel : IDisposable
     public int Compute(ReadOnlySpan<float> clip, Span<float> output)
     {
         int valid = definition.ValidFrames(clip.Length, output);
-        lock (gate)
-        {
-            var used = clip[..Math.Min(clip.Length, staged.Length)];
-            used.CopyTo(staged);
-            staged.AsSpan(used.Length).Clear();
-            backend.Upload<float>(samples, staged);
-            backend.LogMel(mels, samples, basis, filters, definition.Geometry);
-            backend.Download(output, mels);
-        }
+        if (valid > 0)
+            lock (gate)
+            {
+                definition.Stage(clip, staged);
+                backend.Upload<float>(samples, staged);
+                backend.LogMel(mels, samples, basis, filters, definition.Geometry);
+                backend.Download(output, mels);
+            }
         definition.Finish(output, valid);
         return valid;
     }

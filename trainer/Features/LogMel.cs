@@ -25,6 +25,8 @@ namespace Avedis.Trainer.Features;
 /// </summary>
 public sealed class LogMel
 {
+    private const double KaldiAmplitude = 32768, PreEmphasis = 0.97;
+
     private readonly FeatureOptions options;
     private readonly int window, hop, fftLength;
     private readonly double[] taper, frame, power;
@@ -54,31 +56,65 @@ public sealed class LogMel
     public string Definition => string.Create(System.Globalization.CultureInfo.InvariantCulture,
         $"logmel 1: {options.MelPreset} window {window} hop {hop} fft {fftLength} mels {options.MelBins} rate {options.SampleRate} floor {floor:R}");
 
-    /// <summary>Whether <see cref="DeviceLogMel"/> can compute this definition.</summary>
-    internal bool SuitsDevice => options.MelPreset == MelPreset.Avedis;
-
-    /// <summary>Where the frames lie, as the device's operation takes it.</summary>
-    internal LogMelGeometry Geometry => new(hop, FirstSample, (float)floor, options.MelPreset == MelPreset.Torchaudio);
+    /// <summary>What the device's operation takes.</summary>
+    internal LogMelGeometry Geometry => new(hop, (float)floor, options.MelPreset == MelPreset.Torchaudio);
 
     /// <summary>Samples from the start of the first frame to the end of the last, in front of the signal or behind it as well.</summary>
     internal int Reach => ((options.MelFrames - 1) * hop) + window;
 
     // the taper sits in the middle of the FFT frame, whose own middle is at t * hop; the power does not see where the frame starts
-    private int FirstSample => -(fftLength / 2) + ((fftLength - window) / 2);
+    private int FirstSample => options.MelPreset == MelPreset.Kaldi ? 0 : -(fftLength / 2) + ((fftLength - window) / 2);
 
-    /// <summary>Taper times cosine and sine of every frequency, laid out [frequencies, 2, window].</summary>
+    /// <summary>Steps 2 and 3: the samples that the frames lie in, edges included, from the start of the first frame on.</summary>
+    internal void Stage(ReadOnlySpan<float> samples, Span<float> staged)
+    {
+        for (int i = 0; i < staged.Length; i++)
+            staged[i] = Sample(samples, FirstSample + i);
+    }
+
+    /// <summary>
+    /// Taper times cosine and sine of every frequency, laid out [coarse, fine; frequencies, 2, window], the fine part being what F32 leaves of the coarse.
+    /// Steps 1 and 4 are linear in the frame, and are in it.
+    /// </summary>
     internal (float[] Values, Shape Shape) Basis()
     {
-        var values = new float[power.Length * 2 * window];
+        int count = power.Length * 2 * window;
+        var values = new float[2 * count];
+        var rows = new double[2][] { new double[window], new double[window] };
         for (int f = 0; f < power.Length; f++)
+        {
             for (int i = 0; i < window; i++)
             {
                 // the angle's whole turns are taken out in integers
                 var (sine, cosine) = Math.SinCos(2 * Math.PI * ((long)f * i % fftLength) / fftLength);
-                values[(2 * f * window) + i] = (float)(taper[i] * cosine);
-                values[(((2 * f) + 1) * window) + i] = (float)(taper[i] * sine);
+                (rows[0][i], rows[1][i]) = (taper[i] * cosine, taper[i] * sine);
             }
-        return (values, new Shape(power.Length, 2, window));
+            for (int part = 0; part < 2; part++)
+            {
+                if (options.MelPreset == MelPreset.Kaldi)
+                    TakeInKaldiFrame(rows[part]);
+                for (int i = 0; i < window; i++)
+                {
+                    int at = (((2 * f) + part) * window) + i;
+                    values[at] = (float)rows[part][i];
+                    values[count + at] = (float)(rows[part][i] - values[at]);
+                }
+            }
+        }
+        return (values, new Shape(2, power.Length, 2, window));
+    }
+
+    /// <summary>
+    /// Makes of a row for what <see cref="TakeKaldiFrame"/> yields one for the samples: its steps transposed, in the opposite order.
+    /// </summary>
+    private void TakeInKaldiFrame(double[] row)
+    {
+        row[0] -= PreEmphasis * row[0];
+        for (int i = 0; i + 1 < window; i++)
+            row[i] -= PreEmphasis * row[i + 1];
+        double mean = row.Sum() / window;
+        for (int i = 0; i < window; i++)
+            row[i] = KaldiAmplitude * (row[i] - mean);
     }
 
     /// <summary>The triangles, laid out [MelBins, frequencies].</summary>
@@ -152,27 +188,29 @@ public sealed class LogMel
             return;
         }
         int start = (t * hop) + FirstSample;
-        bool mirror = options.MelPreset == MelPreset.Torchaudio;
         for (int i = 0; i < window; i++)
-        {
-            int at = start + i;
-            bool inside = (uint)at < (uint)samples.Length;
-            double value = inside ? samples[at] : mirror ? samples[Mirror(at, samples.Length)] : 0;
-            frame[i] = value * taper[i];
-        }
+            frame[i] = Sample(samples, start + i) * taper[i];
+    }
+
+    /// <summary>A sample of a signal that is not empty, or of its edges.</summary>
+    private float Sample(ReadOnlySpan<float> samples, int at)
+    {
+        if ((uint)at < (uint)samples.Length)
+            return samples[at];
+        return options.MelPreset == MelPreset.Torchaudio ? samples[Mirror(at, samples.Length)] : 0;
     }
 
     private void TakeKaldiFrame(ReadOnlySpan<float> samples)
     {
         double mean = 0;
         for (int i = 0; i < window; i++)
-            mean += frame[i] = samples[i] * 32768.0;
+            mean += frame[i] = samples[i] * KaldiAmplitude;
         mean /= window;
         double previous = frame[0] - mean;
         for (int i = 0; i < window; i++)
         {
             double value = frame[i] - mean;
-            frame[i] = (value - (0.97 * previous)) * taper[i];
+            frame[i] = (value - (PreEmphasis * previous)) * taper[i];
             previous = value;
         }
     }

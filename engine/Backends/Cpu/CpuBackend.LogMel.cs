@@ -8,7 +8,7 @@ public sealed partial class CpuBackend
     {
         Enter();
         CpuNative.Check(CpuNative.LogMel(
-            y.Address, samples.Address, basis.Address, filters.Address, samples.Shape[0], samples.Shape[1], basis.Shape[2], basis.Shape[0],
-            filters.Shape[0], y.Shape[2], geometry.Hop, geometry.First, geometry.Floor, geometry.AddFloor ? 1 : 0));
+            y.Address, samples.Address, basis.Address, filters.Address, samples.Shape[0], samples.Shape[1], basis.Shape[3], basis.Shape[1],
+            filters.Shape[0], y.Shape[2], geometry.Hop, geometry.Floor, geometry.AddFloor ? 1 : 0));
     }
 }

@@ -6,7 +6,7 @@ public sealed partial class CudaBackend
 
     [Kernels("log_mel_f32")]
     private readonly record struct LogMelArguments(
-        nint Y, nint Samples, nint Basis, nint Filters, int Length, int Window, int Frequencies, int Bins, int Frames, int Hop, int First,
+        nint Y, nint Samples, nint Basis, nint Filters, int Length, int Window, int Frequencies, int Bins, int Frames, int Hop,
         float Floor, int AddFloor);
 
     public void LogMel(Tensor y, Tensor samples, Tensor basis, Tensor filters, in LogMelGeometry geometry)
@@ -14,8 +14,8 @@ public sealed partial class CudaBackend
         int rows = samples.Shape[0], bins = filters.Shape[0], frames = y.Shape[2];
         Launch("log_mel_f32", new Grid((frames + LogMelFrames - 1) / LogMelFrames, rows), LogMelThreads,
             new LogMelArguments(
-                y.Address, samples.Address, basis.Address, filters.Address, samples.Shape[1], basis.Shape[2], basis.Shape[0], bins, frames,
-                geometry.Hop, geometry.First, geometry.Floor, geometry.AddFloor ? 1 : 0),
+                y.Address, samples.Address, basis.Address, filters.Address, samples.Shape[1], basis.Shape[3], basis.Shape[1], bins, frames,
+                geometry.Hop, geometry.Floor, geometry.AddFloor ? 1 : 0),
             sharedBytes: bins * LogMelPitch * sizeof(float));
     }
 }
