@@ -21,6 +21,8 @@ public static class Program
             ProbeCommand.Create(),
             ReproduceCommand.Create(),
             PredictCommand.Create(),
+            EmbedCommand.Create(),
+            ExportCommand.Create(),
             BenchCommand.Create(),
             DoctorCommand.Create(),
         };

@@ -46,20 +46,25 @@ public sealed class ClipDecoder
     /// <summary>Sound decoded last, in [-1, 1], at most ClipSeconds of it.</summary>
     public ReadOnlySpan<float> Samples => samples.AsSpan(0, soundBytes / sizeof(float));
 
-    /// <summary>Decodes a file. Throws <see cref="MediaException"/> with the reason if the clip cannot be used.</summary>
-    public void Decode(string path, CancellationToken stop = default)
+    /// <summary>Decodes the start of a file. Throws <see cref="MediaException"/> with the reason if the clip cannot be used.</summary>
+    public void Decode(string path, CancellationToken stop = default) => Decode(path, 0, stop);
+
+    /// <summary>The same from a place within the file on.</summary>
+    /// <param name="start">Seconds.</param>
+    public void Decode(string path, double start, CancellationToken stop = default)
     {
         RefuseWhatIsNoMedia(path);
         FaceCount = 0;
         soundBytes = 0;
+        string[] seek = start > 0 ? ["-ss", Number(start)] : [];
         var result = tool.RunFfmpeg(
-            [.. FfmpegTool.InputGuards, "-max_pixels", "67108864", "-threads", "1", "-t", Number(options.ClipSeconds), "-i", FfmpegTool.FileArgument(path), .. outputArguments],
+            [.. FfmpegTool.InputGuards, "-max_pixels", "67108864", "-threads", "1", .. seek, "-t", Number(options.ClipSeconds), "-i", FfmpegTool.FileArgument(path), .. outputArguments],
             TimeSpan.FromSeconds(60 + (5 * options.ClipSeconds)), readOutput: ReadAvi, stop: stop);
         if (result.TimedOut)
             throw new MediaException("timed out", "decoding needed more than a minute");
         bool full = FaceCount == options.FaceFrames && Samples.Length == samples.Length;
         if (!result.Succeeded || FaceCount == 0 || soundBytes == 0 || (!full && result.Errors.Length > 0))
-            Diagnose(path, result, stop);
+            Diagnose(path, start, result, stop);
         if (FaceCount == 0 || Math.Min(Pictured + (0.5 * options.ClipSeconds / options.FaceFrames), Heard) < options.MinimumSeconds)
             throw new MediaException("too short", $"{Pictured:0.##} s of picture and {Heard:0.##} s of sound, {options.MinimumSeconds:0.##} s are needed");
         faces.AsSpan(FaceCount * FacePixels).Fill((byte)options.PadPixel);
@@ -103,14 +108,14 @@ public sealed class ClipDecoder
     /// A stream gave nothing, or less than the window holds and a complaint. The headers tell what is missing. Probing costs as much as decoding,
     /// and clips without fault are spared it.
     /// </summary>
-    private void Diagnose(string path, ToolResult result, CancellationToken stop)
+    private void Diagnose(string path, double start, ToolResult result, CancellationToken stop)
     {
         var info = MediaInfo.Probe(tool, path, stop);
         if (!info.HasVideo)
             throw new MediaException("no picture", "the file has no video stream");
         if (!info.HasAudio)
             throw new MediaException("no sound", "the file has no audio stream");
-        double expected = Math.Min(info.Seconds, options.ClipSeconds), got = Math.Max(Pictured, Heard);
+        double expected = Math.Min(info.Seconds - start, options.ClipSeconds), got = Math.Max(Pictured, Heard);
         if (got < expected - Math.Max(0.25, 0.1 * expected))
             throw new MediaException(MediaInfo.LooksTruncated(result.Errors) || result.Succeeded ? "truncated" : "cannot be decoded",
                 $"its header promises {info.Seconds:0.##} s, {got:0.##} s came out ({FfmpegTool.FirstLine(result.Errors)})");
