@@ -2,6 +2,7 @@ using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer;
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Export;
 using Avedis.Trainer.Features;
 using Avedis.Trainer.Media;
 using Avedis.Trainer.Model;
@@ -35,7 +36,7 @@ internal static class ExportRig
 
     public static string Best(string name) => Path.Combine(Run(name), "checkpoints", "best");
 
-    public static (string Output, string Error) Avedis(int code, params string[] arguments)
+    public static (string Output, string Error) Invoke(int code, params string[] arguments)
     {
         var (actual, output, error) = TinyCorpus.Run(arguments);
         Assert.That(actual, Is.EqualTo(code), $"avedis {string.Join(' ', arguments)}: {error}");
@@ -56,7 +57,7 @@ internal static class ExportRig
         var batch = new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames, shape.Factors.Count) { Count = shape.Batch };
         var random = new Philox(7, 1);
         for (int i = 0; i < batch.Faces.Length; i++)
-            batch.Faces[i] = (byte)random.NextInt(256);
+            batch.Faces[i] = (byte)random.NextUInt();
         for (int i = 0; i < batch.Mels.Length; i++)
             batch.Mels[i] = (float)random.NextGaussian();
         int[] mels = [shape.MelFrames, 63, 33, 32, 31, 7, 1, shape.MelFrames - 1];
@@ -102,12 +103,12 @@ internal static class ExportRig
     /// <summary>What predict and embed say of files, by the names that exports give it.</summary>
     public static Dictionary<string, float[]> Predicted(string name, string folder, params string[] files)
     {
-        string[] lines = Avedis(ExitCode.Ok, ["predict", "--run", Run(name), "--precision", "fp32", "--format", "json", .. files]).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string[] lines = Invoke(ExitCode.Ok, ["predict", "--run", Run(name), "--precision", "fp32", "--format", "json", .. files]).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
         string embeddings = Path.Combine(folder, "embeddings.safetensors");
-        Avedis(ExitCode.Ok, ["embed", "--run", Run(name), "--precision", "fp32", "--format", "safetensors", "--out", embeddings, .. files]);
+        Invoke(ExitCode.Ok, ["embed", "--run", Run(name), "--precision", "fp32", "--format", "safetensors", "--out", embeddings, .. files]);
         var outputs = Safetensors.Read(embeddings).ToDictionary(t => t.Key.Replace('.', '_'), t => t.Value.Floats());
         var objects = lines.Select(line => JsonDocument.Parse(line).RootElement).ToList();
-        foreach (var branch in new Avedis.Trainer.Export.ExportedModel(Best(name)).Branches)
+        foreach (var branch in new ExportedModel(Best(name)).Branches)
             outputs[$"{branch.Name}_probabilities"] = [.. objects.SelectMany(o => branch.Classes.Select(c => o.GetProperty($"{branch.Name}s").GetProperty(c).GetSingle()))];
         return outputs;
     }
@@ -136,7 +137,7 @@ internal static class ExportRig
     private static string Train(string name, params string[] more)
     {
         string run = Path.Combine(TestFolders.New(), name);
-        Avedis(ExitCode.Ok, [
+        Invoke(ExitCode.Ok, [
             "train", TinyCorpus.Prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "4", "--precision", "fp32", "--set", "training.learningRate=0.01", .. more]);
         return run;
     }

@@ -42,7 +42,7 @@ public sealed class PyTorchExportTests
 
     private string Export(string run)
     {
-        ExportRig.Avedis(ExitCode.Ok, "export", "--run", ExportRig.Run(run), "--format", "pytorch", "--out", folder);
+        ExportRig.Invoke(ExitCode.Ok, "export", "--run", ExportRig.Run(run), "--format", "pytorch", "--out", folder);
         return Path.Combine(folder, PyTorchExport.Script);
     }
 
