@@ -59,7 +59,8 @@ public sealed class OnnxExportTests
         string[] files = [TinyCorpus.Clip, ExportRig.ShortClip(folder), .. Directory.GetFiles(TinyCorpus.Corpus, "*.mp4", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Skip(5).Take(3)];
         var features = new ExportedModel(ExportRig.Best("plain")).Config.Features;
         var batch = ExportRig.Inputs(features, files);
-        Assert.That((batch.FaceLengths[1], batch.MelLengths[1]), Is.EqualTo((1, 64)), "the short clip is short in both streams");
+        Assert.That(batch.FaceLengths[1], Is.LessThan(features.FaceFrames), "the short clip is short in both streams");
+        Assert.That(batch.MelLengths[1], Is.LessThan(0.7 * features.MelFrames));
         using var session = Export("plain");
         double worst = ExportRig.Compare(ExportRig.Predicted("plain", folder, files), Run(session, batch, features.MelFrames, features.MelFrames), files.Length);
         TestContext.Out.WriteLine($"clips: largest difference {worst:G3}");

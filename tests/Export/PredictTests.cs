@@ -106,7 +106,8 @@ public sealed class PredictTests
     {
         string video = Video(), plot = Path.Combine(folder, "plot.svg");
         var rows = Objects(Predict(ExitCode.Ok, "--timeline", "--hop", "0.5", "--format", "json", "--plot", plot, video).Output);
-        Assert.That(rows.Select(o => o.GetProperty("start").GetDouble()), Is.EqualTo(Enumerable.Range(0, 11).Select(i => i / 2.0)).Within(1e-9));
+        // AAC ends a little behind the sixth second, which may make a window more
+        Assert.That(rows.Take(11).Select(o => o.GetProperty("start").GetDouble()), Is.EqualTo(Enumerable.Range(0, 11).Select(i => i / 2.0)).Within(1e-9));
         Assert.That(rows[^1].GetProperty("end").GetDouble(), Is.EqualTo(6).Within(0.1));
         // each second cut out by ffmpeg, without loss
         double worst = 0;
@@ -119,9 +120,10 @@ public sealed class PredictTests
                 foreach (var p in alone.GetProperty(factor).EnumerateObject())
                     worst = Math.Max(worst, Math.Abs(p.Value.GetDouble() - rows[2 * second].GetProperty(factor).GetProperty(p.Name).GetDouble()));
         }
-        double spread = rows.Max(o => o.GetProperty("speakers").EnumerateObject().First().Value.GetDouble());
         TestContext.Out.WriteLine($"largest difference to the cut clip {worst:G3}");
-        Assert.That(worst, Is.LessThan(0.02), "the cut may lie a sound sample beside the window");
+        Assert.That(worst, Is.LessThan(1e-3), "the cut may lie a sound sample beside the window");
+        var first = rows.Select(o => o.GetProperty("speakers").EnumerateObject().Min(p => p.Value.GetDouble())).ToList();
+        Assert.That(first.Max() - first.Min(), Is.GreaterThan(0.1), "equal seconds would prove nothing");
 
         var svg = XDocument.Load(plot);
         XNamespace ns = "http://www.w3.org/2000/svg";
