@@ -11,7 +11,7 @@ namespace Avedis.Trainer.Export;
 /// </summary>
 public static class TimelinePlot
 {
-    private const int Width = 900, Left = 46, Right = 16, AreaHeight = 220, BandHeight = 22, BandStep = 44;
+    private const int Width = 900, Left = 52, Right = 16, AreaHeight = 220, BandHeight = 22, BandStep = 44;
     private const double CharacterWidth = 6.6; // of 12 px text, a little more than most fonts need
 
     // the report's colours of classes, which also differ in lightness; on light paper and on dark
