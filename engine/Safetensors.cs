@@ -28,7 +28,8 @@ public sealed record SafeTensor(string DType, int[] Shape, byte[] Data)
 /// </summary>
 public static class Safetensors
 {
-    private const int MaxHeader = 100_000_000;
+    /// <summary>Bytes of the JSON header that readers take at most.</summary>
+    public const int MaxHeader = 100_000_000;
     private const int MaxTensors = 100_000;
 
     public static void Write(string path, IReadOnlyDictionary<string, SafeTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)

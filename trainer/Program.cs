@@ -23,6 +23,8 @@ public static class Program
             ProbeCommand.Create(),
             ReproduceCommand.Create(),
             PredictCommand.Create(),
+            EmbedCommand.Create(),
+            ExportCommand.Create(),
             BenchCommand.Create(),
             DoctorCommand.Create(),
         };

@@ -26,6 +26,9 @@ public sealed class RunningStatistics(Device device, string name, Shape channels
 /// </summary>
 public sealed class BatchNorm : Layer
 {
+    /// <summary>What a variance is raised by before its root is divided by.</summary>
+    public const float DefaultEpsilon = 1e-5f;
+
     private readonly BatchNormSettings settings;
     private readonly Parameter gamma, beta;
     private readonly Tensor mean, inverseStd;
@@ -34,7 +37,7 @@ public sealed class BatchNorm : Layer
     /// <param name="pool">Max pooling behind ReLU; its input is this layer's input shape.</param>
     public BatchNorm(
         Device device, ParameterGroup group, string name, Shape input, DType act, bool relu = false, Pool2dGeometry? pool = null,
-        float epsilon = 1e-5f, float momentum = 0.1f)
+        float epsilon = DefaultEpsilon, float momentum = 0.1f)
         : base(device, name)
     {
         if (pool is { } p && p.Input != input)

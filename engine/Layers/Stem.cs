@@ -22,7 +22,7 @@ public sealed class Stem : Layer
     /// <exception cref="ArgumentException">The pooling takes another shape.</exception>
     public Stem(
         Device device, ParameterGroup group, string name, string norm, Conv2dGeometry geometry, DType act, bool relu, Pool2dGeometry pool,
-        float epsilon = 1e-5f, float momentum = 0.1f)
+        float epsilon = BatchNorm.DefaultEpsilon, float momentum = 0.1f)
         : base(device, name)
     {
         if (pool.Input != geometry.Output)

@@ -15,12 +15,14 @@ public sealed class ReadMeTests
         {
             string[] commands = [.. File.ReadLines(Path.Combine(Repository.Root, "README.md")).Where(l => l.StartsWith("$avedis ", StringComparison.Ordinal))
                 .Select(l => l[8..].Split(" # ")[0].Trim())];
-            Assert.That(commands.Select(c => c.Split(' ')[0]), Is.EqualTo(new[] { "prepare", "train", "evaluate", "predict", "train", "probe", "reproduce" }));
+            Assert.That(commands.Select(c => c.Split(' ')[0]), Is.EqualTo(new[] { "prepare", "train", "evaluate", "predict", "predict", "predict", "embed", "export", "export", "train", "probe", "reproduce" }));
             foreach (string command in commands)
             {
                 var words = command
                     .Replace("my-corpus", TinyCorpus.Corpus, StringComparison.Ordinal)
                     .Replace("some-clip.mp4", TinyCorpus.Clip, StringComparison.Ordinal)
+                    .Replace("talk.svg", Path.Combine(folder, "talk.svg"), StringComparison.Ordinal)
+                    .Replace("found.csv", Path.Combine(folder, "found.csv"), StringComparison.Ordinal)
                     .Replace("data/mine", Path.Combine(folder, "data"), StringComparison.Ordinal)
                     .Replace("runs/", folder + "/", StringComparison.Ordinal)
                     .Replace("--epochs 30", "--epochs 1", StringComparison.Ordinal)
@@ -42,7 +44,7 @@ public sealed class ReadMeTests
     [Test]
     public void Every_command_explains_itself()
     {
-        foreach (string command in new[] { "synth", "prepare", "contact-sheet", "train", "evaluate", "predict", "bench", "doctor" })
+        foreach (string command in new[] { "synth", "import", "prepare", "contact-sheet", "train", "evaluate", "predict", "embed", "export", "bench", "doctor" })
         {
             var (code, help, _) = TinyCorpus.Run(command, "--help");
             Assert.That(code, Is.EqualTo(ExitCode.Ok), command);

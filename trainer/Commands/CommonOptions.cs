@@ -6,6 +6,14 @@ namespace Avedis.Trainer.Commands;
 /// <summary>Options that several commands share, with one wording.</summary>
 public sealed class CommonOptions
 {
+    public Option<string> Run { get; } = new("--run") { Description = "Run folder that avedis train wrote.", Required = true };
+
+    public Option<string> Checkpoint { get; } = new("--checkpoint")
+    {
+        Description = "best (primary score), clean (lowest leak), latest, or a checkpoint folder.",
+        DefaultValueFactory = _ => "best",
+    };
+
     public Option<string?> Preset { get; } = new("--preset")
     {
         Description = "Settings to start from: demo (small, minutes on two cores), grid (smaller still, for avedis reproduce) or paper. [default: demo]",

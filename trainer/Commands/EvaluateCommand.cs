@@ -14,23 +14,21 @@ public static class EvaluateCommand
     {
         var common = new CommonOptions();
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
-        var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
-        var checkpoint = new Option<string>("--checkpoint") { Description = "best (primary score), clean (lowest leak), latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
         var split = new Option<string>("--split") { Description = "train, validation or test.", DefaultValueFactory = _ => "test" };
         split.AcceptOnlyFromAmong("train", "validation", "test");
         var json = new Option<bool>("--json") { Description = "Prints the summary as JSON instead of the table." };
         var command = new Command("evaluate", "Scores a run: macro-F, accuracy, confusion matrices, predictions, a report with pictures.");
         command.Arguments.Add(data);
-        command.Options.Add(run);
-        command.Options.Add(checkpoint);
+        command.Options.Add(common.Run);
+        command.Options.Add(common.Checkpoint);
         command.Options.Add(split);
         command.Options.Add(json);
         common.AddDevice(command);
         command.SetAction(parsed =>
         {
             var output = parsed.InvocationConfiguration.Output;
-            var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(run));
-            string path = folder.Resolve(parsed.GetRequiredValue(checkpoint));
+            var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(common.Run));
+            string path = folder.Resolve(parsed.GetRequiredValue(common.Checkpoint));
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             var part = Enum.Parse<Split>(parsed.GetRequiredValue(split), ignoreCase: true);
             using var model = TrainedModel.Open(

@@ -1,9 +1,6 @@
 using System.CommandLine;
-using System.Text.Json;
 using Avedis.Engine;
-using Avedis.Trainer.Data;
-using Avedis.Trainer.Evaluation;
-using Avedis.Trainer.Features;
+using Avedis.Trainer.Export;
 using Avedis.Trainer.Media;
 using Avedis.Trainer.Model;
 
@@ -12,83 +9,104 @@ namespace Avedis.Trainer.Commands;
 /// <summary>avedis predict: emotion and speaker of media files, with probabilities.</summary>
 public static class PredictCommand
 {
-    private const int ClassesShown = 5;
+    private sealed record Job(IReadOnlyList<string> Files, string Format, string? Out, double? Hop, string? Plot);
 
     public static Command Create()
     {
         var common = new CommonOptions();
-        var clips = new Argument<string[]>("clip") { Description = "Media files with a face and a voice.", Arity = ArgumentArity.OneOrMore };
-        var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
-        var checkpoint = new Option<string>("--checkpoint") { Description = "best (primary score), clean (lowest leak), latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
-        var json = new Option<bool>("--json") { Description = "Prints one JSON object per clip." };
+        var clips = new Argument<string[]>("clip") { Description = "Media files with a face and a voice, or folders of them.", Arity = ArgumentArity.OneOrMore };
+        var format = new Option<string>("--format") { Description = "text, csv (one row per clip, a column per class) or json (one object per line).", DefaultValueFactory = _ => "text" };
+        format.AcceptOnlyFromAmong("text", "csv", "json");
+        var json = new Option<bool>("--json") { Description = "Short for --format json." };
+        var path = new Option<string?>("--out") { Description = "File to write instead of printing." };
+        var timeline = new Option<bool>("--timeline") { Description = "Goes through each video to its end, a window every --hop seconds, instead of taking its start alone." };
+        var hop = new Option<double>("--hop") { Description = "Seconds from one window of --timeline to the next.", DefaultValueFactory = _ => 1 };
+        var plot = new Option<string?>("--plot") { Description = "SVG file to draw the timeline of one video into." };
         var command = new Command("predict", "Says which emotion a clip shows and which of the trained speakers it sounds and looks like.");
         command.Arguments.Add(clips);
-        command.Options.Add(run);
-        command.Options.Add(checkpoint);
-        command.Options.Add(json);
-        command.Options.Add(common.Ffmpeg);
+        foreach (Option option in (Option[])[common.Run, common.Checkpoint, format, json, path, timeline, hop, plot, common.Ffmpeg])
+            command.Options.Add(option);
         common.AddDevice(command);
         command.SetAction(parsed =>
         {
-            var (folder, _) = CommonOptions.OpenRun(parsed.GetRequiredValue(run));
-            var tool = FfmpegTool.Find(parsed.GetValue(common.Ffmpeg));
-            using var model = TrainedModel.Open(
-                folder.Resolve(parsed.GetRequiredValue(checkpoint)), parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), threads: 0, batch: 1);
-            return Predict(model, tool, parsed.GetRequiredValue(clips), parsed.GetValue(json), parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
+            var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(common.Run));
+            string checkpoint = folder.Resolve(parsed.GetRequiredValue(common.Checkpoint));
+            var job = new Job(
+                MediaFiles.Find(parsed.GetRequiredValue(clips)), parsed.GetValue(json) ? "json" : parsed.GetRequiredValue(format), parsed.GetValue(path),
+                parsed.GetValue(timeline) ? parsed.GetValue(hop) : null, parsed.GetValue(plot));
+            Check(job);
+            return Predict(
+                job, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), config,
+                batch => TrainedModel.Open(checkpoint, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), threads: 0, batch),
+                parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
         });
         return command;
     }
 
+    private static void Check(Job job)
+    {
+        if (job.Hop is { } hop && !(hop > 0 && double.IsFinite(hop)))
+            throw new UserException(ExitCode.Usage, $"--hop is {hop}, expected seconds above 0");
+        if (job.Plot is not null && (job.Hop is null || job.Files.Count != 1))
+            throw new UserException(ExitCode.Usage, $"--plot draws the timeline of one video: give --timeline and one file, not {job.Files.Count}");
+    }
+
     // a clip that cannot be read does not stop the others; the exit code tells
-    private static int Predict(TrainedModel model, FfmpegTool tool, string[] clips, bool json, TextWriter output, TextWriter error)
+    private static int Predict(Job job, FfmpegTool tool, Config config, Func<int, TrainedModel> open, TextWriter output, TextWriter error)
     {
-        FeatureOptions features = model.Config.Features;
-        using var decoder = new ClipDecoder(tool, features);
-        var logMel = new LogMel(features);
-        var batch = new Batch(1, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, model.State.Factors.Count) { Count = 1 };
+        using var interrupt = new Interrupt();
         int failures = 0;
-        foreach (string clip in clips)
+        var windows = job.Hop is { } hop ? Cut(job.Files, hop) : [.. job.Files.Select(file => new ClipWindow(file))];
+        if (windows.Count == 0)
+            return ExitCode.BadInput;
+        using var model = open(ClipRunner.BatchSize(config, windows.Count));
+        using var runner = new ClipRunner(model, tool, error);
+        var branches = model.Runtime.Network.Branches;
+        using var file = job.Out is null ? null : new StreamWriter(job.Out);
+        using var writer = new PredictionWriter(file ?? output, job.Format, [.. branches.Select(branch => branch.Factor)], timeline: job.Hop is not null);
+        var progress = file is null ? null : new Progress(output, "predict", job.Hop is null ? "clips" : "windows", terminal: output == Console.Out && !Console.IsOutputRedirected);
+        var drawn = new List<WindowPrediction>();
+        try
         {
-            try
-            {
-                decoder.Decode(clip);
-            }
-            catch (MediaException failure)
-            {
-                error.WriteLine($"avedis: {clip}: {failure.Message}");
-                failures++;
-                continue;
-            }
-            decoder.Faces.CopyTo(batch.Faces);
-            batch.FaceLengths[0] = decoder.FaceCount;
-            batch.MelLengths[0] = logMel.Compute(decoder.Samples, batch.Mels);
-            foreach (int[] labels in batch.Labels)
-                labels[0] = -1;
-            batch.Weights[0] = 1;
-            model.Runtime.Predict(batch);
-            output.WriteLine(json ? ToJson(clip, model) : ToText(clip, model));
+            failures += runner.Run(
+                windows,
+                (window, row) =>
+                {
+                    var prediction = new WindowPrediction(
+                        window, [.. branches.Select(branch => model.Runtime.Output(branch.Probabilities).AsSpan(row * branch.Classes, branch.Classes).ToArray())]);
+                    writer.Write(prediction);
+                    if (job.Plot is not null)
+                        drawn.Add(prediction);
+                },
+                done =>
+                {
+                    writer.Flush();
+                    progress?.Report(done, windows.Count);
+                },
+                interrupt.Token);
         }
+        catch (OperationCanceledException) when (interrupt.Requested)
+        {
+            return interrupt.ExitCode;
+        }
+        if (job.Plot is not null && drawn.Count > 0)
+            File.WriteAllText(job.Plot, TimelinePlot.Draw(Path.GetFileName(job.Files[0]), drawn, [.. branches.Select(branch => branch.Factor)], job.Hop!.Value));
         return failures == 0 ? ExitCode.Ok : ExitCode.BadInput;
-    }
 
-    private static string ToText(string clip, TrainedModel model) => $"{clip}: " + string.Join("; ", model.Runtime.Network.Branches.Select(branch =>
-    {
-        var ranked = Rank(branch, model);
-        return $"{branch.Name} {ranked[0].Name} ({string.Join(", ", ranked.Take(ClassesShown).Select(c => $"{c.Name} {c.Probability:P0}"))})";
-    }));
-
-    private static string ToJson(string clip, TrainedModel model)
-    {
-        var fields = new Dictionary<string, object> { ["path"] = clip };
-        foreach (var branch in model.Runtime.Network.Branches)
+        List<ClipWindow> Cut(IReadOnlyList<string> files, double hop)
         {
-            var ranked = Rank(branch, model);
-            fields[branch.Name] = ranked[0].Name;
-            fields[$"{branch.Name}s"] = ranked.ToDictionary(c => c.Name, c => c.Probability);
+            var all = new List<ClipWindow>();
+            foreach (string path in files)
+                try
+                {
+                    all.AddRange(Timeline.Windows(tool, path, config.Features, hop, interrupt.Token));
+                }
+                catch (MediaException problem)
+                {
+                    error.WriteLine($"avedis: {path}: {problem.Message}");
+                    failures++;
+                }
+            return all;
         }
-        return JsonSerializer.Serialize(fields, Json.Line);
     }
-
-    private static List<(string Name, float Probability)> Rank(Branch branch, TrainedModel model) =>
-        [.. branch.Factor.Classes.Zip(model.Runtime.Output(branch.Probabilities)).OrderByDescending(p => p.Second)];
 }

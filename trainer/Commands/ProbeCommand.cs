@@ -15,16 +15,14 @@ public static class ProbeCommand
     {
         var common = new CommonOptions();
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
-        var run = new Option<string>("--run") { Description = "Run folder that avedis train wrote.", Required = true };
-        var checkpoint = new Option<string>("--checkpoint") { Description = "best (primary score), clean (lowest leak), latest, or a checkpoint folder.", DefaultValueFactory = _ => "best" };
         var seeds = new Option<int>("--seeds") { Description = "Probes of each kind.", DefaultValueFactory = _ => ProbeSettings.Full.Seeds };
         var quick = new Option<bool>("--quick") { Description = "One probe of each kind, without online code and controls." };
         var json = new Option<bool>("--json") { Description = "Prints the results as JSON instead of the table." };
         var command = new Command(
             "probe", "Trains fresh classifiers on frozen embeddings (on Train, chosen on Validation, scored on Test): what of one factor can be read from the embedding of another.");
         command.Arguments.Add(data);
-        command.Options.Add(run);
-        command.Options.Add(checkpoint);
+        command.Options.Add(common.Run);
+        command.Options.Add(common.Checkpoint);
         command.Options.Add(seeds);
         command.Options.Add(quick);
         command.Options.Add(json);
@@ -33,11 +31,11 @@ public static class ProbeCommand
         command.SetAction(parsed =>
         {
             var output = parsed.InvocationConfiguration.Output;
-            var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(run));
+            var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(common.Run));
             int count = parsed.GetValue(seeds);
             if (count is < 1 or > 100)
                 throw new UserException(ExitCode.Usage, $"--seeds is {count}, expected 1 to 100");
-            string path = folder.Resolve(parsed.GetRequiredValue(checkpoint));
+            string path = folder.Resolve(parsed.GetRequiredValue(common.Checkpoint));
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             string device = parsed.GetValue(common.Device) ?? "auto";
             int threads = config.Training.Threads, batch = config.Training.BatchSize;

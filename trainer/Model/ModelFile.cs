@@ -105,7 +105,8 @@ public static class ModelFile
             ? tensor
             : throw new UserException(ExitCode.BadCheckpoint, $"{path} has no {name}: the checkpoint is of another configuration");
 
-    private static Dictionary<string, SafeTensor> ReadChecked(string path)
+    /// <exception cref="UserException">Exit code 4: unreadable.</exception>
+    public static Dictionary<string, SafeTensor> ReadChecked(string path)
     {
         try
         {

@@ -14,7 +14,7 @@ namespace Avedis.Trainer.Model;
 public sealed class Trunk
 {
     // bytes 0..255 to -1..1, as the paper scales faces
-    private const float PixelScale = 2f / 255, PixelShift = -1;
+    internal const float PixelScale = 2f / 255, PixelShift = -1;
 
     private readonly Device device;
     private readonly ConvStack face, voice;

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Avedis.Engine;
+using Avedis.Trainer.Export;
 
 namespace Avedis.Trainer.Training;
 
@@ -44,7 +45,7 @@ public sealed record MetricsRecord
     public long? PeakRssBytes { get; init; }
 }
 
-/// <summary>Appends records to metrics.jsonl, one write per line.</summary>
+/// <summary>Appends records to metrics.jsonl, one write per line, and to an event file for TensorBoard beside it.</summary>
 public sealed class MetricsLog : IDisposable
 {
     private static readonly JsonSerializerOptions Options = new(Json.Line)
@@ -53,6 +54,7 @@ public sealed class MetricsLog : IDisposable
     };
 
     private readonly FileStream file;
+    private readonly EventLog events;
 
     /// <param name="keepBytes">What a resumed run keeps of the file; the rest belongs to steps that will be done again.</param>
     public MetricsLog(string path, long keepBytes)
@@ -60,19 +62,25 @@ public sealed class MetricsLog : IDisposable
         file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
         file.SetLength(Math.Min(keepBytes, file.Length));
         file.Seek(0, SeekOrigin.End);
+        events = new EventLog(Path.GetDirectoryName(Path.GetFullPath(path))!, resumed: file.Length > 0);
     }
 
     public long Bytes => file.Length;
 
     public void Write(MetricsRecord record)
     {
-        double now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
-        file.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(record with { Time = now }, Options) + "\n"));
+        record = record with { Time = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0 };
+        file.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(record, Options) + "\n"));
+        events.Write(record);
     }
 
     /// <summary>All records of a file, for reports.</summary>
     public static IReadOnlyList<MetricsRecord> Read(string path) =>
         [.. File.ReadLines(path).Where(l => l.Length > 0).Select(l => JsonSerializer.Deserialize<MetricsRecord>(l, Options)!)];
 
-    public void Dispose() => file.Dispose();
+    public void Dispose()
+    {
+        file.Dispose();
+        events.Dispose();
+    }
 }
