@@ -44,9 +44,10 @@ public static class EmbedCommand
                 if (prepared is not null)
                     AddPrepared(table, model, prepared, parsed.GetValue(split) ?? [], interrupt.Token);
                 else
+                {
                     using var runner = new ClipRunner(model, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), parsed.InvocationConfiguration.Error);
-                    failures = runner
-                        .Run([.. files.Select(file => new ClipWindow(file))], (window, row) => table.Add(row, window.Path, "", []), stop: interrupt.Token);
+                    failures = runner.Run([.. files.Select(file => new ClipWindow(file))], (window, row) => table.Add(row, window.Path, "", []), stop: interrupt.Token);
+                }
             }
             catch (OperationCanceledException) when (interrupt.Requested)
             {
