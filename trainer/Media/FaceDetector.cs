@@ -5,7 +5,7 @@ namespace Avedis.Trainer.Media;
 /// <summary>Finds faces in grey pictures, on the processor. One object per thread.</summary>
 public sealed class FaceDetector : IDisposable
 {
-    /// <summary>The detector's own limit is 80 px; the second look enlarges the picture so far that faces of 54 px reach it.</summary>
+    /// <summary>The detector's own limit is 80 px; the second look enlarges the picture so far that faces of 53 px reach it.</summary>
     private const float Enlargement = 1.5f;
 
     private readonly FaceDetectorLibrary library;
