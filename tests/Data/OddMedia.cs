@@ -206,8 +206,8 @@ internal sealed class OddMedia
 
         byte[] sound = File.ReadAllBytes(Path.Combine(root, "raw-sound.nut"));
         byte[] numbers = Remade("-c:v", "mjpeg", "-c:a", "pcm_f32le", "-f", "avi");
-        int chunk = numbers.AsSpan().IndexOf("01wb"u8);
-        numbers.AsSpan(chunk + 8 + 64, 4).Fill(0xff);
+        var data = numbers.AsSpan(numbers.AsSpan().IndexOf("movi"u8));
+        data.Slice(data.IndexOf("01wb"u8) + 8 + 64, 4).Fill(0xff); // a sample of the first chunk of sound
         Write("not-a-number.avi", numbers, "unreadable sound");
         Write("sound-of-another.mp4", [.. clip[..(clip.Length / 2)], .. sound[(sound.Length / 2)..]]);
     }
