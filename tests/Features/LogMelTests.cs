@@ -56,7 +56,7 @@ public sealed class LogMelTests
     {
         var options = Options(preset) with { Normalisation = normalisation };
         var output = new float[options.MelCount];
-        int valid = new LogMel(options).Compute(Signal("speech").AsSpan(0, 4000), output);
+        int valid = new LogMel(options).Compute(LogMelGolden.Signal("speech").AsSpan(0, 4000), output);
         Assert.That(output[valid..options.MelFrames], Is.Not.Empty.And.All.EqualTo(LogMel.Silence(options)));
     }
 

@@ -22,6 +22,9 @@ public sealed class PictureFolder
             var pictures = new DirectoryInfo(path).EnumerateFiles().Where(file => CodecOf(file.Name) is not null).ToList();
             if (pictures.FirstOrDefault(file => file.LinkTarget is not null) is { } link)
                 throw new MediaException("symbolic link", $"{Path.GetFileName(path)}/{link.Name} is one; pictures have to lie in their folder");
+            // a named pipe has no length either, and reading it would wait for its other end
+            if (pictures.FirstOrDefault(file => file.Length == 0) is { } empty)
+                throw new MediaException("empty file", $"{Path.GetFileName(path)}/{empty.Name} has 0 bytes");
             files = [.. pictures.Select(file => file.FullName).OrderBy(NumberOf).ThenBy(file => file, StringComparer.Ordinal)];
         }
         catch (Exception failure) when (failure is UnauthorizedAccessException or IOException)
