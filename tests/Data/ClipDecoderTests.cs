@@ -128,7 +128,7 @@ public sealed class ClipDecoderTests
         string pictures = Path.Combine(folder, "track");
         Directory.CreateDirectory(pictures);
         foreach (string name in (string[])["2.jpg", "10.jpg", "0000001.jpg", "notes.txt"])
-            File.WriteAllText(Path.Combine(pictures, name), "");
+            File.WriteAllText(Path.Combine(pictures, name), name);
         Assert.That(new PictureFolder(pictures, 25).Every(0.04, 0, 1, 9).Select(Path.GetFileName), Is.EqualTo((string[])["0000001.jpg", "2.jpg", "10.jpg"]));
         Assert.That(new PictureFolder(pictures, 5).Every(0.1, 0.1, 1, 9).Select(Path.GetFileName), Is.EqualTo((string[])["0000001.jpg", "2.jpg", "2.jpg", "10.jpg", "10.jpg"]), "one may be taken twice");
     }

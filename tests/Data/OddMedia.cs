@@ -227,7 +227,7 @@ internal sealed class OddMedia
             Write("noise." + extension, noise);
         }
         Directory.CreateDirectory(Path.Combine(root, "folder.mp4"));
-        files.Add(new OddFile("folder.mp4", "unreadable file"));
+        files.Add(new OddFile("folder.mp4", "no picture"));
         files.Add(new OddFile("gone.mp4", "missing file"));
         // whoever opens a pipe waits for its other end
         Assert.That(FfmpegTool.Run("mkfifo", [Path.Combine(root, "pipe.mp4")], TimeSpan.FromMinutes(1)).Succeeded);

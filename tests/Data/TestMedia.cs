@@ -41,9 +41,12 @@ internal static class TestMedia
         return path;
     }
 
-    public static void Run(IEnumerable<string> arguments)
+    public static void Run(IEnumerable<string> arguments) => Write(arguments, []);
+
+    /// <summary>Runs ffmpeg with bytes for its standard input.</summary>
+    public static void Write(IEnumerable<string> arguments, byte[] input)
     {
-        var result = Tool.RunFfmpeg(arguments, TimeSpan.FromMinutes(1));
+        var result = Tool.RunFfmpeg(arguments, TimeSpan.FromMinutes(1), writeInput: input.Length == 0 ? null : stream => stream.Write(input));
         Assert.That(result.Succeeded, result.Errors);
     }
 }

@@ -1,6 +1,7 @@
 using Avedis.Bindings.Faces;
 using Avedis.Engine;
 using Avedis.Trainer;
+using Avedis.Trainer.Features;
 using Avedis.Trainer.Media;
 using Avedis.Trainer.Synth;
 using NUnit.Framework;
@@ -164,6 +165,48 @@ public sealed class FaceDetectorTests
         var faces = new byte[2 * 16 * 16];
         Assert.That(new FaceCropper(detector, 16).Crop([.. Noise(1), .. Noise(2)], 2, Width, Height, faces), Is.Zero);
         Assert.That(faces, Is.All.Zero);
+    }
+
+    [TestCase(Width, 1)]
+    [TestCase(2 * Width, 1, Description = "shrunk before faces are looked for")]
+    [TestCase(Width, 2, Description = "two people, of whom the right one speaks")]
+    public void A_video_is_decoded_to_the_face_in_it(int width, int halves)
+    {
+        const int count = 10, size = 48;
+        var options = new FeatureOptions { ClipSeconds = 1, FaceSize = size, FaceFrames = count, Crop = CropMode.Detect };
+        var frames = new byte[count * Width * Height];
+        var expected = new byte[size * size];
+        var faces = new List<byte[]>();
+        for (int i = 0; i < count; i++)
+        {
+            var picture = Noise((ulong)i);
+            if (halves == 2)
+                Paste(picture, 2, 20, 60, 250);
+            var truth = Paste(picture, 0, (halves == 2 ? 350 : 100) + (4 * i), 80, 200);
+            picture.CopyTo(frames, i * picture.Length);
+            new FaceCrop(size).Cut(expected, picture, Height, Width, new FaceSquare(truth.X + (truth.Width / 2), truth.Y + (truth.Height / 2), FaceTrack.Margin * truth.Width));
+            faces.Add([.. expected]);
+        }
+        string video = Path.Combine(TestFolders.New(), "a.mp4");
+        TestMedia.Write(
+            ["-f", "rawvideo", "-pix_fmt", "gray", "-s", $"{Width}x{Height}", "-r", $"{count}", "-i", "pipe:0", "-f", "lavfi", "-i", "sine=duration=1", "-vf", $"scale={width}:-2",
+                "-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", video], frames);
+        using var decoder = new ClipDecoder(TestMedia.Tool, options);
+
+        decoder.Decode(new ClipSource(video, Region: halves == 2 ? PictureRegion.Right : PictureRegion.Whole));
+
+        Assert.That(decoder.FaceCount, Is.EqualTo(count));
+        Assert.That(decoder.Found, Is.AtLeast(count - 1));
+        for (int i = 0; i < count; i++)
+            Assert.That(Correlation(decoder.Faces.Slice(i * size * size, size * size), faces[i]), Is.GreaterThan(0.6), $"picture {i}");
+    }
+
+    [Test]
+    public void A_video_without_a_face_is_rejected()
+    {
+        using var decoder = new ClipDecoder(TestMedia.Tool, new FeatureOptions { ClipSeconds = 1, FaceSize = 24, FaceFrames = 5, Crop = CropMode.Detect });
+        var failure = Assert.Throws<MediaException>(() => decoder.Decode(TestMedia.Clip(Path.Combine(TestFolders.New(), "a.mp4"), width: 320, height: 240)))!;
+        Assert.That((failure.Reason, failure.Detail), Is.EqualTo(("no face", "a face was found in 0 of 5 pictures")));
     }
 
     /// <summary>In a copy of the program that lacks the library.</summary>

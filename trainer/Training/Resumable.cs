@@ -18,7 +18,8 @@ public static class Resumable
     public static void Check(string checkpoint, Config config)
     {
         string path = Path.Combine(checkpoint, "config.json");
-        var saved = Flatten(JsonNode.Parse(File.ReadAllText(path))!, "");
+        // a setting that is newer than the run had its present default
+        var saved = Flatten(JsonNode.Parse(Config.Load(null, path, []).ToJson())!, "");
         var now = Flatten(JsonNode.Parse(config.ToJson())!, "");
         var different = now.Keys.Union(saved.Keys)
             .Where(k => !Free.Contains(k) && saved.GetValueOrDefault(k) != now.GetValueOrDefault(k))
