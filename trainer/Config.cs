@@ -104,7 +104,7 @@ public sealed record Config
         {
             var options = new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
             return JsonNode.Parse(File.ReadAllText(file), null, options) as JsonObject
-                ?? throw new UserException(ExitCode.Usage, $"{file}: a config file is one JSON object");
+                ?? throw new UserException(ExitCode.Usage, $"{file}: expected one JSON object");
         }
         catch (JsonException error)
         {
@@ -112,7 +112,7 @@ public sealed record Config
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            throw new UserException(ExitCode.Usage, $"config file {file} cannot be read: {error.Message}", error);
+            throw new UserException(ExitCode.Usage, $"{file} cannot be read: {error.Message}", error);
         }
     }
 

@@ -167,7 +167,7 @@ public sealed class BatchLoaderTests
         long before = GC.GetTotalAllocatedBytes(precise: true);
         Run(640);
         long perBatch = (GC.GetTotalAllocatedBytes(precise: true) - before) / 640;
-        Assert.That(perBatch, Is.LessThan(64), "bytes; one small object per epoch of 32 batches is allowed");
+        Assert.That(perBatch, Is.LessThan(8), "bytes; one small object per epoch of 32 batches is allowed");
 
         void Run(int batches)
         {

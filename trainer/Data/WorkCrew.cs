@@ -8,8 +8,9 @@ namespace Avedis.Trainer.Data;
 internal sealed class WorkCrew : IDisposable
 {
     private readonly Action<int> part;
-    private readonly Barrier? barrier; // all meet before a task and behind it
     private readonly Thread[] others;
+    private readonly object gate = new();
+    private int task, busy; // tasks begun so far; others who have not finished the present one
     private int next, parts;
     private bool ended;
     private ExceptionDispatchInfo? failure;
@@ -20,7 +21,6 @@ internal sealed class WorkCrew : IDisposable
     {
         this.part = part;
         others = [.. Enumerable.Range(1, size - 1).Select(i => new Thread(Follow) { IsBackground = true, Name = $"{name} {i}" })];
-        barrier = size > 1 ? new Barrier(size) : null;
         foreach (var thread in others)
             thread.Start();
     }
@@ -28,31 +28,45 @@ internal sealed class WorkCrew : IDisposable
     /// <summary>Does parts 0 to <paramref name="count"/> - 1, and throws what the first that failed threw.</summary>
     public void Run(int count)
     {
-        (next, parts) = (-1, count);
-        barrier?.SignalAndWait();
+        lock (gate)
+        {
+            (next, parts, busy) = (-1, count, others.Length);
+            task++;
+            Monitor.PulseAll(gate);
+        }
         Share();
-        barrier?.SignalAndWait();
+        lock (gate)
+            while (busy > 0)
+                Monitor.Wait(gate);
         failure?.Throw();
     }
 
     public void Dispose()
     {
-        ended = true;
-        barrier?.SignalAndWait();
+        lock (gate)
+        {
+            ended = true;
+            Monitor.PulseAll(gate);
+        }
         foreach (var thread in others)
             thread.Join();
-        barrier?.Dispose();
     }
 
     private void Follow()
     {
-        while (true)
+        for (int done = 0; ; done++)
         {
-            barrier!.SignalAndWait();
-            if (ended)
-                return;
+            lock (gate)
+            {
+                while (task == done && !ended)
+                    Monitor.Wait(gate);
+                if (ended)
+                    return;
+            }
             Share();
-            barrier.SignalAndWait();
+            lock (gate)
+                if (--busy == 0)
+                    Monitor.PulseAll(gate);
         }
     }
 
