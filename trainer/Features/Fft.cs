@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace Avedis.Trainer.Features;
 
 /// <summary>
@@ -50,7 +52,25 @@ internal sealed class Fft
             {
                 int twiddle = p * u * stride % length;
                 double wr = cosine[twiddle], wi = sine[twiddle];
-                for (int q = 0; q < stride; q++)
+                int q = 0;
+                // neighbours go through the same steps in the same order: the numbers are those of one by one
+                for (; q + Vector<double>.Count <= stride; q += Vector<double>.Count)
+                {
+                    Vector<double> sumRe = default, sumIm = default;
+                    for (int t = 0, from = q + (stride * p), angle = 0; t < radix; t++, from += stride * rest)
+                    {
+                        var (fromRe, fromIm) = (new Vector<double>(re, from), new Vector<double>(im, from));
+                        sumRe += (fromRe * cosine[angle]) - (fromIm * sine[angle]);
+                        sumIm += (fromRe * sine[angle]) + (fromIm * cosine[angle]);
+                        angle += u * turn;
+                        if (angle >= length)
+                            angle -= length;
+                    }
+                    int to = q + (stride * ((radix * p) + u));
+                    ((sumRe * wr) - (sumIm * wi)).CopyTo(nextRe, to);
+                    ((sumRe * wi) + (sumIm * wr)).CopyTo(nextIm, to);
+                }
+                for (; q < stride; q++)
                 {
                     double sumRe = 0, sumIm = 0;
                     for (int t = 0, from = q + (stride * p), angle = 0; t < radix; t++, from += stride * rest)
