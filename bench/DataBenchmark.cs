@@ -40,7 +40,8 @@ public sealed class DataBenchmark(int rounds, double foreignLimit, TextWriter lo
     {
         try
         {
-            return new(Machine.Describe(), Machine.Revision, rounds, discarded, Loader(), Prepare()) { Discarded = discarded };
+            var (loader, prepare) = (Loader(), Prepare());
+            return new(Machine.Describe(), Machine.Revision, rounds, discarded, loader, prepare);
         }
         finally
         {

@@ -64,13 +64,15 @@ public static class ImportCommand
                 return interrupt.ExitCode;
             }
             progress.End();
+            string file = parsed.GetRequiredValue(manifest), root = parsed.GetRequiredValue(folder);
+            foreach (string written in new[] { file, parsed.GetValue(audit), parsed.GetValue(rejected) }.OfType<string>())
+                Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(written))!);
             if (parsed.GetValue(audit) is { } auditFile)
-                CorpusTables.WriteWhole(auditFile, stream => JsonSerializer.Serialize(stream, result.Audit, Json.Indented));
+                WholeFile.Write(auditFile, stream => JsonSerializer.Serialize(stream, result.Audit, Json.Indented));
             if (parsed.GetValue(rejected) is { } rejectedFile)
-                CorpusTables.WriteRejections(rejectedFile, result.Rejections);
+                Rejection.Write(rejectedFile, result.Rejections);
             foreach (string line in result.Audit.Table())
                 output.WriteLine(line);
-            string file = parsed.GetRequiredValue(manifest), root = parsed.GetRequiredValue(folder);
             if (result.Clips.Count == 0)
                 throw new UserException(ExitCode.BadInput, $"none of the {result.Audit.Found} clips in {root} can be used ({Preparer.Reasons(result.Rejections)}); "
                     + "--rejected FILE lists them with details");

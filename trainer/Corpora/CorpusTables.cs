@@ -4,7 +4,7 @@ using CsvHelper;
 
 namespace Avedis.Trainer.Corpora;
 
-/// <summary>The tables that come with corpora, and those that an import writes.</summary>
+/// <summary>The tables that come with corpora, and the manifest that an import writes.</summary>
 public static class CorpusTables
 {
     /// <summary>Reads a table with a header line, of which <paramref name="needed"/> names the columns that matter; their fields in that order.</summary>
@@ -42,29 +42,14 @@ public static class CorpusTables
             .. corpus.Factors.Select((name, i) => (name, (Func<CorpusClip, string>)(clip => clip.Factors[i]))),
         ];
         var used = all.Where(column => clips.Any(clip => column.Of(clip).Length > 0)).ToArray();
-        Write(file, used.Select(column => column.Name), clips.Select(clip => used.Select(column => column.Of(clip))));
+        WholeFile.Write(file, stream =>
+        {
+            using var table = CsvWriter.Create(stream, new CsvWriterOptions { NewLine = "\n" }, leaveOpen: true);
+            table.WriteRecord([.. used.Select(column => column.Name)]);
+            foreach (var clip in clips)
+                table.WriteRecord([.. used.Select(column => column.Of(clip))]);
+        });
     }
-
-    /// <summary>Writes the clips that cannot be used.</summary>
-    public static void WriteRejections(string file, IEnumerable<Rejection> rejections)
-        => Write(file, ["path", "reason", "detail"], rejections.Select(rejection => (IEnumerable<string>)[rejection.Id, rejection.Reason, rejection.Detail]));
-
-    /// <summary>Writes a file as a whole: whoever looks sees the old one or the new one.</summary>
-    public static void WriteWhole(string file, Action<Stream> write)
-    {
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(file))!);
-        using (var stream = File.Create(file + ".tmp"))
-            write(stream);
-        File.Move(file + ".tmp", file, overwrite: true);
-    }
-
-    private static void Write(string file, IEnumerable<string> header, IEnumerable<IEnumerable<string>> rows) => WriteWhole(file, stream =>
-    {
-        using var table = CsvWriter.Create(stream, new CsvWriterOptions { NewLine = "\n" }, leaveOpen: true);
-        table.WriteRecord([.. header]);
-        foreach (var row in rows)
-            table.WriteRecord([.. row]);
-    });
 
     private static string Seconds(double? time) => time?.ToString("0.####", CultureInfo.InvariantCulture) ?? "";
 }

@@ -33,7 +33,17 @@ public sealed record PreparePart(int Number, int Of)
 }
 
 /// <summary>A clip that cannot be used, as a row of rejected.csv.</summary>
-public sealed record Rejection(string Id, string Reason, string Detail);
+public sealed record Rejection(string Id, string Reason, string Detail)
+{
+    /// <summary>Writes the table, by name.</summary>
+    public static void Write(string path, IEnumerable<Rejection> rejections) => WholeFile.Write(path, stream =>
+    {
+        using var table = CsvWriter.Create(stream, new CsvWriterOptions { NewLine = "\n" }, leaveOpen: true);
+        table.WriteRecord(["path", "reason", "detail"]);
+        foreach (var rejection in rejections.OrderBy(rejection => rejection.Id, StringComparer.Ordinal))
+            table.WriteRecord([rejection.Id, rejection.Reason, rejection.Detail]);
+    });
+}
 
 /// <summary>What came out: the index (null after a part), the rejected clips, and how much had been there before.</summary>
 /// <param name="Stored">Clips of the manifest, or of the part, that are in the folder now.</param>
@@ -120,13 +130,12 @@ public sealed class Preparer
             if (job.Part is null)
             {
                 index = Compose(manifest, rows, splits);
-                WriteRejections();
-                WriteWhole(DatasetIndex.FileName, stream => JsonSerializer.Serialize(stream, index, DatasetIndex.Json));
+                Rejection.Write(In(RejectedFileName), rejections);
+                WholeFile.Write(In(DatasetIndex.FileName), stream => JsonSerializer.Serialize(stream, index, DatasetIndex.Json));
             }
-            var kept = own.Where(row => stored.ContainsKey(row.Id)).Select(row => stored[row.Id].Entry.Clip).ToList();
-            var searched = kept.Where(clip => clip.Found is not null).ToList();
-            return new PrepareResult(
-                index, rejections, kept.Count, reused, manifest.Dropped, rare, searched.Count == 0 ? null : (double)searched.Sum(clip => clip.Found!.Value) / searched.Sum(clip => clip.Faces));
+            var refused = Refused();
+            var kept = own.Where(row => stored.ContainsKey(row.Id) && !refused.Contains(row.Id)).Select(row => stored[row.Id].Entry.Clip).ToList();
+            return new PrepareResult(index, rejections, kept.Count, reused, manifest.Dropped, rare, FacesFound(kept));
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -138,6 +147,16 @@ public sealed class Preparer
             current = null;
         }
     }
+
+    private static double? FacesFound(IEnumerable<ShardClip> clips)
+    {
+        var searched = clips.Where(clip => clip.Found is not null).ToList();
+        return searched.Count == 0 ? null : (double)searched.Sum(clip => clip.Found!.Value) / searched.Sum(clip => clip.Faces);
+    }
+
+    private HashSet<string> Refused() => rejections.Select(rejection => rejection.Id).ToHashSet(StringComparer.Ordinal);
+
+    private string In(string name) => Path.Combine(job.Folder, name);
 
     private string Explain(Exception failure)
     {
@@ -152,7 +171,7 @@ public sealed class Preparer
 
     private FileStream Hold(string name, FileAccess access, FileShare share)
     {
-        string path = Path.Combine(job.Folder, name);
+        string path = In(name);
         try
         {
             return new FileStream(path, FileMode.OpenOrCreate, access, share, 1, share == FileShare.None ? FileOptions.DeleteOnClose : FileOptions.None);
@@ -276,7 +295,7 @@ public sealed class Preparer
             if (current is null)
             {
                 string name = $"shard-{(job.Part is null ? "" : $"{job.Part}-")}{shardNames.Count(IsOwn):D5}.bin";
-                current = Shard.Create(Path.Combine(job.Folder, name), job.Features, definition);
+                current = Shard.Create(In(name), job.Features, definition);
                 currentNumber = shardNames.Count;
                 shardNames.Add(name);
             }
@@ -288,7 +307,7 @@ public sealed class Preparer
     /// <summary>Joins the manifest with what was decoded. Speakers get numbers by name; whom we cannot learn cannot be asked for either.</summary>
     private DatasetIndex Compose(Manifest manifest, ManifestRow[] rows, Split[] splits)
     {
-        var refused = rejections.Select(rejection => rejection.Id).ToHashSet(StringComparer.Ordinal);
+        var refused = Refused();
         var speakers = rows.Where((row, i) => splits[i] == Split.Train && !refused.Contains(row.Id))
             .Select(row => row.Speaker).Distinct().Order(StringComparer.Ordinal).ToArray();
         var numbers = speakers.Select((name, number) => (name, number)).ToDictionary(pair => pair.name, pair => pair.number, StringComparer.Ordinal);
@@ -308,8 +327,8 @@ public sealed class Preparer
         }
         if (clips.Count == 0)
         {
-            WriteRejections();
-            throw new UserException(ExitCode.BadInput, $"none of the {rows.Length} clips can be used ({Reasons(rejections)}); see {Path.Combine(job.Folder, RejectedFileName)}");
+            Rejection.Write(In(RejectedFileName), rejections);
+            throw new UserException(ExitCode.BadInput, $"none of the {rows.Length} clips can be used ({Reasons(rejections)}); see {In(RejectedFileName)}");
         }
         return new DatasetIndex
         {
@@ -332,28 +351,4 @@ public sealed class Preparer
     /// <summary>"3 no sound, 1 truncated".</summary>
     public static string Reasons(IEnumerable<Rejection> rejections) => string.Join(", ", rejections.CountBy(rejection => rejection.Reason)
         .OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Value} {pair.Key}"));
-
-    private void WriteRejections()
-    {
-        rejections.Sort((a, b) => string.CompareOrdinal(a.Id, b.Id));
-        WriteWhole(RejectedFileName, stream =>
-        {
-            using var table = CsvWriter.Create(stream, new CsvWriterOptions { NewLine = "\n" }, leaveOpen: true);
-            table.WriteRecord(["path", "reason", "detail"]);
-            foreach (var rejection in rejections)
-                table.WriteRecord([rejection.Id, rejection.Reason, rejection.Detail]);
-        });
-    }
-
-    /// <summary>Replaces a file of the folder as a whole: whoever looks sees the old one or the new one.</summary>
-    private void WriteWhole(string name, Action<Stream> write)
-    {
-        string path = Path.Combine(job.Folder, name), unfinished = path + ".tmp";
-        using (var stream = new FileStream(unfinished, FileMode.Create, FileAccess.Write))
-        {
-            write(stream);
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(unfinished, path, overwrite: true);
-    }
 }

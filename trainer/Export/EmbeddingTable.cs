@@ -70,7 +70,10 @@ public sealed class EmbeddingTable(Runtime runtime, IReadOnlyList<Factor> factor
             int width = branch.Embedding.Shape[1];
             if ((long)clips.Count * width * sizeof(float) > Array.MaxLength)
                 throw TooMany(path);
-            tensors[$"{branch.Name}.embedding"] = new SafeTensor("F32", [clips.Count, width], [.. own.SelectMany(row => MemoryMarshal.AsBytes(row.AsSpan()).ToArray())]);
+            var values = new byte[clips.Count * width * sizeof(float)];
+            foreach (var (i, row) in own.Index())
+                MemoryMarshal.AsBytes(row.AsSpan()).CopyTo(values.AsSpan(i * width * sizeof(float)));
+            tensors[$"{branch.Name}.embedding"] = new SafeTensor("F32", [clips.Count, width], values);
         }
         for (int f = 0; f < factors.Count; f++)
         {

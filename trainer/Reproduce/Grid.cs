@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Avedis.Engine;
@@ -183,9 +184,5 @@ public sealed class Grid
     }
 
     // whole or not at all: a grid that is killed finds it finished or does the cell's last part again
-    internal static void Save(string path, string text)
-    {
-        File.WriteAllText(path + ".tmp", text);
-        File.Move(path + ".tmp", path, overwrite: true);
-    }
+    internal static void Save(string path, string text) => WholeFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
 }

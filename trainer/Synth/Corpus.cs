@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.ExceptionServices;
 using System.Text;
+using Avedis.Trainer.Data;
 using Avedis.Trainer.Media;
 
 namespace Avedis.Trainer.Synth;
@@ -34,7 +35,7 @@ public static class Corpus
                 progress.WriteLine($"synth: {options.Clips - missing.Length} of {options.Clips} clips are there already");
             WriteClips(options, folder, tool, jobs, missing, progress, terminal, stop);
             ContactSheet.Write(tool, options, sheet, stop);
-            WriteWhole(manifest, Manifest(options));
+            WholeFile.Write(manifest, stream => stream.Write(Encoding.UTF8.GetBytes(Manifest(options))));
             return missing.Length;
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
@@ -133,16 +134,5 @@ public static class Corpus
         {
             report.End();
         }
-    }
-
-    private static void WriteWhole(string path, string text)
-    {
-        string part = path + ".part";
-        using (var file = new FileStream(part, FileMode.Create))
-        {
-            file.Write(Encoding.UTF8.GetBytes(text));
-            file.Flush(flushToDisk: true);
-        }
-        File.Move(part, path, overwrite: true);
     }
 }
