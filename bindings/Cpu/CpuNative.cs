@@ -151,6 +151,26 @@ internal static unsafe partial class CpuNative
         nint dX, nint dGamma, nint dBeta, nint dY, nint argmax, nint x, nint gamma, nint beta, nint mean, nint inverseStd,
         CpuType type, long rows, int c, CpuPool2dGeometry* pool, int relu);
 
+    // stem.cpp
+
+    [LibraryImport(Library, EntryPoint = "avedis_stem_state_bytes")]
+    public static partial long StemStateBytes(in CpuConv2dGeometry conv);
+
+    [LibraryImport(Library, EntryPoint = "avedis_stem_forward")]
+    public static partial int StemForward(
+        nint y, nint argmax, nint mean, nint inverseStd, nint runningMean, nint runningVariance, nint state, nint x, nint weight, nint gamma, nint beta,
+        CpuType type, in CpuConv2dGeometry conv, in CpuPool2dGeometry pool, float epsilon, float momentum, int relu);
+
+    [LibraryImport(Library, EntryPoint = "avedis_stem_inference")]
+    public static partial int StemInference(
+        nint y, nint x, nint weight, nint gamma, nint beta, nint runningMean, nint runningVariance,
+        CpuType type, in CpuConv2dGeometry conv, in CpuPool2dGeometry pool, float epsilon, int relu);
+
+    [LibraryImport(Library, EntryPoint = "avedis_stem_backward")]
+    public static partial int StemBackward(
+        nint dWeight, nint dGamma, nint dBeta, nint dY, nint y, nint argmax, nint x, nint weight, nint gamma, nint inverseStd, nint state,
+        CpuType type, in CpuConv2dGeometry conv, in CpuPool2dGeometry pool, int relu);
+
     // max_pool.cpp
 
     [LibraryImport(Library, EntryPoint = "avedis_max_pool_forward")]

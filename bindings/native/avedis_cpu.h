@@ -127,6 +127,25 @@ AVEDIS_API int32_t avedis_batch_norm_backward(void* dx, float* dgamma, float* db
                                               int32_t type, int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,
                                               int32_t relu);
 
+// ---- stem.cpp: y, argmax = pooling of relu of batch norm of z, the convolution of x [n, h, w, c] with weight
+// [k, r, s, c]; pool takes z, which is never stored. Forward leaves in state what backward needs.
+
+AVEDIS_API int64_t avedis_stem_state_bytes(const avedis_conv2d_geometry* conv);
+AVEDIS_API int32_t avedis_stem_forward(void* y, uint8_t* argmax, float* mean, float* inverse_std, float* running_mean,
+                                       float* running_variance, void* state, const void* x, const float* weight,
+                                       const float* gamma, const float* beta, int32_t type,
+                                       const avedis_conv2d_geometry* conv, const avedis_pool2d_geometry* pool,
+                                       float epsilon, float momentum, int32_t relu);
+AVEDIS_API int32_t avedis_stem_inference(void* y, const void* x, const float* weight, const float* gamma,
+                                         const float* beta, const float* running_mean, const float* running_variance,
+                                         int32_t type, const avedis_conv2d_geometry* conv,
+                                         const avedis_pool2d_geometry* pool, float epsilon, int32_t relu);
+AVEDIS_API int32_t avedis_stem_backward(float* dweight, float* dgamma, float* dbeta, const void* dy, const void* y,
+                                        const uint8_t* argmax, const void* x, const float* weight, const float* gamma,
+                                        const float* inverse_std, const void* state, int32_t type,
+                                        const avedis_conv2d_geometry* conv, const avedis_pool2d_geometry* pool,
+                                        int32_t relu);
+
 // ---- max_pool.cpp
 
 AVEDIS_API int32_t avedis_max_pool_forward(void* y, uint8_t* argmax, const void* x, int32_t type,

@@ -6,29 +6,22 @@
 //   - activations go into a blocked format where that makes the primitive faster by more than the copies cost;
 //   - where the processor has no fast bfloat16 primitive, bfloat16 activations are widened to float and the result is
 //     rounded once, and weights are rounded to bfloat16 on the way in, so that the numbers are those of bfloat16.
-// Two shapes have something better: a window that covers the whole image is a matrix product (gemm), and the weight
-// gradient of a layer with one input channel has its own kernel (conv2d_narrow.h).
+// Three have something better: a window that covers the whole image is a matrix product (gemm); the weight gradient has
+// its own kernel (conv2d_weight.cpp); and the gradient of x is a convolution forwards, or a few (conv2d_gather.h), where
+// oneDNN's forward pass works on channels-last and its backward pass does not.
 #include <memory>
 #include <string>
 
-#include "conv2d_narrow.h"
+#include "conv2d_gather.h"
 #include "conv2d_operand.h"
+#include "conv2d_weight.h"
+#include "isa.h"
 #include "onednn.h"
 #include "status.h"
 
 namespace avedis {
 
 enum class pass_kind { forward, backward_data, backward_weight };
-
-// One pass: three operands and what computes them.
-class pass {
-public:
-    virtual ~pass() = default;
-    virtual int64_t workspace_bytes() = 0;
-    virtual void run(void* src, void* weights, void* dst, void* workspace) = 0;
-
-    std::string implementation;
-};
 
 // A pass through three operands; the arithmetic is oneDNN's convolution or a matrix product.
 class operand_pass : public pass {
@@ -120,19 +113,14 @@ private:
     int64_t n, k, inner;
 };
 
-class narrow_pass : public pass {
+class weight_pass : public pass {
 public:
-    narrow_pass(const avedis_conv2d_geometry& g, int32_t type) : g(g), type(type) { implementation = "one channel"; }
+    weight_pass(const avedis_conv2d_geometry& g, int32_t type) : g(g), type(type) { implementation = "outer product"; }
 
-    int64_t workspace_bytes() override { return narrow_workspace_bytes(g); }
+    int64_t workspace_bytes() override { return weight_gradient_workspace_bytes(g, type); }
 
     void run(void* src, void* weights, void* dst, void* workspace) override {
-        if (type == AVEDIS_BF16)
-            narrow_backward_weight(static_cast<float*>(weights), static_cast<const bf16*>(dst),
-                                   static_cast<const bf16*>(src), g, static_cast<float*>(workspace));
-        else
-            narrow_backward_weight(static_cast<float*>(weights), static_cast<const float*>(dst),
-                                   static_cast<const float*>(src), g, static_cast<float*>(workspace));
+        weight_gradient(static_cast<float*>(weights), dst, src, g, type, workspace);
     }
 
 private:
@@ -151,7 +139,7 @@ struct shapes {
 
     conv_descs descs(data_type act, data_type weight, tag layout) const {
         return {memory::desc(src, act, layout), memory::desc(weights, weight, tag::any), memory::desc(dst, act, layout),
-                strides, padding};
+                strides, padding, padding};
     }
 
     memory::dims src, weights, dst, strides, padding;
@@ -195,12 +183,17 @@ struct avedis_conv2d {
 
 private:
     std::unique_ptr<pass> build(pass_kind kind) {
-        if (kind == pass_kind::backward_weight && narrow_fits(g)) return std::make_unique<narrow_pass>(g, type);
+        // tiles of matrix units (AMX) are faster than vectors
+        bool vectors = type == AVEDIS_F32 || !has_matrix_units();
+        if (kind == pass_kind::backward_weight && vectors && weight_gradient_fits(g))
+            return std::make_unique<weight_pass>(g, type);
+        bool whole_image = g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
+        if (kind == pass_kind::backward_data && !whole_image && (type == AVEDIS_F32 || avedis_native_bf16()))
+            if (auto gather = build_gather(g, type)) return gather;
         // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image
         bool trusted = kind != pass_kind::backward_weight || g.s <= g.w;
         if (type == AVEDIS_BF16 && trusted)
             if (auto native = build_primitive(kind, data_type::bf16)) return native;
-        bool whole_image = g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
         if (whole_image) return build_gemm(kind);
         if (auto single = build_primitive(kind, data_type::f32)) return single;
         throw dnnl::error(dnnl_unimplemented, "oneDNN has no implementation of this convolution");

@@ -26,12 +26,12 @@ inline dnnl::primitive_attr user_scratchpad() {
 
 struct conv_descs {
     dnnl::memory::desc src, weights, dst;
-    dnnl::memory::dims strides, padding;
+    dnnl::memory::dims strides, padding, padding_end;
 };
 
 // An empty description, which converts to false, means that oneDNN has no implementation.
 #if DNNL_VERSION_MAJOR >= 3
-#define AVEDIS_CONV_ARGS(d) d.strides, d.padding, d.padding
+#define AVEDIS_CONV_ARGS(d) d.strides, d.padding, d.padding_end
 
 inline dnnl::convolution_forward::primitive_desc conv_forward(const conv_descs& d) {
     return {cpu_engine(),
@@ -63,7 +63,7 @@ inline dnnl::convolution_backward_weights::primitive_desc conv_backward_weight(
             true};
 }
 #else
-#define AVEDIS_CONV_ARGS(d) d.src, d.weights, d.dst, d.strides, d.padding, d.padding
+#define AVEDIS_CONV_ARGS(d) d.src, d.weights, d.dst, d.strides, d.padding, d.padding_end
 
 inline dnnl::convolution_forward::primitive_desc conv_forward(const conv_descs& d) {
     return {{dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct, AVEDIS_CONV_ARGS(d)},

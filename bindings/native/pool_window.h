@@ -56,15 +56,15 @@ struct window {
 
 // Channels [k, k + lanes) of one output pixel. The largest z is found first and ReLU comes last: where nothing is above
 // the floor all elements are equal, and the first wins.
-template <bool Affine, class T, class Lanes>
-AVEDIS_INLINE void pool_pixel(T* y, uint8_t* argmax, const T* image, const affine& f, const avedis_pool2d_geometry& g,
+template <bool Affine, class Y, class X, class Lanes>
+AVEDIS_INLINE void pool_pixel(Y* y, uint8_t* argmax, const X* image, const affine& f, const avedis_pool2d_geometry& g,
                               const window& win, int32_t k, Lanes lanes) {
     vfloat a = {}, b = {};
     if (Affine) a = load(f.a + k, lanes), b = load(f.b + k, lanes);
     vint first = vint{} + (win.rows.begin * g.s + win.columns.begin), winner = first;
     vfloat best = vfloat{} - INFINITY;
     for (int32_t r = win.rows.begin; r < win.rows.end; r++) {
-        const T* x = image + (win.corner + static_cast<int64_t>(r) * g.w) * g.c + k;
+        const X* x = image + (win.corner + static_cast<int64_t>(r) * g.w) * g.c + k;
         for (int32_t s = win.columns.begin; s < win.columns.end; s++) {
             vfloat z = load(x + static_cast<int64_t>(s) * g.c, lanes);
             if (Affine) z = z * a + b;

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "isa.h"
 #include "onednn.h"
 #include "status.h"
 
@@ -48,6 +49,14 @@ static bool includes(int32_t features) {
     return (instruction_set() & features) == features;
 }
 
+avedis::isa avedis::current_isa() {
+    static const isa best = includes(dnnl_cpu_isa_avx512_core_bf16) ? isa::avx512_bf16
+                            : includes(dnnl_cpu_isa_avx512_core)    ? isa::avx512
+                            : includes(dnnl_cpu_isa_avx2)           ? isa::avx2
+                                                                    : isa::plain;
+    return best;
+}
+
 const char* avedis_instruction_set() {
     if (includes(dnnl_cpu_isa_avx512_core_amx)) return "AVX-512, AMX";
     if (includes(dnnl_cpu_isa_avx512_core_bf16)) return "AVX-512, BF16";
@@ -59,4 +68,8 @@ const char* avedis_instruction_set() {
 
 int32_t avedis_native_bf16() {
     return includes(dnnl_cpu_isa_avx512_core_bf16);
+}
+
+bool avedis::has_matrix_units() {
+    return includes(dnnl_cpu_isa_avx512_core_amx);
 }

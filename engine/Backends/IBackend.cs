@@ -163,7 +163,7 @@ public interface IBackend : IDisposable
     /// <summary>
     /// Memory that the stem of this geometry needs beside its tensors; builds what can be built before the first step. The stem is convolution, batch
     /// norm, ReLU if asked, max pooling, over a data image that takes no gradient. Its convolution output, the largest tensor of a network, is the
-    /// backend's business: one backend stores it as state, another has the statistics from the windows' Gram matrix and computes it again.
+    /// backend's business: it may store it as state, or have the statistics from the windows' Gram matrix and compute it again.
     /// </summary>
     StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act);
 

@@ -47,7 +47,7 @@ public sealed record GoldenOutputs(Dictionary<string, double[]> Training, Dictio
 
 /// <summary>
 /// One way to train: mean losses of the batch by term ("total" is weighted), gradients by parameter name, and the total losses of ten Adam steps
-/// on batches b, b + 1, b, ... by precision ("float64", "float32").
+/// on batches b, b + 1, b, ... by precision ("float64", "float32"); "shaken" is how far ten single precisions part, relative to the loss of each step.
 /// </summary>
 public sealed record GoldenCase(
     Dictionary<string, double> Losses, Dictionary<string, GoldenGradient> Gradients, Dictionary<string, double[]> Adam);

@@ -21,6 +21,9 @@ public sealed class GoldenNetworkTests(BackendCase backend)
     // ten steps let rounding errors grow through Adam's division by small second moments
     private const double AdamTolerance = 1e-3;
 
+    // and now and then push one over an edge, a winner of a pooling or a ReLU: PyTorch's own single precisions part as far as the golden file says
+    private const double ShakenPrecisions = 2;
+
     private readonly Golden golden = Golden.Load();
 
     [OneTimeSetUp]
@@ -104,7 +107,8 @@ public sealed class GoldenNetworkTests(BackendCase backend)
         var s = golden.Setting;
         bool all = strategy is "baseline" or "gr";
         double[] expected = Of(strategy).Adam[all ? "float64" : "primary"];
-        Assert.That(expected, Has.Length.EqualTo(10));
+        double[] shaken = all ? Of(strategy).Adam["shaken"] : new double[expected.Length];
+        Assert.That((expected.Length, shaken.Length), Is.EqualTo((10, 10)));
         // a step under emulation takes seconds; CudaNetworkTests takes ten of a smaller network
         int steps = backend.Name == "emulated" ? 2 : expected.Length;
         double largest = 0;
@@ -114,7 +118,8 @@ public sealed class GoldenNetworkTests(BackendCase backend)
             rig.Step(optimise: true);
             double loss = all ? rig.TotalLoss() : rig.PrimaryLoss();
             largest = Math.Max(largest, Math.Abs(loss - expected[step]) / expected[step]);
-            Assert.That(loss, Is.EqualTo(expected[step]).Within(AdamTolerance * expected[step]), $"step {step + 1}");
+            double tolerance = Math.Max(AdamTolerance, ShakenPrecisions * shaken[step]);
+            Assert.That(loss, Is.EqualTo(expected[step]).Within(tolerance * expected[step]), $"step {step + 1}");
         }
         TestContext.Out.WriteLine($"{steps} steps, largest relative difference of the loss {largest:E2}");
     }

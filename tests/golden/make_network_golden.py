@@ -44,13 +44,18 @@ REVERSAL = 0.7
 BATCH = 115
 
 
+def add_hook(model, hook):
+    """Passes the output of every batch norm through hook."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(lambda module, inputs, output: hook(output))
+
+
 def run(dtype, number, reversal, hook=None):
     """One training step without the optimiser: the network, its outputs, losses, and gradients by name in double precision."""
     model = golden.load_golden_weights(network.TwoStreamNetwork(PRESET, SPEAKERS, EMOTIONS)).to(dtype)
     if hook:
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.register_forward_hook(lambda module, inputs, output: hook(output))
+        add_hook(model, hook)
     faces, mels, emotions, speakers = golden.batch(number, CLIPS, PRESET, SPEAKERS, EMOTIONS)
     output = model(faces, mels.to(dtype), FACE_LENGTHS, MEL_LENGTHS, reversal)
     losses = network.losses(output, emotions, speakers)
@@ -59,8 +64,10 @@ def run(dtype, number, reversal, hook=None):
     return model, output, losses, gradients
 
 
-def adam_losses(dtype, reversal, steps=10):
+def adam_losses(dtype, reversal, steps=10, hook=None):
     model = golden.load_golden_weights(network.TwoStreamNetwork(PRESET, SPEAKERS, EMOTIONS)).to(dtype)
+    if hook:
+        add_hook(model, hook)
     adam = network.optimiser(model)
     totals = []
     for step in range(steps):
@@ -136,10 +143,21 @@ def relative(gradient, reference):
     return (gradient - reference).abs().max().item() / reference.abs().max().item()
 
 
-def shaken(number, seed):
-    """Single-precision gradients with every batch norm's output moved by a few roundings: another program's single precision."""
+def shake(seed):
+    """Moves the output of a batch norm by a few roundings: another program's single precision."""
     generator = torch.Generator().manual_seed(seed)
-    return run(torch.float32, number, REVERSAL, lambda z: z + 4e-7 * (2 * torch.rand(z.shape, generator=generator) - 1))[3]
+    return lambda z: z + 4e-7 * (2 * torch.rand(z.shape, generator=generator) - 1)
+
+
+def shaken(number, seed):
+    """Gradients in such a precision."""
+    return run(torch.float32, number, REVERSAL, shake(seed))[3]
+
+
+def shaken_adam_losses(reversal, reference):
+    """Largest relative difference of each step's loss from the reference, of ten such programs: how far single precisions part."""
+    runs = [adam_losses(torch.float32, reversal, hook=shake(seed)) for seed in range(10)]
+    return [max(abs(r[step] - loss) / loss for r in runs) for step, loss in enumerate(reference)]
 
 
 def search(first, last):
@@ -209,6 +227,7 @@ def main():
         model, output, losses, gradients = run(torch.float64, BATCH, reversal)
         single = run(torch.float32, BATCH, reversal)
         adam = {"float64": adam_losses(torch.float64, reversal), "float32": adam_losses(torch.float32, reversal)}
+        adam["shaken"] = shaken_adam_losses(reversal, adam["float64"])
         document[name] = {
             "losses": {term: value.item() for term, value in losses.items()},
             "gradients": {n: summary(g) for n, g in gradients.items()},
@@ -218,7 +237,7 @@ def main():
             "output": max((single[1][k].double() - v).abs().max().item() for k, v in output.items()),
             "gradient": difference(single[3], gradients),
             "shaken_gradient": max(difference(shaken(BATCH, seed), gradients) for seed in range(6)) if reversal else None,
-            "adam_losses": max(abs(a - b) for a, b in zip(*adam.values())),
+            "adam_losses": max(abs(a - b) for a, b in zip(adam["float64"], adam["float32"])),
         }
     faces, mels, _, _ = golden.batch(BATCH, CLIPS, PRESET, SPEAKERS, EMOTIONS)
     evaluated = model.eval()(faces, mels.double(), FACE_LENGTHS, MEL_LENGTHS)

@@ -34,12 +34,14 @@ public sealed partial class CpuBackend
         Enter();
         if (!convolutions.TryGetValue((g, act), out CpuConv2d? conv))
         {
-            var native = new CpuConv2dGeometry(g.N, g.H, g.W, g.C, g.K, g.R, g.S, g.StrideH, g.StrideW, g.PadH, g.PadW);
-            conv = CpuConv2d.Create(native, act == DType.BF16 ? CpuType.BF16 : CpuType.F32);
+            conv = CpuConv2d.Create(Native(g), act == DType.BF16 ? CpuType.BF16 : CpuType.F32);
             convolutions.Add((g, act), conv);
         }
         return conv;
     }
+
+    private static CpuConv2dGeometry Native(in Conv2dGeometry g) =>
+        new(g.N, g.H, g.W, g.C, g.K, g.R, g.S, g.StrideH, g.StrideW, g.PadH, g.PadW);
 
     private nint Workspace(CpuConv2d conv)
     {

@@ -1,0 +1,427 @@
+// The first block of a stream: convolution of a data image, batch norm, ReLU if asked, max pooling. The convolution's
+// output z is by far the largest tensor of a network, so it is never stored: its statistics follow from the input alone,
+// and so does the dense part of the weight gradient.
+//
+// With T = r * s * c taps, w_k the T weights of channel k, x_p the T pixels under the window at position p and
+// n = N * P * Q positions, one pass over the input gives
+//   S = sum_p x_p    Gc = sum_p (x_p - S / n) (x_p - S / n)^T.
+//   z_pk = w_k . x_p, so  mean_k = w_k . S / n  and  variance_k = w_k^T Gc w_k / n.
+// With dA the gradient behind the batch norm, not zero only where a pooled output took its value from and ReLU let pass,
+//   D_k = sum_p dA_pk x_p    dbeta_k = sum_p dA_pk    dgamma_k = i_k (w_k . D_k - mean_k dbeta_k)    (i = inverse deviation)
+//   dW_k = gamma_k i_k (D_k - dbeta_k / n S - dgamma_k i_k / n Gc w_k).
+// None of it changes when the same number is taken from every tap of every x_p, those of the padding included. It is
+// about the mean of the image: so a large mean costs no digits.
+//
+//   forward    1. Gram matrix, from rows whose pixels are sorted by column modulo the stride, so that one tap of
+//              neighbouring positions is a vector; 2. kStemBlock channels of a few rows of z at a time, which stay in the
+//              cache until they are pooled.
+//   backward   the windows of the winners, kStemPiece pixels at a time; channel by channel, so that D_k stays in registers.
+//
+// Channels of the image lie side by side in a row, so c channels are a window c times as wide that moves c times as far.
+// At bfloat16 the weights are rounded on the way in; z stays float. Sums are float within a row or a few, double beyond,
+// in blocks whose bounds depend on the shape alone: the same bits with any number of threads.
+#include "stem.h"
+
+#include <cmath>
+
+#include "pool_window.h"
+#include "status.h"
+#define AVEDIS_KERNELS "stem_kernels.inl"
+#include "instruction_sets.h"
+
+namespace avedis {
+
+// ---- shapes
+
+struct stem_shape {
+    stem_shape(const avedis_conv2d_geometry& conv, const avedis_pool2d_geometry& pool)
+        : conv(conv),
+          pool(pool),
+          columns(static_cast<int64_t>(conv.s) * conv.c),
+          taps(conv.r * columns),
+          step(static_cast<int64_t>(conv.stride_w) * conv.c),
+          left(static_cast<int64_t>(conv.pad_w) * conv.c),
+          width(static_cast<int64_t>(conv.w) * conv.c),
+          pieces(conv.r * ((columns + kStemPiece - 1) / kStemPiece)) {}
+
+    // Positions, and the padding in front of them that a row of the image needs to have.
+    int64_t positions() const { return static_cast<int64_t>(conv.n) * pool.h * pool.w; }
+    // Room behind a padded row: a vector of signals or a piece may look this far beyond its last pixel.
+    int64_t pitch() const { return left + width + left + 2 * kSlack; }
+
+    static constexpr int64_t kSlack = 16;
+
+    avedis_conv2d_geometry conv;
+    avedis_pool2d_geometry pool;
+    int64_t columns, taps, step, left, width, pieces;
+};
+
+// What the forward pass leaves for the backward pass: the number taken from every tap, S / n [taps] and
+// Gc / n [taps, taps], in double.
+struct stem_state {
+    stem_state(void* memory, int64_t taps)
+        : shift(static_cast<double*>(memory)), mean(shift + 1), covariance(mean + taps) {}
+
+    static int64_t bytes(int64_t taps) { return (1 + taps + taps * taps) * static_cast<int64_t>(sizeof(double)); }
+
+    double *shift, *mean, *covariance;
+};
+
+// ---- rows of the image
+
+template <class T>
+AVEDIS_CLONES static void copy_row(float* y, const T* x, int64_t count, float shift) {
+    for (int64_t i = 0; i < count; i++) y[i] = to_float(x[i]) - shift;
+}
+
+// y [last - first, pitch] = rows [first, last) of an image, padded with zeros, minus shift.
+template <class T>
+static void padded_rows(float* y, const T* image, const stem_shape& s, int64_t first, int64_t last, float shift) {
+    for (int64_t row = first; row < last; row++, y += s.pitch()) {
+        bool inside = row >= 0 && row < s.conv.h;
+        std::fill(y, y + (inside ? s.left : s.pitch()), -shift);
+        if (!inside) continue;
+        copy_row(y + s.left, image + row * s.width, s.width, shift);
+        std::fill(y + s.left + s.width, y + s.pitch(), -shift);
+    }
+}
+
+// About the mean of the image: that of every sixteenth row.
+template <class T>
+static double typical_pixel(const T* x, const stem_shape& s) {
+    int64_t rows = static_cast<int64_t>(s.conv.n) * s.conv.h, seen = (rows + 15) / 16;
+    double sum = 0;
+    for (int64_t row = 0; row < rows; row += 16) {
+        double part = 0;
+        for (int64_t i = 0; i < s.width; i++) part += to_float(x[row * s.width + i]);
+        sum += part;
+    }
+    double mean = sum / static_cast<double>(seen * s.width);
+    return static_cast<float>(mean);
+}
+
+// body(image, first row, end) over the pieces of rows [begin, end) of all images that lie in one image.
+template <class Body>
+static void by_image(int64_t begin, int64_t end, int64_t rows_of_image, Body body) {
+    while (begin < end) {
+        int64_t image = begin / rows_of_image, first = begin % rows_of_image;
+        int64_t last = std::min(rows_of_image, first + end - begin);
+        body(image, first, last);
+        begin += last - first;
+    }
+}
+
+// ---- statistics from the input
+
+// Phases of a row: pixels whose columns leave the same remainder lie side by side.
+template <class T>
+static void gram_of_rows(double* sums, const T* image, const stem_shape& s, int64_t first, int64_t last, float shift) {
+    int64_t input = (last - first - 1) * s.conv.stride_h + s.conv.r;
+    int64_t top = first * s.conv.stride_h - s.conv.pad_h, pitch = s.pitch();
+    int64_t phase = (pitch + s.step - 1) / s.step, sorted_pitch = phase * s.step + stem_shape::kSlack;
+    float* row = scratch<float, 0>(pitch);
+    float* sorted = scratch<float, 1>(input * sorted_pitch + pitch);
+    for (int64_t i = 0; i < input; i++) {
+        padded_rows(row, image, s, top + i, top + i + 1, shift);
+        for (int64_t p = 0; p < s.step; p++)
+            for (int64_t q = 0; p + q * s.step < pitch; q++) sorted[i * sorted_pitch + p * phase + q] = row[p + q * s.step];
+    }
+    float* ones = sorted + input * sorted_pitch;
+    std::fill(ones, ones + pitch, 1.0f);
+    stem_signal* signals = scratch<stem_signal, 0>(s.taps + 1);
+    for (int64_t tap = 0; tap < s.taps; tap++) {
+        int64_t column = tap % s.columns;
+        signals[tap] = {sorted + tap / s.columns * sorted_pitch + column % s.step * phase + column / s.step,
+                        s.conv.stride_h * sorted_pitch};
+    }
+    signals[s.taps] = {ones, 0};
+    kernels_of_this_machine().gram(sums, signals, s.taps + 1, last - first, s.pool.w);
+}
+
+template <class T>
+static void input_statistics(stem_state state, const T* x, const stem_shape& s) {
+    int64_t rows = static_cast<int64_t>(s.conv.n) * s.pool.h, blocks = std::min<int64_t>(64, rows);
+    int64_t side = s.taps + 1, image_size = s.width * s.conv.h;
+    float shift = static_cast<float>(*state.shift = typical_pixel(x, s));
+    double* partial = scratch<double, 0>(blocks * side * side);
+    std::fill(partial, partial + blocks * side * side, 0.0);
+#pragma omp parallel for schedule(static)
+    for (int64_t block = 0; block < blocks; block++)
+        by_image(block * rows / blocks, (block + 1) * rows / blocks, s.pool.h,
+                 [&](int64_t image, int64_t first, int64_t last) {
+                     gram_of_rows(partial + block * side * side, x + image * image_size, s, first, last, shift);
+                 });
+    for (int64_t block = 1; block < blocks; block++)
+        for (int64_t i = 0; i < side * side; i++) partial[i] += partial[block * side * side + i];
+    double n = static_cast<double>(s.positions());
+    for (int64_t i = 0; i < s.taps; i++) state.mean[i] = partial[i * side + s.taps] / n;
+    for (int64_t i = 0; i < s.taps; i++)
+        for (int64_t j = i; j < s.taps; j++)
+            state.covariance[i * s.taps + j] = state.covariance[j * s.taps + i] =
+                partial[i * side + j] / n - state.mean[i] * state.mean[j];
+}
+
+// product [taps] = covariance * w; returns w . product.
+static double covariance_product(double* product, const stem_state& state, const float* w, int64_t taps) {
+    double square = 0;
+    for (int64_t i = 0; i < taps; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < taps; j++) sum += state.covariance[i * taps + j] * w[j];
+        product[i] = sum;
+        square += sum * w[i];
+    }
+    return square;
+}
+
+static double dot(const double* a, const float* b, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+// The weights that are multiplied: themselves, or rounded to bfloat16 into the scratch of this slot.
+template <class T>
+static const float* multiplied_weights(const float* weight, const stem_shape& s) {
+    if constexpr (std::is_same_v<T, float>) return weight;
+    int64_t count = s.conv.k * s.taps;
+    float* rounded = scratch<float, 2>(count);
+    for (int64_t i = 0; i < count; i++) {
+        bf16 narrow;
+        store(&narrow, weight[i]);
+        rounded[i] = to_float(narrow);
+    }
+    return rounded;
+}
+
+// ---- convolution and pooling
+
+// The largest a * z + b of a window is where |a| / a * z is largest, so the convolution carries the sign: packed [blocks of
+// channels, taps, kStemBlock] of sign(a) * weight [k, taps]; channels beyond k are 0.
+static void pack_weights(float* packed, const float* weight, const float* a, const stem_shape& s) {
+    for (int64_t k = 0; k < (s.conv.k + kStemBlock - 1) / kStemBlock * kStemBlock; k++)
+        for (int64_t tap = 0; tap < s.taps; tap++)
+            packed[(k / kStemBlock * s.taps + tap) * kStemBlock + k % kStemBlock] =
+                k >= s.conv.k || !(a[k] != 0) ? 0.0f : std::copysign(1.0f, a[k]) * weight[k * s.taps + tap];
+}
+
+// y, argmax of a row of `count` pooled pixels, `channels` channels, from the largest z of each window and its place, both
+// [count, kStemBlock]. Where nothing is above the floor all elements are equal, and the first of the window wins.
+template <class T>
+AVEDIS_CLONES static void finish_row(T* y, uint8_t* argmax, const float* best, const int32_t* winner, affine f,
+                                     avedis_pool2d_geometry g, int64_t row, int32_t channels) {
+    span rows = inside(static_cast<int32_t>(row), g.stride_h, g.pad_h, g.r, g.h);
+    vfloat floor = vfloat{} + f.floor;
+    for (int32_t j = 0; j < pool_q(g); j++, y += g.c, best += kStemBlock, winner += kStemBlock) {
+        int32_t first = rows.begin * g.s + inside(j, g.stride_w, g.pad_w, g.s, g.w).begin;
+        for (int32_t k = 0; k < channels; k += kLanes) {
+            int lanes = std::min(kLanes, channels - k);
+            vfloat a = load(f.a + k, lanes), z = a * load(best + k, kLanes) + load(f.b + k, lanes);
+            // statistics make a whole channel NaN, if anything
+            store(y + k, z < floor ? floor : z, lanes);
+            if (argmax) store(argmax + k, z > floor ? read<vint>(winner + k, kLanes) : vint{} + first, lanes);
+        }
+        if (argmax) argmax += g.c;
+    }
+}
+
+// Rows [begin, end) of the pooled output of one image.
+template <class T>
+static void forward_band(T* y, uint8_t* argmax, const T* image, const float* packed, affine f, const stem_shape& s,
+                         int64_t begin, int64_t end) {
+    const auto &conv = s.conv;
+    const auto& pool = s.pool;
+    auto rows_of = [&](int64_t i) {
+        int64_t corner = i * pool.stride_h - pool.pad_h;
+        return std::pair(std::max<int64_t>(0, corner), std::min<int64_t>(pool.h, corner + pool.r));
+    };
+    int64_t first = rows_of(begin).first, last = rows_of(end - 1).second, row_size = pool.w * kStemBlock;
+    int64_t top = first * conv.stride_h - conv.pad_h, bottom = (last - 1) * conv.stride_h - conv.pad_h + conv.r;
+    float* rows = scratch<float, 0>((bottom - top) * s.pitch());
+    float* z = scratch<float, 1>(pool.r * row_size + pool_q(pool) * kStemBlock);
+    float* best = z + pool.r * row_size;
+    int32_t* winner = scratch<int32_t, 0>(pool_q(pool) * kStemBlock);
+    padded_rows(rows, image, s, top, bottom, 0);
+    const auto& kernels = kernels_of_this_machine();
+    for (int32_t k = 0; k < conv.k; k += kStemBlock, packed += s.taps * kStemBlock) {
+        int32_t channels = std::min(kStemBlock, conv.k - k);
+        affine here{f.a + k, f.b + k, f.floor};
+        int64_t held = first, next = first;  // z holds rows [held, next)
+        for (int64_t i = begin; i < end; i++) {
+            auto [from, to] = rows_of(i);
+            int64_t kept = std::max<int64_t>(0, next - from);
+            std::memmove(z, z + (from - held) * row_size * (kept > 0), kept * row_size * sizeof(float));
+            held = from;
+            for (next = from + kept; next < to; next++)
+                kernels.convolve(z + (next - held) * row_size, rows + (next * conv.stride_h - conv.pad_h - top) * s.pitch(),
+                                 packed, {conv.r, s.columns, s.pitch()}, pool.w, s.step);
+            int64_t out = i * pool_q(pool) * conv.k + k;
+            kernels.pool(best, winner, z, pool, i, held);
+            finish_row(y + out, argmax ? argmax + out : nullptr, best, winner, here, pool, i, channels);
+        }
+    }
+}
+
+template <class T>
+static void forward_images(T* y, uint8_t* argmax, const T* x, const float* weight, float* a, const float* b, bool relu,
+                           const stem_shape& s) {
+    int64_t blocks = (s.conv.k + kStemBlock - 1) / kStemBlock;
+    float* packed = scratch<float, 3>(blocks * kStemBlock * s.taps);
+    pack_weights(packed, weight, a, s);
+    for (int32_t k = 0; k < s.conv.k; k++) a[k] = std::abs(a[k]);
+    affine f{a, b, relu_floor(relu)};
+    int64_t p = pool_p(s.pool), image_size = s.width * s.conv.h, out_size = p * pool_q(s.pool) * s.conv.k;
+    int64_t bands = std::max<int64_t>(1, std::min<int64_t>(p, 64 / s.conv.n));
+#pragma omp parallel for schedule(static)
+    for (int64_t unit = 0; unit < s.conv.n * bands; unit++) {
+        int64_t image = unit / bands, band = unit % bands;
+        forward_band(y + image * out_size, argmax ? argmax + image * out_size : nullptr, x + image * image_size, packed, f,
+                     s, band * p / bands, (band + 1) * p / bands);
+    }
+}
+
+// ---- gradient of the weights
+
+// dA of kLanes channels of a row of pooled pixels, [q, kLanes]; sums [kLanes] of it.
+template <class T>
+AVEDIS_CLONES static void active_row(float* sums, float* gradients, const T* dy, const T* y, int64_t q, int64_t k,
+                                     bool relu, int lanes) {
+    vfloat sum = {}, floor = vfloat{} + relu_floor(relu);
+    for (int64_t j = 0; j < q; j++, dy += k, y += k) {
+        vfloat gradient = (vfloat)((vint)load(dy, lanes) & (vint)(load(y, lanes) > floor));
+        sum += gradient;
+        store(gradients + j * kLanes, gradient, kLanes);
+    }
+    store(sums, sum, kLanes);
+}
+
+// sums [k, 1 + pieces * kStemPiece] += sum of dA, and of dA times the window, over pooled row i of one image.
+template <class T>
+static void gradient_of_row(double* sums, const T* image, const T* dy, const T* y, const uint8_t* argmax,
+                            const stem_shape& s, int64_t i, float shift, bool relu) {
+    const auto &conv = s.conv;
+    const auto& pool = s.pool;
+    int64_t q = pool_q(pool), pitch = s.pitch(), length = s.pieces * kStemPiece, pieces_of_row = s.pieces / conv.r;
+    int64_t top = (i * pool.stride_h - pool.pad_h) * conv.stride_h - conv.pad_h;
+    int64_t input = (pool.r - 1) * conv.stride_h + conv.r;
+    float* rows = scratch<float, 0>(input * pitch + kStemPiece);
+    padded_rows(rows, image, s, top, top + input, shift);
+    float *sum = scratch<float, 1>(kLanes + length + q * kLanes), *window = sum + kLanes, *gradients = window + length;
+    // where the windows of the elements of a pooling window start, and the pieces of a window
+    int32_t* corners = scratch<int32_t, 0>(pool.r * pool.s + s.pieces);
+    int32_t* offsets = corners + pool.r * pool.s;
+    for (int32_t w = 0; w < pool.r * pool.s; w++)
+        corners[w] = static_cast<int32_t>(w / pool.s * conv.stride_h * pitch + (w % pool.s - pool.pad_w) * s.step);
+    for (int64_t p = 0; p < s.pieces; p++)
+        offsets[p] = static_cast<int32_t>(p / pieces_of_row * pitch + p % pieces_of_row * kStemPiece);
+    const auto& kernels = kernels_of_this_machine();
+    for (int32_t k = 0; k < conv.k; k += kLanes) {
+        int lanes = std::min(kLanes, conv.k - k);
+        active_row(sum, gradients, dy + k, y + k, q, conv.k, relu, lanes);
+        for (int lane = 0; lane < lanes; lane++, sums += 1 + length) {
+            kernels.gather(window, gradients + lane, argmax + k + lane, conv.k, q, rows, pool.stride_w * s.step, corners,
+                           offsets, s.pieces);
+            sums[0] += sum[lane];
+            for (int64_t t = 0; t < length; t++) sums[1 + t] += window[t];
+        }
+    }
+}
+
+}  // namespace avedis
+
+using namespace avedis;
+
+int64_t avedis_stem_state_bytes(const avedis_conv2d_geometry* conv) {
+    return stem_state::bytes(static_cast<int64_t>(conv->r) * conv->s * conv->c);
+}
+
+int32_t avedis_stem_forward(void* y, uint8_t* argmax, float* mean, float* inverse_std, float* running_mean,
+                            float* running_variance, void* state_memory, const void* x, const float* weight,
+                            const float* gamma, const float* beta, int32_t type, const avedis_conv2d_geometry* conv,
+                            const avedis_pool2d_geometry* pool, float epsilon, float momentum, int32_t relu) {
+    return guarded(type, [&](auto zero) {
+        using T = decltype(zero);
+        stem_shape s(*conv, *pool);
+        stem_state state(state_memory, s.taps);
+        input_statistics(state, static_cast<const T*>(x), s);
+        const float* w = multiplied_weights<T>(weight, s);
+        double n = static_cast<double>(s.positions()), unbiased = n / std::max(n - 1, 1.0);
+        float *a = scratch<float, 5>(2 * conv->k), *b = a + conv->k;
+        double* product = scratch<double, 1>(s.taps);
+        for (int32_t k = 0; k < conv->k; k++) {
+            const float* row = w + k * s.taps;
+            double variance = std::max(covariance_product(product, state, row, s.taps), 0.0), sum = 0;
+            for (int64_t tap = 0; tap < s.taps; tap++) sum += row[tap];
+            mean[k] = static_cast<float>(dot(state.mean, row, s.taps) + *state.shift * sum);
+            inverse_std[k] = static_cast<float>(1 / std::sqrt(variance + epsilon));
+            running_mean[k] = (1 - momentum) * running_mean[k] + momentum * mean[k];
+            running_variance[k] =
+                (1 - momentum) * running_variance[k] + momentum * static_cast<float>(variance * unbiased);
+            a[k] = gamma[k] * inverse_std[k];
+            b[k] = beta[k] - mean[k] * a[k];
+        }
+        forward_images(static_cast<T*>(y), argmax, static_cast<const T*>(x), w, a, b, relu, s);
+    });
+}
+
+int32_t avedis_stem_inference(void* y, const void* x, const float* weight, const float* gamma, const float* beta,
+                              const float* running_mean, const float* running_variance, int32_t type,
+                              const avedis_conv2d_geometry* conv, const avedis_pool2d_geometry* pool, float epsilon,
+                              int32_t relu) {
+    return guarded(type, [&](auto zero) {
+        using T = decltype(zero);
+        stem_shape s(*conv, *pool);
+        float *a = scratch<float, 5>(2 * conv->k), *b = a + conv->k;
+        for (int32_t k = 0; k < conv->k; k++) {
+            a[k] = gamma[k] / std::sqrt(running_variance[k] + epsilon);
+            b[k] = beta[k] - running_mean[k] * a[k];
+        }
+        forward_images<T>(static_cast<T*>(y), nullptr, static_cast<const T*>(x), multiplied_weights<T>(weight, s),
+                          a, b, relu, s);
+    });
+}
+
+int32_t avedis_stem_backward(float* dweight, float* dgamma, float* dbeta, const void* dy_memory, const void* y_memory,
+                             const uint8_t* argmax, const void* x_memory, const float* weight, const float* gamma,
+                             const float* inverse_std, const void* state_memory, int32_t type,
+                             const avedis_conv2d_geometry* conv, const avedis_pool2d_geometry* pool, int32_t relu) {
+    return guarded(type, [&](auto zero) {
+        using T = decltype(zero);
+        const T *dy = static_cast<const T*>(dy_memory), *y = static_cast<const T*>(y_memory);
+        const T* x = static_cast<const T*>(x_memory);
+        stem_shape s(*conv, *pool);
+        stem_state state(const_cast<void*>(state_memory), s.taps);
+        const float* w = multiplied_weights<T>(weight, s);
+        float shift = static_cast<float>(*state.shift);
+        int64_t p = pool_p(*pool), q = pool_q(*pool), rows = conv->n * p, blocks = std::min<int64_t>(64, rows);
+        int64_t stride = 1 + s.pieces * kStemPiece, size = conv->k * stride;
+        double* partial = scratch<double, 0>(blocks * size);
+        std::fill(partial, partial + blocks * size, 0.0);
+#pragma omp parallel for schedule(static)
+        for (int64_t block = 0; block < blocks; block++)
+            for (int64_t row = block * rows / blocks; row < (block + 1) * rows / blocks; row++) {
+                int64_t out = row * q * conv->k;
+                gradient_of_row(partial + block * size, x + row / p * s.width * conv->h, dy + out, y + out, argmax + out,
+                                s, row % p, shift, relu);
+            }
+        for (int64_t block = 1; block < blocks; block++)
+            for (int64_t i = 0; i < size; i++) partial[i] += partial[block * size + i];
+
+        double* product = scratch<double, 1>(s.taps);
+        int64_t row_length = s.pieces / conv->r * kStemPiece;
+        for (int32_t k = 0; k < conv->k; k++) {
+            const float* row = w + k * s.taps;
+            const double* sums = partial + k * stride;
+            auto window_sum = [&](int64_t tap) { return sums[1 + tap / s.columns * row_length + tap % s.columns]; };
+            covariance_product(product, state, row, s.taps);
+            double from_windows = 0, d_beta = sums[0];
+            for (int64_t tap = 0; tap < s.taps; tap++) from_windows += row[tap] * window_sum(tap);
+            double d_gamma = inverse_std[k] * (from_windows - dot(state.mean, row, s.taps) * d_beta);
+            dbeta[k] += static_cast<float>(d_beta);
+            dgamma[k] += static_cast<float>(d_gamma);
+            for (int64_t tap = 0; tap < s.taps; tap++)
+                dweight[k * s.taps + tap] += static_cast<float>(
+                    gamma[k] * inverse_std[k] *
+                    (window_sum(tap) - d_beta * state.mean[tap] - d_gamma * inverse_std[k] * product[tap]));
+        }
+    });
+}
