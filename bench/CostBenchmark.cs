@@ -44,7 +44,10 @@ public sealed class CostBenchmark(string device, string preset, string precision
     // the exponent is taken over this many doublings, the last ones: what does not grow has the least part there
     private const int Doublings = 2;
 
-    private const int StepsPerTurn = 3, AttemptsPerRound = 10;
+    private const int AttemptsPerRound = 10;
+
+    // the system counts processor time in hundredths of a second: a turn has to last many
+    private const double TurnSeconds = 0.5;
 
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
@@ -55,11 +58,11 @@ public sealed class CostBenchmark(string device, string preset, string precision
     {
         CostAxis[] whole =
         [
-            new("batch", "clips", 2, 64, (work, value) => work with { Clips = value }),
-            new("frames", "face frames per clip", 2, 64, (work, value) => work with { Frames = value }),
-            new("clip length", "mel steps", 75, 4800, (work, value) => work with { MelSteps = value }),
+            new("batch", "clips", 2, 128, (work, value) => work with { Clips = value }),
+            new("frames", "face frames per clip", 2, 128, (work, value) => work with { Frames = value }),
+            new("clip length", "mel steps", 75, 9600, (work, value) => work with { MelSteps = value }),
             new("speakers", "classes", 100, 102_400, (work, value) => work with { Speakers = value }),
-            new("embedding", "numbers in each", 32, 4096, (work, value) => work with { Embedding = value }),
+            new("embedding", "numbers in each", 32, 8192, (work, value) => work with { Embedding = value }),
         ];
         return doublings is not { } limit ? whole : [.. whole.Select(axis => axis with { Last = (int)Math.Min(axis.Last, (long)axis.Start << limit) })];
     }
@@ -99,10 +102,10 @@ public sealed class CostBenchmark(string device, string preset, string precision
             using var engine = EngineProcess.Start($"avedis, {axis.Name} {value}", program, arguments, new Dictionary<string, string>(), Patience);
             var seconds = new List<double>();
             long peak = 0;
-            int kept = 0, lost = 0;
+            int kept = 0, lost = 0, steps = Math.Max(1, (int)Math.Ceiling(TurnSeconds / engine.Run(1).Seconds[0]));
             while (kept < rounds)
             {
-                var (timing, foreign) = ProcessorLoad.Watch([engine], () => engine.Run(StepsPerTurn));
+                var (timing, foreign) = ProcessorLoad.Watch([engine], () => engine.Run(steps));
                 peak = timing.PeakBytes;
                 if (foreign <= foreignLimit)
                 {

@@ -1,5 +1,6 @@
-// How fast this machine multiplies and adds at best: what a step's arithmetic is held against. Independent sums in registers, no memory; within the
-// instruction set that oneDNN is allowed here, so that a cap on it (DNNL_MAX_CPU_ISA) holds for the peak too.
+// How fast this machine multiplies and adds at best: what a step's arithmetic is held against. Independent sums in
+// registers, no memory; within the instruction set that oneDNN is allowed here, so that a cap on it (DNNL_MAX_CPU_ISA)
+// holds for the peak too.
 #include <immintrin.h>
 #include <omp.h>
 #include <sys/syscall.h>
@@ -15,11 +16,12 @@
 namespace avedis {
 namespace {
 
-// Some milliseconds of work: long enough for the clock, short enough that the best of many is undisturbed.
+// About a millisecond of work: long enough for the clock, short enough that the best of many is undisturbed.
 constexpr int64_t kIterations = 1 << 18;
 constexpr int kTurns = 40;
 
-// Two multiply-add units with up to six cycles of latency need twelve sums under way; sixteen registers hold twelve sums and the operands.
+// Two multiply-add units with up to six cycles of latency need twelve sums under way; sixteen registers hold twelve
+// sums and the operands.
 constexpr int kSums16 = 12, kSums32 = 24;
 
 // Keeps the compiler from leaving sums out.
@@ -82,14 +84,14 @@ __attribute__((target("avx512f,amx-tile,amx-bf16"))) int64_t bf16_amx() {
     _tile_zero(3);
     _tile_zero(4);
     _tile_zero(5);
-    for (int64_t i = 0; i < kIterations / 16; i++) {
+    for (int64_t i = 0; i < kIterations / 8; i++) {
         _tile_dpbf16ps(0, 4, 5);
         _tile_dpbf16ps(1, 4, 5);
         _tile_dpbf16ps(2, 4, 5);
         _tile_dpbf16ps(3, 4, 5);
     }
     _tile_release();
-    return kIterations / 16 * kTiles * 2 * 16 * 16 * 32;
+    return kIterations / 8 * kTiles * 2 * 16 * 16 * 32;
 }
 
 bool includes(int32_t features) {

@@ -91,19 +91,43 @@ public sealed class ResultTableTests
         }
     }
 
+    private const string Old = """
+        {"device": "cpu", "machine": "a machine", "revision": "1", "foreign_limit": 0.1, "rows": [
+        """;
+
+    private static string OldRow(string engine, string layout) => $$"""
+        {"engine": "{{engine}}", "version": "1", "preset": "demo", "precision": "fp32", "layout": "{{layout}}", "batch": 8, "threads": 2, "clips_per_second": 40,
+         "seconds_per_step": 0.2, "peak_bytes": 7, "losses": [2.5], "steps": 1, "rounds_kept": 1, "rounds_discarded": 0, "date": "2020-01-02"}
+        """;
+
     [Test]
     public void Results_of_before_engines_were_named_after_their_modes_are_read()
     {
-        static string Old(string engine, string layout) => $$"""
-            {"engine": "{{engine}}", "version": "1", "preset": "demo", "precision": "fp32", "layout": "{{layout}}", "batch": 8, "threads": 2, "clips_per_second": 40,
-             "seconds_per_step": 0.2, "peak_bytes": 7, "losses": [2.5], "steps": 1, "rounds_kept": 1, "rounds_discarded": 0, "date": "2020-01-02"}
-            """;
-        var file = ResultFile.Parse($$"""
-            {"device": "cpu", "machine": "a machine", "revision": "1", "foreign_limit": 0.1,
-             "rows": [{{Old("avedis", "nhwc")}}, {{Old("pytorch", "nchw")}}, {{Old("pytorch", "channels-last")}}, {{Old("pytorch", "compile")}}]}
-            """);
+        var file = ResultFile.Parse(
+            $"{Old}{OldRow("avedis", "nhwc")}, {OldRow("pytorch", "nchw")}, {OldRow("pytorch", "channels-last")}, {OldRow("pytorch", "compile")}]}}");
         Assert.That(file.Rows.Select(row => row.Engine), Is.EqualTo(new[] { "avedis", "pytorch-eager-nchw", "pytorch-channels-last", "pytorch-compile" }));
         Assert.That(JsonSerializer.Serialize(file, BenchJson.Options), Does.Not.Contain("layout"));
+    }
+
+    [Test]
+    public void The_command_table_writes_old_results_anew()
+    {
+        string folder = Directory.CreateTempSubdirectory("avedis-results-").FullName;
+        try
+        {
+            using StringWriter output = new(), error = new();
+            Assert.That(Commands.Run(["table", folder], output, error), Is.EqualTo(ExitCode.DiskOrIo));
+            Assert.That(error.ToString(), Does.StartWith($"bench: results in {folder} cannot be read or written").And.Contain("step.json"));
+
+            File.WriteAllText(Path.Combine(folder, "step.json"), $"{Old}{OldRow("avedis", "nhwc")}, {OldRow("pytorch", "nchw")}]}}");
+            Assert.That(Commands.Run(["table", folder], output, error), Is.EqualTo(ExitCode.Ok));
+            Assert.That(File.ReadAllText(Path.Combine(folder, "step.json")), Does.Contain("pytorch-eager-nchw").And.Not.Contain("layout"));
+            Assert.That(File.ReadAllText(Path.Combine(folder, "step.md")), Is.EqualTo(output.ToString()).And.Contain("| pytorch-eager-nchw |"));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Test]
