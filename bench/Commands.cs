@@ -38,7 +38,7 @@ public static class Commands
 
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, what a step costs, data against ffmpeg, host work.");
+        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, what a step costs, data against ffmpeg, host work. Exit codes are those of avedis, listed in README.md.");
         root.Subcommands.Add(Step());
         root.Subcommands.Add(Cost());
         root.Subcommands.Add(Data());

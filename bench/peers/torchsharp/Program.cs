@@ -46,7 +46,8 @@ int done = 0;
 
 double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => Step().Loss)];
 string version = $"{typeof(torch).Assembly.GetName().Version!.ToString(3)} (libtorch {__version__})";
-Say(new EngineReport("torchsharp", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes));
+string? note = device.type == DeviceType.CUDA ? "peak memory is the host's: TorchSharp does not tell the GPU's" : null;
+Say(new EngineReport("torchsharp", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes, Note: note));
 while (Console.In.ReadLine() is { } line)
     Say(new Timing([.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => Step().Seconds)], ProcessMemory.PeakRssBytes));
 return 0;
