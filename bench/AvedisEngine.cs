@@ -16,7 +16,7 @@ namespace Avedis.Bench;
 /// </summary>
 public sealed class AvedisEngine : IDisposable
 {
-    private const int Emotions = 5, FingerprintSteps = 3;
+    private const int FingerprintSteps = 3;
 
     private readonly Runtime runtime;
     private readonly TrainingOptions training;
@@ -24,17 +24,11 @@ public sealed class AvedisEngine : IDisposable
     private int loaded;
 
     /// <summary>The engine takes over the backend and disposes it.</summary>
-    public AvedisEngine(IBackend backend, string preset, Precision precision, int clips)
+    public AvedisEngine(IBackend backend, Workload workload, Precision precision)
     {
-        var config = Config.FromPreset(preset);
-        var features = config.Features;
-        int speakers = preset == "paper" ? 1251 : 24;
-        var size = new GoldenBatchSize(clips, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, speakers, Emotions);
+        var size = workload.Size;
         training = TrainingOptions.Paper with { Strategy = "baseline" };
-        var shape = new NetworkShape(
-            clips, size.Frames, size.Pixels, size.Mels, size.MelSteps,
-            [Factor.Numbered(Factor.Emotion, Emotions), Factor.Numbered(Factor.Speaker, speakers)], Precisions.Resolve(precision, backend));
-        runtime = new Runtime(backend, config.Network, shape, training);
+        runtime = new Runtime(backend, workload.Network, workload.Shape(Precisions.Resolve(precision, backend)), training);
         runtime.Network.Initialise(seed: 0); // running statistics; the parameters are overwritten
         foreach (var (parameter, values) in GoldenWeights(runtime.Network))
             runtime.Write(parameter.Value, values);
@@ -93,12 +87,13 @@ public sealed class AvedisEngine : IDisposable
 
     /// <summary>Speaks the protocol of <see cref="EngineProcess"/> until the input ends.</summary>
     /// <exception cref="DeviceUnavailableException"/>
-    public static void Serve(string device, string preset, string precision, int clips, int threads, TextReader input, TextWriter output)
+    public static void Serve(string device, Workload workload, string precision, int threads, TextReader input, TextWriter output)
     {
-        using var engine = new AvedisEngine(Open(device, threads, precision), preset, Activations(precision), clips);
+        using var engine = new AvedisEngine(Open(device, threads, precision), workload, Activations(precision));
         double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => engine.Step().Loss)];
-        output.WriteLine(JsonSerializer.Serialize(
-            new EngineReport("avedis", Machine.Revision, preset, precision, "nhwc", clips, threads, losses, engine.PeakBytes(device)), BenchJson.Options));
+        var report = new EngineReport(
+            "avedis", Machine.Revision, workload.Preset, precision, workload.Clips, threads, losses, engine.PeakBytes(device), PlannedBytes: engine.runtime.Memory.TotalBytes);
+        output.WriteLine(JsonSerializer.Serialize(report, BenchJson.Options));
         while (input.ReadLine() is { } line)
         {
             double[] seconds = [.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => engine.Step().Seconds)];

@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
 using System.Text.Json;
 using Avedis.Bindings.Cpu;
 using Avedis.Engine;
@@ -8,7 +10,10 @@ using BenchmarkDotNet.Running;
 
 namespace Avedis.Bench;
 
-/// <summary>The command line of the benchmarks: step, data, host, serve, which step starts, and summary, which check-gpu ends with.</summary>
+/// <summary>
+/// The command line of the benchmarks: step, cost, data, host; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu
+/// ends with. Exit codes are those of the program avedis: <see cref="ExitCode"/>.
+/// </summary>
 public static class Commands
 {
     private static readonly char[] Blank = [' ', '\t', '\r', '\n'];
@@ -19,17 +24,11 @@ public static class Commands
         DefaultValueFactory = _ => "cpu",
     };
 
-    private static readonly Option<int> Threads = new("--threads")
-    {
-        Description = "Threads of every engine.",
-        DefaultValueFactory = _ => Environment.ProcessorCount,
-    };
+    private static readonly Option<int> Threads = Positive("--threads", "Threads of every engine.", Environment.ProcessorCount);
 
     private static readonly Option<string> Preset = Choice("--preset", "Size of the network and of its clips.", "demo", "demo", "paper");
 
-    private static readonly Option<int> Batch = new("--batch") { Description = "Clips per step.", DefaultValueFactory = _ => 32 };
-
-    private static readonly Option<int> Rounds = new("--rounds") { Description = "Rounds to keep; everyone has one turn in each.", DefaultValueFactory = _ => 7 };
+    private static readonly Option<int> Rounds = Positive("--rounds", "Rounds to keep; everyone has one turn in each.", 7);
 
     private static readonly Option<double> ForeignLimit = new("--foreign-limit")
     {
@@ -39,11 +38,14 @@ public static class Commands
 
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch, data against ffmpeg, host work.");
+        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, what a step costs, data against ffmpeg, host work. Exit codes are those of avedis, listed in README.md.");
         root.Subcommands.Add(Step());
+        root.Subcommands.Add(Cost());
         root.Subcommands.Add(Data());
         root.Subcommands.Add(Host());
         root.Subcommands.Add(Serve());
+        root.Subcommands.Add(Peak());
+        root.Subcommands.Add(Table());
         root.Subcommands.Add(Summary());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
@@ -60,7 +62,7 @@ public static class Commands
             error.WriteLine($"bench: {failure.Message}");
             return failure.Code;
         }
-        catch (Exception failure) when (failure is DeviceUnavailableException or CpuLibraryException)
+        catch (Exception failure) when (failure is DeviceUnavailableException or CpuLibraryException or CpuCallException)
         {
             error.WriteLine($"bench: {failure.Message}");
             return ExitCode.DeviceUnavailable;
@@ -79,46 +81,109 @@ public static class Commands
 
     private static Command Step()
     {
+        var preset = Choice("--preset", "Size of the network and of its clips; all: demo, then paper.", "demo", "demo", "paper", "all");
         var precision = Choice("--precision", "Number format of activations; tf32 on a GPU only.", "all", "fp32", "tf32", "bf16", "all");
-        var peers = Choice("--peers", "What to compare with.", "pytorch", "pytorch", "none");
-        var layout = new Option<string[]>("--layout")
-        {
-            Description = "Memory order of PyTorch's activations; may be repeated. all: both, so that it has its better one. compile: channels-last under torch.compile.",
-            DefaultValueFactory = _ => ["all"],
-        };
-        layout.AcceptOnlyFromAmong("nchw", "channels-last", "compile", "all");
+        var batch = new Option<int?>("--batch") { Description = "Clips per step. [default: 32 of demo, 2 of paper]" };
+        batch.Validators.Add(AtLeast(1));
+        var peers = Choices("--peers", "What to compare with, as pytorch,torchsharp; what is not installed is left out.", "pytorch", "torchsharp", "none");
+        peers.DefaultValueFactory = _ => ["pytorch", "torchsharp"];
+        var modes = Choices("--mode", "Modes of PyTorch. [default: all that the installed version has]", PyTorchPeers.Modes);
+        var isa = Choice("--isa", "Widest vector instructions that any engine may use.", InstructionSet.Native, InstructionSet.Choices);
         var python = new Option<string?>("--python") { Description = "Python that has PyTorch. [default: the first of python3, /usr/bin/python3 that has]" };
+        var torchSharp = new Option<string?>("--torchsharp") { Description = "Folder of a TorchSharp built by yourself, instead of its packages: TorchSharp.dll and libLibTorchSharp.so." };
         var turn = new Option<double>("--turn-seconds") { Description = "About how long a turn is; one step at least.", DefaultValueFactory = _ => 2 };
         var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 300 };
-        var result = new Option<string?>("--out") { Description = "Folder for step.json and step.md, for example bench/results/my-machine." };
-        var command = new Command("step", "Times the whole training step of Avedis and of PyTorch, taking turns, from the same weights and clips.")
+        var trial = new Option<int>("--trial-steps")
         {
-            Device, Preset, precision, Batch, Threads, peers, layout, python, Rounds, turn, ForeignLimit, patience, result,
+            Description = "Steps of a peer on the processor with each of two ways for its threads to wait; the faster takes part. 0: no trial.",
+            DefaultValueFactory = _ => 3,
+        };
+        trial.Validators.Add(AtLeast(0));
+        var result = new Option<string?>("--out") { Description = "Folder for step.json and step.md, for example bench/results/my-machine." };
+        var command = new Command("step", "Times the whole training step of Avedis and of its peers, taking turns, from the same weights and clips.")
+        {
+            Device, preset, precision, batch, Threads, peers, modes, isa, python, torchSharp, Rounds, turn, ForeignLimit, trial, patience, result,
         };
         command.SetAction(parsed =>
         {
             var output = parsed.InvocationConfiguration.Output;
             string device = parsed.GetRequiredValue(Device);
-            string[] layouts = [.. parsed.GetRequiredValue(layout).SelectMany(l => All(l, "channels-last", "nchw")).Distinct()];
-            var options = new StepOptions(
-                device, parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(Batch), parsed.GetRequiredValue(Threads),
-                parsed.GetRequiredValue(peers) == "none" ? [] : layouts,
-                parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"],
-                parsed.GetRequiredValue(Rounds), parsed.GetRequiredValue(turn), parsed.GetRequiredValue(ForeignLimit),
-                TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)));
-            var benchmark = new StepBenchmark(options, output);
-            string[] formats = device == "cpu" ? ["fp32", "bf16"] : ["fp32", "tf32", "bf16"];
-            foreach (string format in All(parsed.GetRequiredValue(precision), formats))
-            {
-                var results = benchmark.Run(format);
-                output.WriteLine();
-                output.WriteLine(ResultTable.Markdown(results));
-                // what is measured is kept, even if the next precision fails
-                if (parsed.GetValue(result) is { } folder)
-                    ResultTable.Write(folder, results);
-            }
+            var found = FindPeers(
+                Words(parsed.GetRequiredValue(peers)), parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"], Words(parsed.GetValue(modes) ?? []),
+                parsed.GetValue(torchSharp), device, output);
+            var benchmark = new StepBenchmark(
+                new StepOptions(
+                    device, parsed.GetRequiredValue(Threads), found, parsed.GetRequiredValue(isa), parsed.GetRequiredValue(Rounds), parsed.GetRequiredValue(turn),
+                    parsed.GetRequiredValue(ForeignLimit), TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)), parsed.GetRequiredValue(trial)),
+                output);
+            string[] formats = All(parsed.GetRequiredValue(precision), device == "cpu" ? ["fp32", "bf16"] : ["fp32", "tf32", "bf16"]);
+            ResultFile? all = null;
+            foreach (string size in All(parsed.GetRequiredValue(preset), "demo", "paper"))
+                foreach (string format in formats)
+                {
+                    var results = benchmark.Run(size, parsed.GetValue(batch) ?? (size == "paper" ? 2 : 32), format);
+                    all = all is null ? results : ResultTable.Merge(all, results, "this run");
+                    // what is measured is kept, even if the next precision fails
+                    if (parsed.GetValue(result) is { } folder)
+                        ResultTable.Write(folder, results);
+                }
+            output.WriteLine();
+            output.WriteLine(ResultTable.Markdown(all!));
             return ExitCode.Ok;
         });
+        return command;
+    }
+
+    /// <summary>Those that are there; of each that is not, a line.</summary>
+    private static List<Peer> FindPeers(string[] peers, string[] pythons, string[] modes, string? torchSharp, string device, TextWriter output)
+    {
+        var found = new List<Peer>();
+        foreach (string peer in peers.Where(peer => peer != "none"))
+            try
+            {
+                if (peer == "pytorch")
+                    found.AddRange(PyTorchPeers.Find(pythons, modes, device));
+                else
+                    found.Add(TorchSharpPeer.Build(device, torchSharp));
+            }
+            catch (EngineAbsentException absent)
+            {
+                output.WriteLine($"left out, {absent.Message}");
+            }
+        return found;
+    }
+
+    private static Command Cost()
+    {
+        var precision = Choice("--precision", "Number format of activations; tf32 on a GPU only.", "fp32", "fp32", "tf32", "bf16");
+        var axes = Choices("--axis", "Sizes that grow. [default: all]", [.. CostBenchmark.Axes(null).Select(axis => axis.Name)]);
+        var doublings = new Option<int?>("--doublings") { Description = "Doublings of each size at most. [default: up to the size that its table says]" };
+        doublings.Validators.Add(AtLeast(0));
+        var result = new Option<string?>("--out") { Description = "Folder for cost.json and cost.md, for example bench/results/my-machine." };
+        var command = new Command("cost", "How time and memory of a training step of Avedis grow with batch, frames, clip length, speakers and embedding.")
+        {
+            Device, Preset, precision, Threads, axes, doublings, Rounds, ForeignLimit, result,
+        };
+        command.SetAction(parsed =>
+        {
+            string[] chosen = Words(parsed.GetValue(axes) ?? []);
+            var benchmark = new CostBenchmark(
+                parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision), parsed.GetRequiredValue(Threads),
+                parsed.GetRequiredValue(Rounds), parsed.GetRequiredValue(ForeignLimit), parsed.InvocationConfiguration.Error);
+            var measured = benchmark.Run([.. CostBenchmark.Axes(parsed.GetValue(doublings)).Where(axis => chosen.Length == 0 || chosen.Contains(axis.Name))]);
+            parsed.InvocationConfiguration.Output.Write(CostBenchmark.Markdown(measured));
+            if (parsed.GetValue(result) is { } folder)
+                CostBenchmark.Write(folder, measured);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Peak()
+    {
+        var command = new Command("peak", "Measures how many multiplications and additions the processor makes at best, in 10^9 a second by precision, as JSON.") { Threads };
+        command.SetAction(parsed => parsed.InvocationConfiguration.Output.WriteLine(
+            JsonSerializer.Serialize(PeakRates.Measure(parsed.GetRequiredValue(Threads)), BenchJson.Options)));
         return command;
     }
 
@@ -157,13 +222,27 @@ public static class Commands
     private static Command Serve()
     {
         var precision = Choice("--precision", "Number format of activations; tf32 on a GPU only.", "fp32", "fp32", "tf32", "bf16");
+        var batch = Positive("--batch", "Clips per step.", 32);
+        var (frames, steps) = (Size("--frames", "Face frames of a clip."), Size("--mel-steps", "Mel steps of a clip."));
+        var (speakers, embedding) = (Size("--speakers", "Speakers to tell apart."), Size("--embedding", "Numbers in each embedding."));
         var command = new Command("serve", "Avedis as one engine of step: warms up, reports, then times as many steps as each line of input says.")
         {
-            Device, Preset, precision, Batch, Threads,
+            Device, Preset, precision, batch, Threads, frames, steps, speakers, embedding,
         };
         command.SetAction(parsed => AvedisEngine.Serve(
-            parsed.GetRequiredValue(Device), parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(precision), parsed.GetRequiredValue(Batch),
-            parsed.GetRequiredValue(Threads), Console.In, parsed.InvocationConfiguration.Output));
+            parsed.GetRequiredValue(Device),
+            new Workload(
+                parsed.GetRequiredValue(Preset), parsed.GetRequiredValue(batch), parsed.GetValue(frames), parsed.GetValue(steps), parsed.GetValue(speakers),
+                parsed.GetValue(embedding)),
+            parsed.GetRequiredValue(precision), parsed.GetRequiredValue(Threads), Console.In, parsed.InvocationConfiguration.Output));
+        return command;
+    }
+
+    private static Command Table()
+    {
+        var folder = new Argument<string>("folder") { Description = "Folder with a step.json, for example bench/results/my-machine." };
+        var command = new Command("table", "Prints the table of a step.json, and writes both files anew: with the names and columns of today.") { folder };
+        command.SetAction(parsed => parsed.InvocationConfiguration.Output.Write(ResultTable.Rewrite(parsed.GetRequiredValue(folder))));
         return command;
     }
 
@@ -182,6 +261,41 @@ public static class Commands
     }
 
     private static string[] All(string choice, params string[] all) => choice == "all" ? all : [choice];
+
+    /// <summary>Words separated by commas or by repeating the option.</summary>
+    private static Option<string[]> Choices(string name, string description, params string[] choices)
+    {
+        var option = new Option<string[]>(name) { Description = $"{description} Any of: {string.Join(", ", choices)}.", AllowMultipleArgumentsPerToken = true };
+        option.Validators.Add(result =>
+        {
+            foreach (string word in Words(result.Tokens.Select(token => token.Value)).Except(choices))
+                result.AddError($"{name}: '{word}' is none of {string.Join(", ", choices)}.");
+        });
+        return option;
+    }
+
+    private static string[] Words(IEnumerable<string> given) =>
+        [.. given.SelectMany(words => words.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()];
+
+    private static Option<int> Positive(string name, string description, int standard)
+    {
+        var option = new Option<int>(name) { Description = description, DefaultValueFactory = _ => standard };
+        option.Validators.Add(AtLeast(1));
+        return option;
+    }
+
+    private static Option<int?> Size(string name, string description)
+    {
+        var option = new Option<int?>(name) { Description = $"{description} [default: the preset's]" };
+        option.Validators.Add(AtLeast(1));
+        return option;
+    }
+
+    private static Action<OptionResult> AtLeast(int least) => result =>
+    {
+        if (result.Tokens.Count > 0 && int.TryParse(result.Tokens[^1].Value, CultureInfo.InvariantCulture, out int value) && value < least)
+            result.AddError($"{result.Option.Name} is {value}; it has to be {least} or more.");
+    };
 
     private static Option<string> Choice(string name, string description, string standard, params string[] choices)
     {

@@ -8,7 +8,7 @@ namespace Avedis.Bench;
 /// <summary>
 /// One engine that is timed, in a process of its own, so that memory is counted per engine and none warms the other's caches. Every engine speaks the
 /// same protocol: it prints its <see cref="EngineReport"/> as one line of JSON after warming up, then answers each line "N" with <see cref="Timing"/>
-/// of N steps. bench/peers/pytorch/step.py --serve does, and this program's own command "serve".
+/// of N steps. bench/peers/pytorch/step.py --serve does, bench/peers/torchsharp, and this program's own command "serve".
 /// </summary>
 public sealed class EngineProcess : IDisposable
 {
@@ -31,9 +31,11 @@ public sealed class EngineProcess : IDisposable
     }
 
     /// <summary>Starts an engine and waits for its report.</summary>
+    /// <param name="environment">Variables to set; the others are this process's.</param>
     /// <param name="patience">An engine that has not warmed up by then is ended.</param>
     /// <exception cref="EngineAbsentException">It is not installed, failed, or was too slow; the message is one line.</exception>
-    public static EngineProcess Start(string name, string program, IEnumerable<string> arguments, TimeSpan patience)
+    public static EngineProcess Start(
+        string name, string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string> environment, TimeSpan patience)
     {
         var start = new ProcessStartInfo(program, arguments)
         {
@@ -41,6 +43,8 @@ public sealed class EngineProcess : IDisposable
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
+        foreach (var (variable, value) in environment)
+            start.Environment[variable] = value;
         Process process;
         try
         {
@@ -96,13 +100,3 @@ public sealed class EngineProcess : IDisposable
 
 /// <summary>An engine that cannot take part, and why.</summary>
 public sealed class EngineAbsentException(string message) : Exception(message);
-
-/// <summary>What an engine says of itself after its first steps.</summary>
-/// <param name="Losses">Of the first steps, from the golden weights and batches: two engines that do the same work agree on them.</param>
-/// <param name="SecondsPerStep">Set only by an engine that was so slow that it stopped after its first step; see <paramref name="Note"/>.</param>
-public sealed record EngineReport(
-    string Engine, string Version, string Preset, string Precision, string Layout, int Batch, int Threads, double[] Losses, long PeakBytes,
-    double? SecondsPerStep = null, string? Note = null);
-
-/// <summary>Wall-clock seconds of each step, and the engine's largest resident set so far; on a GPU what its tensors take there.</summary>
-public sealed record Timing(double[] Seconds, long PeakBytes);

@@ -58,7 +58,7 @@ public sealed partial record GpuCheck(
                 Load<TestReport>(Path.Combine(folder, "tests.json")),
                 [.. Files(folder, "sanitizer-*.log").Select(ReadSanitizer)],
                 ReadTraining(folder, list),
-                Load<ResultFile>(Path.Combine(folder, "step.json"))?.Rows ?? [],
+                string.Concat(Lines(Path.Combine(folder, "step.json"))) is { Length: > 0 } steps ? ResultFile.Parse(steps).Rows : [],
                 [.. Files(folder, "bench-*.json").Select(path => Load<BenchReport>(path)!)]);
         }
         catch (Exception failure) when (failure is JsonException or FormatException or IndexOutOfRangeException)
@@ -131,7 +131,7 @@ public sealed partial record GpuCheck(
                     Text($"| {run.EmotionAccuracy:F3} | {run.SpeakerAccuracy:F3} |"));
         }
         if (Steps.Length > 0)
-            text.AppendLine().AppendLine("One training step, median, reading its loss included.").AppendLine().Append(ResultTable.Rows(Steps));
+            text.AppendLine().AppendLine("One training step, median, reading its loss included.").AppendLine().Append(ResultTable.Tables(Steps));
         foreach (var report in Operations)
             AppendOperations(text, report);
         return text.ToString();

@@ -1,4 +1,6 @@
+using System.Diagnostics;
 using System.Globalization;
+using Avedis.Trainer;
 
 namespace Avedis.Bench;
 
@@ -13,6 +15,24 @@ public static class ProcessorLoad
 
     /// <summary>Processor seconds spent since boot by anyone on the processors that we may use.</summary>
     public static double BusySeconds() => BusySeconds(File.ReadLines("/proc/stat"), Allowed(File.ReadLines("/proc/self/status")));
+
+    /// <summary>Has an engine take a turn, and tells which share of the processors others than this process and its engines used meanwhile.</summary>
+    public static (Timing Timing, double Foreign) Watch(IReadOnlyList<EngineProcess> engines, Func<Timing> turn)
+    {
+        double OurSeconds() => Environment.CpuUsage.TotalTime.TotalSeconds + engines.Sum(e => e.ProcessorTime.TotalSeconds);
+
+        double busy = BusySeconds(), ours = OurSeconds();
+        var watch = Stopwatch.StartNew();
+        var timing = turn();
+        double capacity = watch.Elapsed.TotalSeconds * Environment.ProcessorCount;
+        double others = BusySeconds() - busy - (OurSeconds() - ours);
+        return (timing, Math.Max(0, others / capacity));
+    }
+
+    /// <summary>What to say when most rounds were disturbed.</summary>
+    public static UserException TooBusy(int kept, int discarded, double foreignLimit) => new(ExitCode.InternalError, string.Create(
+        CultureInfo.InvariantCulture,
+        $"the machine is too busy: only {kept} of {kept + discarded} rounds were quiet (--foreign-limit {foreignLimit:G}); stop other programs and try again"));
 
     /// <summary>user + nice + system + irq + softirq + steal of the given processors' lines of /proc/stat.</summary>
     public static double BusySeconds(IEnumerable<string> stat, IReadOnlySet<int> processors)

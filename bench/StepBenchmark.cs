@@ -1,21 +1,21 @@
-using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Bench;
 
-/// <summary>What to measure.</summary>
-/// <param name="Layouts">Layouts that PyTorch runs in; empty for no peer.</param>
-/// <param name="Python">Interpreters to look for PyTorch in, first match wins.</param>
+/// <summary>How to measure.</summary>
+/// <param name="Peers">To compare with, in this order.</param>
+/// <param name="IsaCap">Of <see cref="InstructionSet.Choices"/>.</param>
 /// <param name="Rounds">Rounds to keep; in a round every engine has one turn.</param>
 /// <param name="TurnSeconds">A turn is at least one step and about this long.</param>
 /// <param name="ForeignLimit">A round is discarded when others used more than this share of the processors during one of its turns.</param>
 /// <param name="Patience">How long an engine may take to warm up.</param>
+/// <param name="TrialSteps">Steps of a peer in each way that its threads may wait, before the faster one takes part; 0 leaves them as they are.</param>
 public sealed record StepOptions(
-    string Device, string Preset, int Batch, int Threads, string[] Layouts, string[] Python,
-    int Rounds, double TurnSeconds, double ForeignLimit, TimeSpan Patience);
+    string Device, int Threads, IReadOnlyList<Peer> Peers, string IsaCap, int Rounds, double TurnSeconds, double ForeignLimit, TimeSpan Patience, int TrialSteps);
 
 /// <summary>
 /// Times the whole training step of Avedis and of its peers in one run: each engine is a process that stays, they take turns (A, B, A, B), and all start from
@@ -29,51 +29,93 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
     // of ten rounds at most nine may be disturbed
     private const int AttemptsPerRound = 10;
 
-    /// <summary>Measures one precision: Avedis first, then the peers in their layouts.</summary>
+    // GNU OpenMP's own choice, and what Avedis chooses (bindings/Cpu/CpuLibrary.cs): which is faster depends on the machine and on what else it does
+    private static readonly Dictionary<string, string>[] ThreadSettings = [[], new() { ["GOMP_SPINCOUNT"] = "1000" }];
+
+    private readonly IReadOnlyDictionary<string, string> cap = InstructionSet.Environment(options.IsaCap);
+    private PeakRates? peak;
+
+    /// <summary>Measures one precision: Avedis first, then its peers.</summary>
     /// <exception cref="UserException">Avedis fails, the losses disagree, or the machine is too busy to measure anything.</exception>
     /// <exception cref="DeviceUnavailableException"/>
-    public ResultFile Run(string precision)
+    public ResultFile Run(string preset, int batch, string precision)
     {
         // asked here as well as in the engine's process: the reason comes in the right words and with its exit code
         string device;
         using (var backend = AvedisEngine.Open(options.Device, options.Threads, precision))
             device = options.Device == "cpu" ? options.Device : backend.Description;
-        return new(device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(precision)]);
+        peak ??= options.Device == "cpu" ? MeasurePeak() : PeakRates.OfGpu(device);
+        return new(device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(new Workload(preset, batch), precision)]);
     }
 
-    private List<ResultRow> Measure(string precision)
+    /// <summary>This program as another process.</summary>
+    /// <param name="arguments">Of its command line.</param>
+    public static (string Program, string[] Arguments) Self(params string[] arguments)
     {
-        var engines = new List<EngineProcess>();
+        // under "dotnet Avedis.Bench.dll" the process is dotnet itself
+        string program = Environment.ProcessPath!;
+        return (program, Path.GetFileNameWithoutExtension(program) == "dotnet" ? [typeof(StepBenchmark).Assembly.Location, .. arguments] : arguments);
+    }
+
+    // in a process of its own, which the cap holds for
+    private PeakRates MeasurePeak()
+    {
+        var (program, arguments) = Self("peak", "--threads", Number(options.Threads));
+        var (code, output, errors) = Tool.Run(program, arguments, cap);
+        if (code == 0)
+            return JsonSerializer.Deserialize<PeakRates>(output, BenchJson.Options)!;
+        log.WriteLine($"no floor: {errors.Trim()}");
+        return new();
+    }
+
+    private List<ResultRow> Measure(Workload workload, string precision)
+    {
+        var engines = new List<(EngineProcess Process, string? Note)>();
         try
         {
-            engines.Add(StartAvedis(precision));
-            AddPeers(engines, precision);
-            foreach (var peer in engines.Skip(1))
-                CompareLosses(engines[0].Report, peer.Report);
+            engines.Add((StartAvedis(workload, precision), null));
+            foreach (var peer in options.Peers)
+                try
+                {
+                    engines.Add(StartAtItsBest(peer, workload, precision));
+                }
+                catch (EngineAbsentException absent)
+                {
+                    log.WriteLine($"{precision}: left out, {absent.Message}");
+                }
+            foreach (var (peer, _) in engines.Skip(1))
+                CompareLosses(engines[0].Process.Report, peer.Report);
 
-            var rows = engines.Where(e => e.Report.SecondsPerStep is not null).Select(OneStepRow).ToList();
-            foreach (var slow in engines.Where(e => e.Report.SecondsPerStep is not null).ToList())
+            double? floor = peak![precision] * 1e9 is { } rate ? StepArithmetic.Flops(workload) / rate : null;
+            ResultRow Row(EngineProcess engine, string? note, double seconds, long peakBytes, int steps, int kept, int discarded) => new(
+                engine.Report.Engine, engine.Report.Version, workload.Preset, precision, workload.Clips, engine.Report.Threads,
+                workload.Clips / seconds, seconds, peakBytes, engine.Report.Losses, steps, kept, discarded,
+                DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), floor / seconds * 100, peak[precision],
+                options.IsaCap == InstructionSet.Native ? null : options.IsaCap,
+                string.Join("; ", new[] { engine.Report.Note, note }.OfType<string>()) is { Length: > 0 } notes ? notes : null);
+
+            var slow = engines.Where(engine => engine.Process.Report.SecondsPerStep is not null).ToList();
+            List<ResultRow> rows = [.. slow.Select(engine => Row(engine.Process, engine.Note, engine.Process.Report.SecondsPerStep!.Value, engine.Process.Report.PeakBytes, 1, 1, 0))];
+            foreach (var engine in slow)
             {
-                engines.Remove(slow);
-                slow.Dispose();
+                engines.Remove(engine);
+                engine.Process.Dispose();
             }
-            return [.. TakeTurns(engines), .. rows];
+            return [.. TakeTurns(engines, Row), .. rows];
         }
         finally
         {
-            foreach (var engine in engines)
+            foreach (var (engine, _) in engines)
                 engine.Dispose();
         }
     }
 
-    private EngineProcess StartAvedis(string precision)
+    private EngineProcess StartAvedis(Workload workload, string precision)
     {
-        // under "dotnet Avedis.Bench.dll" the process is dotnet itself
-        string program = Environment.ProcessPath!;
-        string[] self = Path.GetFileNameWithoutExtension(program) == "dotnet" ? [typeof(StepBenchmark).Assembly.Location] : [];
+        var (program, arguments) = Self("serve", "--device", options.Device);
         try
         {
-            return Start("avedis", program, [.. self, "serve", "--device", options.Device], precision);
+            return Start(new Peer("avedis", program, arguments, cap), workload, precision);
         }
         catch (EngineAbsentException absent)
         {
@@ -81,55 +123,61 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         }
     }
 
-    private void AddPeers(List<EngineProcess> engines, string precision)
+    /// <summary>A peer with the thread settings that suit it, and which these are if not its own.</summary>
+    private (EngineProcess Process, string? Note) StartAtItsBest(Peer peer, Workload workload, string precision)
     {
-        if (options.Layouts.Length == 0)
-            return;
-        string? python = options.Python.FirstOrDefault(HasTorch);
-        if (python is null)
+        EngineProcess StartWith(Dictionary<string, string> setting) => Start(
+            peer with { Environment = new Dictionary<string, string>(peer.Environment.Concat(cap).Concat(setting)) }, workload, precision);
+
+        var best = StartWith(ThreadSettings[0]);
+        if (options.Device != "cpu" || options.TrialSteps == 0 || best.Report.SecondsPerStep is not null)
+            return (best, null);
+        string? note = null;
+        foreach (var setting in ThreadSettings.Skip(1))
         {
-            log.WriteLine(
-                $"pytorch: left out, no interpreter of {string.Join(", ", options.Python)} can import torch (--python names another; Debian: python3-torch)");
-            return;
-        }
-        string script = Path.Combine(AppContext.BaseDirectory, "peers", "pytorch", "step.py");
-        foreach (string layout in options.Layouts)
+            EngineProcess? other = null;
             try
             {
-                engines.Add(Start($"pytorch {layout}", python, [script, "--serve", "--device", options.Device, "--layout", layout], precision));
+                other = StartWith(setting);
+                var (ours, theirs) = (new List<double>(), new List<double>());
+                for (int i = 0; i < options.TrialSteps; i++)
+                {
+                    ours.AddRange(best.Run(1).Seconds);
+                    theirs.AddRange(other.Run(1).Seconds);
+                }
+                if (TrainingBenchmark.Median(theirs) < TrainingBenchmark.Median(ours))
+                {
+                    (best, other) = (other, best);
+                    note = string.Join(' ', setting.Select(variable => $"{variable.Key}={variable.Value}"));
+                }
             }
-            catch (EngineAbsentException absent)
+            catch
             {
-                log.WriteLine($"{precision}: left out, {absent.Message}");
+                best.Dispose();
+                throw;
             }
+            finally
+            {
+                other?.Dispose();
+            }
+        }
+        if (note is not null)
+            log.WriteLine($"{peer.Name}: faster with {note}");
+        return (best, note);
     }
 
-    private EngineProcess Start(string name, string program, string[] arguments, string precision)
+    private EngineProcess Start(Peer peer, Workload workload, string precision)
     {
         var engine = EngineProcess.Start(
-            name, program,
-            [.. arguments, "--preset", options.Preset, "--precision", precision, "--batch", Number(options.Batch), "--threads", Number(options.Threads)],
-            options.Patience);
+            peer.Name, peer.Program,
+            [
+                .. peer.Arguments, "--preset", workload.Preset, "--precision", precision, "--batch", Number(workload.Clips), "--threads", Number(options.Threads),
+            ],
+            peer.Environment, options.Patience);
         var report = engine.Report;
         log.WriteLine(Invariant(
-            $"{report.Engine} {report.Version} {report.Layout} {precision}, {report.Threads} threads: first losses {string.Join(", ", report.Losses.Select(l => Invariant($"{l:F6}")))}"));
+            $"{report.Engine} {report.Version} {precision}, {report.Threads} threads: first losses {string.Join(", ", report.Losses.Select(l => Invariant($"{l:F6}")))}"));
         return engine;
-    }
-
-    private static bool HasTorch(string python)
-    {
-        try
-        {
-            using var process = Process.Start(
-                new ProcessStartInfo(python, ["-c", "import torch"]) { RedirectStandardError = true, RedirectStandardOutput = true })!;
-            process.StandardError.ReadToEnd();
-            process.WaitForExit();
-            return process.ExitCode == 0;
-        }
-        catch (System.ComponentModel.Win32Exception)
-        {
-            return false; // no such program
-        }
     }
 
     /// <summary>Speeds of engines that compute different things are not worth writing down.</summary>
@@ -140,12 +188,14 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         for (int i = 0; i < Math.Min(ours.Losses.Length, peer.Losses.Length); i++)
             if (!(Math.Abs(ours.Losses[i] - peer.Losses[i]) <= tolerance * Math.Max(1, Math.Abs(peer.Losses[i]))))
                 throw new UserException(ExitCode.InternalError, Invariant(
-                    $"the engines do different work: loss of step {i + 1} is {ours.Losses[i]:F6} in {ours.Engine}, {peer.Losses[i]:F6} in {peer.Engine} {peer.Layout} ({ours.Precision})"));
+                    $"the engines do different work: loss of step {i + 1} is {ours.Losses[i]:F6} in {ours.Engine}, {peer.Losses[i]:F6} in {peer.Engine} ({ours.Precision})"));
     }
 
-    private List<ResultRow> TakeTurns(List<EngineProcess> engines)
+    private List<ResultRow> TakeTurns(
+        List<(EngineProcess Process, string? Note)> engines, Func<EngineProcess, string?, double, long, int, int, int, ResultRow> row)
     {
-        int[] stepsPerTurn = [.. engines.Select(e => Math.Max(1, (int)Math.Ceiling(options.TurnSeconds / e.Run(1).Seconds[0])))];
+        EngineProcess[] processes = [.. engines.Select(engine => engine.Process)];
+        int[] stepsPerTurn = [.. processes.Select(engine => Math.Max(1, (int)Math.Ceiling(options.TurnSeconds / engine.Run(1).Seconds[0])))];
         var seconds = engines.Select(_ => new List<double>()).ToArray();
         var peaks = new long[engines.Count];
         int kept = 0, discarded = 0;
@@ -155,7 +205,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
             double worst = 0;
             for (int i = 0; i < engines.Count; i++)
             {
-                (round[i], double foreign) = Watch(engines, () => engines[i].Run(stepsPerTurn[i]));
+                (round[i], double foreign) = ProcessorLoad.Watch(processes, () => processes[i].Run(stepsPerTurn[i]));
                 worst = Math.Max(worst, foreign);
             }
             bool quiet = worst <= options.ForeignLimit;
@@ -170,34 +220,12 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
                 peaks[i] = round[i].PeakBytes;
             }
             log.WriteLine(Invariant($"round {kept + discarded}: {(quiet ? "kept" : "discarded")}, others used up to {worst:P0}; ") +
-                string.Join(", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {e.Report.Layout} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
+                string.Join(", ", processes.Select((e, i) => Invariant($"{e.Report.Engine} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
             if (discarded >= AttemptsPerRound * options.Rounds)
-                throw new UserException(ExitCode.InternalError, Invariant(
-                    $"the machine is too busy: only {kept} of {kept + discarded} rounds were quiet (--foreign-limit {options.ForeignLimit:G}); stop other programs and try again"));
+                throw ProcessorLoad.TooBusy(kept, discarded, options.ForeignLimit);
         }
-        return [.. engines.Select((engine, i) => Row(engine.Report, TrainingBenchmark.Median(seconds[i]), peaks[i], seconds[i].Count, kept, discarded))];
+        return [.. engines.Select((engine, i) => row(engine.Process, engine.Note, TrainingBenchmark.Median(seconds[i]), peaks[i], seconds[i].Count, kept, discarded))];
     }
-
-    /// <summary>Runs a turn and tells which share of the processors others used meanwhile.</summary>
-    private static (Timing Timing, double Foreign) Watch(List<EngineProcess> engines, Func<Timing> turn)
-    {
-        double OurSeconds() => Environment.CpuUsage.TotalTime.TotalSeconds + engines.Sum(e => e.ProcessorTime.TotalSeconds);
-
-        double busy = ProcessorLoad.BusySeconds(), ours = OurSeconds();
-        var watch = Stopwatch.StartNew();
-        var timing = turn();
-        double capacity = watch.Elapsed.TotalSeconds * Environment.ProcessorCount;
-        double others = ProcessorLoad.BusySeconds() - busy - (OurSeconds() - ours);
-        return (timing, Math.Max(0, others / capacity));
-    }
-
-    private ResultRow OneStepRow(EngineProcess engine) =>
-        Row(engine.Report, engine.Report.SecondsPerStep!.Value, engine.Report.PeakBytes, 1, 1, 0);
-
-    private ResultRow Row(EngineReport report, double secondsPerStep, long peak, int steps, int kept, int discarded) => new(
-        report.Engine, report.Version, report.Preset, report.Precision, report.Layout, report.Batch, report.Threads,
-        report.Batch / secondsPerStep, secondsPerStep, peak, report.Losses, steps, kept, discarded,
-        DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), report.Note);
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
 

@@ -224,4 +224,9 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_adam")]
     public static partial int Adam(
         nint parameters, nint gradients, nint m, nint v, nint schedule, float beta1, float beta2, float epsilon, long count);
+
+    // peak.cpp
+
+    [LibraryImport(Library, EntryPoint = "avedis_peak")]
+    public static partial int Peak(out double flops, CpuType type);
 }

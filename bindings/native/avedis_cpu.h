@@ -197,3 +197,9 @@ AVEDIS_API int32_t avedis_gradient_projection(float* primary, const float* adver
 // schedule [3] = rate, 1 - beta1^t, 1 - beta2^t. gradients become 0.
 AVEDIS_API int32_t avedis_adam(float* parameters, float* gradients, float* m, float* v, const float* schedule,
                                float beta1, float beta2, float epsilon, int64_t count);
+
+// ---- peak.cpp
+
+// flops [1] = multiplications and additions a second that all threads together reach in registers, at most; type is that
+// of the factors. Without instructions for bfloat16 it is the rate of float, which then computes for it. Needs AVX2.
+AVEDIS_API int32_t avedis_peak(double* flops, int32_t type);

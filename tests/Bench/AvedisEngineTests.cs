@@ -11,7 +11,7 @@ public sealed class AvedisEngineTests
     {
         // python3 bench/peers/pytorch/step.py --preset demo --batch 2 prints these losses
         double[] expected = [2.320383, 2.383963, 2.163867];
-        using var engine = new AvedisEngine(new CpuBackend(), "demo", Avedis.Trainer.Training.Precision.Fp32, clips: 2);
+        using var engine = new AvedisEngine(new CpuBackend(), new Workload("demo", Clips: 2), Avedis.Trainer.Training.Precision.Fp32);
         foreach (double loss in expected)
             Assert.That(engine.Step().Loss, Is.EqualTo(loss).Within(1e-4 * loss));
     }

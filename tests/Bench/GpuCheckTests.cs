@@ -47,7 +47,7 @@ public sealed class GpuCheckTests
         Put("train/fp32/summary.json", """{"emotion_macro_f1": 0.5, "emotion_accuracy": 0.75, "speaker_accuracy": null, "train_clips_per_second": 1000, "precision": "fp32"}""");
         Put("cpu-summary.json", """{"emotion_macro_f1": 0.952, "precision": "fp32"}""");
         ResultTable.Write(folder, new ResultFile("A GPU", "a machine", "1.0", 1, [new(
-            "avedis", "1", "demo", "fp32", "nhwc", 32, 2, 6400, 0.005, 1 << 20, [2.5], 10, 5, 0, "2020-01-02")]));
+            "avedis", "1", "demo", "fp32", 32, 2, 6400, 0.005, 1 << 20, [2.5], 10, 5, 0, "2020-01-02")]));
         new BenchReport("A GPU", "a machine", "1", "demo", "bf16", 32, 5, 6400, 0.005, 1 << 20, 1 << 20,
             [new OpRow("conv2d forward", "a", "[1]", 100, 0.5, 300, 10), new OpRow("conv2d forward", "b", "[1]", 300, 0.5, 100, 30)]).Write(folder);
 

@@ -7,11 +7,10 @@ namespace Avedis.Tests;
 
 public sealed class StepBenchmarkTests
 {
-    private static EngineReport Report(string engine, string precision, params double[] losses) =>
-        new(engine, "1", "demo", precision, "nchw", 8, 2, losses, 1000);
+    private static readonly Dictionary<string, string> NoVariables = [];
 
-    private static ResultRow Row(string engine, string preset, double clipsPerSecond) => new(
-        engine, "1", preset, "fp32", "nchw", 8, 2, clipsPerSecond, 8 / clipsPerSecond, 100 << 20, [2.5], 10, 5, 1, "2020-01-02");
+    private static EngineReport Report(string engine, string precision, params double[] losses) =>
+        new(engine, "1", "demo", precision, 8, 2, losses, 1000);
 
     [Test]
     public void Engines_whose_first_losses_agree_are_compared()
@@ -45,10 +44,10 @@ public sealed class StepBenchmarkTests
     public void An_engine_is_started_asked_for_steps_and_ended()
     {
         const string Script = """
-            echo '{"engine":"fake","version":"1","preset":"demo","precision":"fp32","layout":"nchw","batch":8,"threads":2,"losses":[2.5],"peak_bytes":7}'
+            echo '{"engine":"fake","version":"1","preset":"demo","precision":"fp32","batch":8,"threads":2,"losses":[2.5],"peak_bytes":7}'
             while read n; do echo "{\"seconds\":[$n],\"peak_bytes\":9}"; done
             """;
-        using var engine = EngineProcess.Start("fake", "/bin/sh", ["-c", Script], TimeSpan.FromSeconds(30));
+        using var engine = EngineProcess.Start("fake", "/bin/sh", ["-c", Script], NoVariables, TimeSpan.FromSeconds(30));
         Assert.That(engine.Report.Losses, Is.EqualTo(new[] { 2.5 }));
         Assert.That(engine.Report.SecondsPerStep, Is.Null);
         Timing timing = engine.Run(3);
@@ -60,7 +59,7 @@ public sealed class StepBenchmarkTests
     public void An_engine_that_fails_to_start_says_why_in_one_line()
     {
         var failure = Assert.Throws<EngineAbsentException>(() => EngineProcess.Start(
-            "fake", "/bin/sh", ["-c", "echo Traceback >&2; echo 'ModuleNotFoundError: no torch' >&2; exit 1"], TimeSpan.FromSeconds(30)));
+            "fake", "/bin/sh", ["-c", "echo Traceback >&2; echo 'ModuleNotFoundError: no torch' >&2; exit 1"], NoVariables, TimeSpan.FromSeconds(30)));
         Assert.That(failure!.Message, Is.EqualTo("fake: ModuleNotFoundError: no torch"));
     }
 
@@ -68,7 +67,7 @@ public sealed class StepBenchmarkTests
     public void An_engine_without_its_program_says_so()
     {
         var failure = Assert.Throws<EngineAbsentException>(
-            () => EngineProcess.Start("fake", "/nowhere/python3", [], TimeSpan.FromSeconds(30)));
+            () => EngineProcess.Start("fake", "/nowhere/python3", [], NoVariables, TimeSpan.FromSeconds(30)));
         Assert.That(failure!.Message, Does.StartWith("fake: /nowhere/python3 cannot be started"));
     }
 
@@ -76,7 +75,7 @@ public sealed class StepBenchmarkTests
     public void An_engine_that_never_gets_ready_is_given_up()
     {
         var failure = Assert.Throws<EngineAbsentException>(
-            () => EngineProcess.Start("fake", "/bin/sh", ["-c", "exec sleep 60"], TimeSpan.FromMilliseconds(200)));
+            () => EngineProcess.Start("fake", "/bin/sh", ["-c", "exec sleep 60"], NoVariables, TimeSpan.FromMilliseconds(200)));
         Assert.That(failure!.Message, Does.Contain("given up"));
     }
 
@@ -94,40 +93,63 @@ public sealed class StepBenchmarkTests
     }
 
     [Test]
-    public void The_table_gives_the_ratio_to_the_best_row_of_pytorch()
+    public void An_engine_gets_the_variables_that_it_is_started_with()
     {
-        var results = new ResultFile("cpu", "a machine", "1.0", 0.1, [Row("avedis", "demo", 60), Row("pytorch", "demo", 40), Row("pytorch", "demo", 30)]);
-        string[] ratios = [.. ResultTable.Markdown(results).Split('\n').Where(line => line.StartsWith("| demo")).Select(line => line.Split('|')[8].Trim())];
-        Assert.That(ratios, Is.EqualTo(new[] { "1.50", "1.00", "0.75" }));
+        const string Script = """
+            echo "{\"engine\":\"$DNNL_MAX_CPU_ISA\",\"version\":\"$HOME\",\"preset\":\"demo\",\"precision\":\"fp32\",\"batch\":8,\"threads\":2,\"losses\":[],\"peak_bytes\":7}"
+            """;
+        using var engine = EngineProcess.Start("fake", "/bin/sh", ["-c", Script], InstructionSet.Environment("avx2"), TimeSpan.FromSeconds(30));
+        Assert.That((engine.Report.Engine, engine.Report.Version), Is.EqualTo(("AVX2", Environment.GetEnvironmentVariable("HOME") ?? "")));
     }
 
     [Test]
-    public void Without_pytorch_there_is_no_ratio()
+    public void Every_cap_but_native_names_a_set_to_every_library()
     {
-        var results = new ResultFile("cpu", "a machine", "1.0", 0.1, [Row("avedis", "demo", 60)]);
-        Assert.That(ResultTable.Markdown(results), Does.Contain("| 100 |  | 10 |"));
+        Assert.That(InstructionSet.Environment(InstructionSet.Native), Is.Empty);
+        foreach (string cap in InstructionSet.Choices.Where(cap => cap != InstructionSet.Native))
+            Assert.That(
+                InstructionSet.Environment(cap).Keys,
+                Is.SupersetOf(new[] { "DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY" }), cap);
     }
 
     [Test]
-    public void Written_results_keep_other_settings_and_replace_their_own()
+    public void A_peer_that_is_not_installed_says_so()
     {
-        string folder = Path.Combine(TestContext.CurrentContext.WorkDirectory, Path.GetRandomFileName());
-        try
-        {
-            ResultTable.Write(folder, new ResultFile("cpu", "a machine", "1.0", 0.1, [Row("avedis", "paper", 1), Row("avedis", "demo", 50), Row("pytorch", "demo", 40)]));
-            ResultTable.Write(folder, new ResultFile("cpu", "a machine", "1.1", 0.1, [Row("avedis", "demo", 60)]));
-            string json = File.ReadAllText(Path.Combine(folder, "step.json"));
-            var rows = System.Text.Json.JsonSerializer.Deserialize<ResultFile>(json, BenchJson.Options)!.Rows;
-            Assert.That(rows.Select(row => (row.Engine, row.Preset, row.ClipsPerSecond)), Is.EqualTo(new[] { ("avedis", "paper", 1.0), ("avedis", "demo", 60.0) }));
-            Assert.That(json, Does.Contain("\"clips_per_second\": 60").And.Not.Contain("setting"));
+        var failure = Assert.Throws<EngineAbsentException>(() => PyTorchPeers.Find(["/nowhere/python3"], [], "cpu"));
+        Assert.That(failure!.Message, Does.StartWith("pytorch: no interpreter of /nowhere/python3 can import torch"));
+    }
 
-            var failure = Assert.Throws<UserException>(
-                () => ResultTable.Write(folder, new ResultFile("cpu", "another machine", "1.1", 0.1, [Row("avedis", "demo", 60)])));
-            Assert.That(failure!.Message, Does.Contain("another machine"));
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
+    [Test]
+    public void PyTorch_takes_part_in_every_mode_that_the_installed_version_has()
+    {
+        // one that has nothing to say of the question what it has, and one that repeats it
+        const string Older = "/bin/true", Newer = "/bin/echo";
+        string[] Names(string interpreter, string device, params string[] modes) => [.. PyTorchPeers.Find([interpreter], modes, device).Select(peer => peer.Name)];
+
+        Assert.That(Names(Older, "cpu"), Is.EqualTo(new[] { "pytorch-eager-nchw", "pytorch-channels-last" }));
+        Assert.That(Names(Newer, "cpu"), Is.EqualTo(new[] { "pytorch-eager-nchw", "pytorch-channels-last", "pytorch-compile" }));
+        Assert.That(Names(Newer, "cuda"), Has.Length.EqualTo(4).And.Contains("pytorch-cuda-graph"));
+        Assert.That(Names(Newer, "cpu", "channels-last"), Is.EqualTo(new[] { "pytorch-channels-last" }));
+    }
+
+    [Test]
+    public void What_a_build_says_becomes_one_line()
+    {
+        Assert.That(
+            Tool.FirstError("  Determining projects\n/a/b.csproj : error NU1101: Unable to find package X. [/a/b.csproj]\nmore : error NU1102: y"),
+            Is.EqualTo("NU1101: Unable to find package X. [/a/b.csproj]"));
+        Assert.That(Tool.FirstError(""), Is.EqualTo("without a word"));
+    }
+
+    [TestCase("--rounds", "0", "--rounds is 0; it has to be 1 or more.")]
+    [TestCase("--batch", "-3", "--batch is -3; it has to be 1 or more.")]
+    [TestCase("--peers", "pytorch,jax", "--peers: 'jax' is none of pytorch, torchsharp, none.")]
+    [TestCase("--mode", "fast", "--mode: 'fast' is none of eager-nchw, channels-last, compile, cuda-graph.")]
+    [TestCase("--isa", "avx3", "avx3")]
+    public void A_wrong_option_is_one_line_and_the_exit_code_of_usage(string option, string value, string message)
+    {
+        using StringWriter output = new(), error = new();
+        Assert.That(Commands.Run(["step", option, value], output, error), Is.EqualTo(ExitCode.Usage));
+        Assert.That(error.ToString().TrimEnd(), Does.StartWith("bench: ").And.Contain(message).And.EndWith("(try: step --help)").And.Not.Contain("\n"));
     }
 }

@@ -1,19 +1,24 @@
 #!/usr/bin/env python3
 """Times PyTorch's training step of the two-stream network: bytes to -1..1, forward, loss, backward, Adam.
 
-    python3 step.py --preset demo --precision fp32 --layout channels-last --batch 32
-prints one JSON line: engine, version, preset, precision, layout, batch, threads, seconds_per_step (median), clips_per_second, losses (of the first
-steps, from the weights and inputs of golden.py: the fingerprint that shows that two engines do the same work) and peak_bytes of memory: the
+    python3 step.py --preset demo --precision fp32 --mode channels-last --batch 32
+prints one JSON line: engine (pytorch- and the mode), version, preset, precision, batch, threads, seconds_per_step (median), clips_per_second, losses (of
+the first steps, from the weights and inputs of golden.py: the fingerprint that shows that two engines do the same work) and peak_bytes of memory: the
 process's largest resident set, or on a GPU the most that its tensors took there.
 
 With --serve it prints that line without the timing, after its warm-up, and then answers every line "N" on standard input by timing N steps:
 {"seconds": [...], "peak_bytes": ...}. So a benchmark can take turns between engines.
 
-PyTorch at its best, as far as measured on processors: channels-last where it wins (both layouts are offered), glibc told to keep large blocks
-instead of mapping and clearing them anew in every step, denormals flushed, gradients set to None, Adam over lists of tensors, all cores, two warm-up steps in each mode.
-On a GPU besides: cuDNN tries its algorithms on the first steps, clips come from pinned memory as bytes without waiting, Adam is one fused kernel, and
-the layout "compile" is channels-last under torch.compile, its steps recorded as CUDA graphs. Precision fp32 there is strict: no TF32 anywhere;
-tf32 allows it in convolutions and products; bf16 is autocast.
+Modes:
+    eager-nchw      as PyTorch comes, and as TorchSharp runs it
+    channels-last   the memory order in which its convolutions are fastest on most machines
+    compile         channels-last under torch.compile, on a GPU with its steps recorded as CUDA graphs (PyTorch 2)
+    cuda-graph      channels-last, the whole step with its Adam recorded as one CUDA graph and replayed (GPU)
+
+PyTorch at its best, as far as measured on processors: glibc told to keep large blocks instead of mapping and clearing them anew in every step, denormals
+flushed, gradients set to None, Adam in one kernel where this version has that for the device, else over lists of tensors, all cores, two warm-up steps in
+each mode; how its threads wait is tried by who starts it (GOMP_SPINCOUNT). On a GPU besides: cuDNN tries its algorithms on the first steps, clips come from
+pinned memory as bytes without waiting. Precision fp32 there is strict: no TF32 anywhere; tf32 allows it in convolutions and products; bf16 is autocast.
 """
 import argparse
 import json
@@ -32,7 +37,7 @@ def arguments():
     parser.add_argument("--preset", choices=("paper", "demo"), default="demo")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--precision", choices=("fp32", "tf32", "bf16"), default="fp32")
-    parser.add_argument("--layout", choices=("nchw", "channels-last", "compile"), default="channels-last")
+    parser.add_argument("--mode", choices=("eager-nchw", "channels-last", "compile", "cuda-graph"), default="channels-last")
     parser.add_argument("--batch", type=int, default=32, help="clips per step")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--steps", type=int, default=10, help="steps to time")
@@ -41,15 +46,37 @@ def arguments():
     options = parser.parse_args()
     if options.device == "cpu" and options.precision == "tf32":
         parser.error("tf32 is a format of GPUs: use --device cuda")
+    if options.device == "cpu" and options.mode == "cuda-graph":
+        parser.error("cuda-graph is a mode of GPUs: use --device cuda")
     return options
 
 
-def fused_adam(network, model):
+def fused_adam(network, model, **options):
     """Adam in one kernel where this PyTorch has it for these parameters, else over lists of tensors."""
     try:
-        return network.optimiser(model, fused=True)
+        return network.optimiser(model, fused=True, **options)
     except (RuntimeError, TypeError):
-        return network.optimiser(model, foreach=True)
+        return network.optimiser(model, foreach=True, **options)
+
+
+def recorded(torch, model, adam, inputs, train):
+    """train(*inputs) as a CUDA graph; a replay trains on what the tensors in inputs hold then. Model and optimiser are left as they were."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # cuDNN chooses, Adam makes its state
+            train(*inputs)
+    torch.cuda.current_stream().wait_stream(stream)
+    model.load_state_dict(before)
+    for state in adam.state.values():
+        for tensor in state.values():
+            tensor.zero_()
+    graph = torch.cuda.CUDAGraph()
+    adam.zero_grad(set_to_none=True)
+    with torch.cuda.graph(graph):
+        loss = train(*inputs)
+    return graph, loss
 
 
 def main():
@@ -72,9 +99,9 @@ def main():
     torch.backends.cudnn.benchmark = True
     preset = network.PRESETS[options.preset]
     model = golden.load_golden_weights(network.TwoStreamNetwork(preset, auxiliary=False)).to(options.device)
-    if options.layout != "nchw":
+    if options.mode != "eager-nchw":
         model = model.to(memory_format=torch.channels_last)
-    adam = fused_adam(network, model) if cuda else network.optimiser(model, foreach=True)
+    adam = fused_adam(network, model, **({"capturable": True} if options.mode == "cuda-graph" else {}))
     batches = [golden.batch(b, options.batch, preset, preset.speakers, preset.emotions) for b in range(2)]
     if cuda:
         batches = [tuple(tensor.pin_memory() for tensor in batch) for batch in batches]
@@ -86,8 +113,25 @@ def main():
         with torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.precision == "bf16"):
             return network.losses(model(faces, mels, face_lengths, mel_lengths), emotions, speakers)["total"]
 
-    if options.layout == "compile":
+    if options.mode == "compile":
         total_loss = torch.compile(total_loss, mode="reduce-overhead" if cuda else "default")
+
+    def train(*inputs):
+        loss = total_loss(*inputs)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        return loss
+
+    if options.mode == "cuda-graph":
+        inputs = [tensor.to(options.device) for tensor in batches[0]]
+        graph, recorded_loss = recorded(torch, model, adam, inputs, train)
+
+        def train(*batch):
+            for place, tensor in zip(inputs, batch):
+                place.copy_(tensor, non_blocking=True)
+            graph.replay()
+            return recorded_loss
 
     def step():
         """One training step on batches 0, 1, 0, ...; returns its loss and seconds."""
@@ -95,10 +139,7 @@ def main():
         batch = batches[done % 2]
         done += 1
         start = time.perf_counter()
-        loss = total_loss(*(tensor.to(options.device, non_blocking=True) for tensor in batch))
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
+        loss = train(*(tensor if options.mode == "cuda-graph" else tensor.to(options.device, non_blocking=True) for tensor in batch))
         value = loss.item()
         if cuda:
             torch.cuda.synchronize()  # reading the loss waits for the forward pass only
@@ -109,11 +150,11 @@ def main():
 
     loss, seconds = step()
     losses, first = [loss], seconds
-    warm = first <= options.limit or options.layout == "compile"  # compiling takes a minute once
+    warm = first <= options.limit or options.mode == "compile"  # compiling takes a minute once
     if warm:
         losses += [step()[0] for _ in range(FINGERPRINT_STEPS - 1)]
     report = {
-        "engine": "pytorch", "version": torch.__version__, "preset": options.preset, "precision": options.precision, "layout": options.layout,
+        "engine": f"pytorch-{options.mode}", "version": torch.__version__, "preset": options.preset, "precision": options.precision,
         "batch": options.batch, "threads": torch.get_num_threads(), "losses": losses, "peak_bytes": peak(),
     }
     if not warm:

@@ -1,0 +1,120 @@
+using System.ComponentModel;
+using System.Diagnostics;
+
+namespace Avedis.Bench;
+
+/// <summary>An engine to compare with, in one of its modes: how it is started, but for preset, precision, batch and threads.</summary>
+public sealed record Peer(string Name, string Program, string[] Arguments, IReadOnlyDictionary<string, string> Environment);
+
+/// <summary>PyTorch in the modes that the installed version has, by bench/peers/pytorch/step.py.</summary>
+public static class PyTorchPeers
+{
+    /// <summary>eager-nchw is what TorchSharp does; cuda-graph is channels-last recorded once and replayed.</summary>
+    public static string[] Modes { get; } = ["eager-nchw", "channels-last", "compile", "cuda-graph"];
+
+    /// <param name="interpreters">To look for PyTorch in; the first that has it is taken.</param>
+    /// <param name="modes">Of <see cref="Modes"/>; empty for all that there are.</param>
+    /// <exception cref="EngineAbsentException"/>
+    public static IEnumerable<Peer> Find(IReadOnlyList<string> interpreters, IReadOnlyList<string> modes, string device)
+    {
+        foreach (string python in interpreters)
+            if (Answer(python) is { } answer)
+            {
+                string script = Path.Combine(AppContext.BaseDirectory, "peers", "pytorch", "step.py");
+                var there = Modes.Where(mode => mode switch { "compile" => answer.Contains("compile", StringComparison.Ordinal), "cuda-graph" => device == "cuda", _ => true });
+                return
+                [
+                    .. (modes.Count > 0 ? modes : there).Select(mode => new Peer(
+                        $"pytorch-{mode}", python, [script, "--serve", "--device", device, "--mode", mode], new Dictionary<string, string>())),
+                ];
+            }
+        throw new EngineAbsentException(
+            $"pytorch: no interpreter of {string.Join(", ", interpreters)} can import torch (--python names another; Debian: python3-torch)");
+    }
+
+    /// <summary>What else than eager execution this PyTorch has; null without PyTorch.</summary>
+    private static string? Answer(string python)
+    {
+        try
+        {
+            var (code, output, _) = Tool.Run(python, ["-c", "import torch; print('compile' if hasattr(torch, 'compile') else 'eager')"]);
+            return code == 0 ? output : null;
+        }
+        catch (Win32Exception)
+        {
+            return null; // no such program
+        }
+    }
+}
+
+/// <summary>TorchSharp, by the program in bench/peers/torchsharp, which is built when it is needed: its packages are large, and not everywhere to be had.</summary>
+public static class TorchSharpPeer
+{
+    private const string Project = "bench/peers/torchsharp/TorchSharpPeer.csproj";
+
+    /// <param name="built">Folder with a TorchSharp.dll and its libLibTorchSharp.so to take instead of the packages; null for the packages.</param>
+    /// <exception cref="EngineAbsentException"/>
+    public static Peer Build(string device, string? built)
+    {
+        string project = Find() ?? throw new EngineAbsentException($"torchsharp: {Project} is not above {AppContext.BaseDirectory}");
+        string[] settings =
+        [
+            "-p:Configuration=Release", "-nologo", "-verbosity:quiet",
+            .. built is null ? [] : new[] { $"-p:TorchSharpFolder={Path.GetFullPath(built)}" },
+            .. device == "cuda" ? new[] { "-p:LibTorch=libtorch-cuda-12.8-linux-x64" } : [],
+        ];
+        Build("does not restore", ["msbuild", project, "-t:Restore", .. settings]);
+        string program = Build("does not build", ["msbuild", project, "-t:Build", "-getProperty:TargetPath", .. settings]);
+        // as step.py tells glibc: large blocks are kept, not mapped and cleared anew in every step
+        var environment = new Dictionary<string, string> { ["MALLOC_MMAP_MAX_"] = "0", ["MALLOC_TRIM_THRESHOLD_"] = "68719476736" };
+        return new("torchsharp", "dotnet", [program, "--device", device], environment);
+    }
+
+    private static string Build(string failure, string[] arguments)
+    {
+        try
+        {
+            var (code, output, errors) = Tool.Run("dotnet", arguments);
+            return code == 0 ? output.Trim() : throw new EngineAbsentException($"torchsharp: {failure}: {Tool.FirstError(output + errors)}");
+        }
+        catch (Win32Exception)
+        {
+            throw new EngineAbsentException("torchsharp: there is no .NET SDK to build it with");
+        }
+    }
+
+    private static string? Find()
+    {
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+            if (File.Exists(Path.Combine(folder.FullName, Project)))
+                return Path.Combine(folder.FullName, Project);
+        return null;
+    }
+}
+
+/// <summary>A program that is run to its end.</summary>
+public static class Tool
+{
+    /// <param name="environment">Variables to set; the others are this process's.</param>
+    /// <exception cref="Win32Exception">There is no such program.</exception>
+    public static (int Code, string Output, string Errors) Run(
+        string program, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardError = true, RedirectStandardOutput = true };
+        foreach (var (variable, value) in environment ?? new Dictionary<string, string>())
+            start.Environment[variable] = value;
+        using var process = Process.Start(start)!;
+        var errors = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, errors.Result);
+    }
+
+    /// <summary>Of what a build said the first line with an error, without the file that it is about.</summary>
+    public static string FirstError(string output)
+    {
+        const string Mark = ": error ";
+        string line = output.Split('\n').FirstOrDefault(line => line.Contains(Mark, StringComparison.Ordinal)) ?? "without a word";
+        return line[(line.IndexOf(Mark, StringComparison.Ordinal) is var at and >= 0 ? at + Mark.Length : 0)..].Trim();
+    }
+}

@@ -1,0 +1,98 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using Avedis.Bench;
+using Avedis.Bench.Peers.TorchSharp;
+using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
+using TorchSharp;
+using static TorchSharp.torch;
+
+// torchsharp-peer --device cpu|cuda --preset demo|paper --precision fp32|tf32 --batch N --threads N
+// speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and optimiser.
+const int FingerprintSteps = 3;
+
+var options = Enumerable.Range(0, args.Length / 2).ToDictionary(i => args[2 * i], i => args[2 * i + 1]);
+string precision = options["--precision"];
+int clips = int.Parse(options["--batch"], CultureInfo.InvariantCulture), threads = int.Parse(options["--threads"], CultureInfo.InvariantCulture);
+if (precision == "bf16")
+    return Fail("TorchSharp has no autocast: no bf16");
+if (LoadFailure() is { } failure)
+    return Fail(failure);
+if (options["--device"] == "cuda" && !cuda.is_available())
+    return Fail($"libtorch {__version__} sees no GPU");
+set_num_threads(threads);
+backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = precision == "tf32";
+
+var device = new torch.Device(options["--device"]);
+var preset = Preset.Named(options["--preset"]);
+var size = preset.Batch(clips);
+var network = new TwoStreamNetwork(preset, device);
+using var adam = optim.Adam(network.Parameters, lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8);
+using var frameCounts = full([clips], size.Frames, dtype: int64, device: device);
+using var stepCounts = full([clips], TwoStreamNetwork.VoiceSteps(size.MelSteps), dtype: int64, device: device);
+Tensor[][] batches =
+[
+    .. Enumerable.Range(0, 2).Select(number => new[]
+    {
+        tensor(GoldenFormula.Faces(number, size), [clips, size.Frames, size.Pixels, size.Pixels], dtype: uint8),
+        tensor(GoldenFormula.Mels(number, size), [clips, size.Mels, size.MelSteps]),
+        tensor(Array.ConvertAll(GoldenFormula.EmotionLabels(number, size), label => (long)label)),
+        tensor(Array.ConvertAll(GoldenFormula.SpeakerLabels(number, size), label => (long)label)),
+    }),
+];
+int done = 0;
+
+double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => Step().Loss)];
+string version = $"{typeof(torch).Assembly.GetName().Version!.ToString(3)} (libtorch {__version__})";
+string? note = device.type == DeviceType.CUDA ? "peak memory is the host's: TorchSharp does not tell the GPU's" : null;
+Say(new EngineReport("torchsharp", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes, Note: note));
+while (Console.In.ReadLine() is { } line)
+    Say(new Timing([.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => Step().Seconds)], ProcessMemory.PeakRssBytes));
+return 0;
+
+// one training step on batches 0, 1, 0, ...
+(double Loss, double Seconds) Step()
+{
+    var batch = batches[done++ % 2];
+    var watch = Stopwatch.StartNew();
+    // what a step makes is given back with it: without this the memory of each step stays until the collector comes
+    using var scope = NewDisposeScope();
+    Tensor[] inputs = [.. batch.Select(input => input.to(device))];
+    var loss = network.Loss(inputs[0], inputs[1], frameCounts, stepCounts, inputs[2], inputs[3]);
+    adam.zero_grad();
+    loss.backward();
+    adam.step();
+    double value = loss.item<float>();
+    if (device.type == DeviceType.CUDA)
+        cuda.synchronize();
+    return (value, watch.Elapsed.TotalSeconds);
+}
+
+// null, or why TorchSharp's own library does not load: TorchSharp itself would say so in some fifty lines
+static string? LoadFailure()
+{
+    try
+    {
+        NativeLibrary.Load(Path.Combine(AppContext.BaseDirectory, "libLibTorchSharp.so"));
+        return null;
+    }
+    catch (DllNotFoundException missing)
+    {
+        string[] lines = missing.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return lines.LastOrDefault(line => line.Contains("not found", StringComparison.Ordinal)) ?? lines[^1];
+    }
+}
+
+static void Say<T>(T message)
+{
+    Console.Out.WriteLine(JsonSerializer.Serialize(message, BenchJson.Options));
+    Console.Out.Flush();
+}
+
+static int Fail(string reason)
+{
+    Console.Error.WriteLine(reason);
+    return ExitCode.DeviceUnavailable;
+}
