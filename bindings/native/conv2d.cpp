@@ -183,11 +183,11 @@ struct avedis_conv2d {
 
 private:
     std::unique_ptr<pass> build(pass_kind kind) {
+        bool whole_image = g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
         // tiles of matrix units (AMX) are faster than vectors
         bool vectors = type == AVEDIS_F32 || !has_matrix_units();
-        if (kind == pass_kind::backward_weight && vectors && weight_gradient_fits(g))
+        if (kind == pass_kind::backward_weight && vectors && !whole_image && weight_gradient_fits(g))
             return std::make_unique<weight_pass>(g, type);
-        bool whole_image = g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
         if (kind == pass_kind::backward_data && !whole_image && (type == AVEDIS_F32 || avedis_native_bf16()))
             if (auto gather = build_gather(g, type)) return gather;
         // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image

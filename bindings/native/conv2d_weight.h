@@ -5,7 +5,7 @@
 
 namespace avedis {
 
-// Whether weight_gradient takes this shape: output channels fill vectors, and rows are long enough.
+// Whether weight_gradient takes this shape: output channels fill vectors, and the window is large enough.
 bool weight_gradient_fits(const avedis_conv2d_geometry& g);
 
 int64_t weight_gradient_workspace_bytes(const avedis_conv2d_geometry& g, int32_t type);

@@ -1,38 +1,36 @@
 // The products of conv2d_weight.cpp for one instruction set: see instruction_sets.h.
 
-typedef float vec __attribute__((vector_size(4 * kWidth)));
-
 // Sums of Channels x Vectors vectors that stay in registers, beside the gradients and a pixel.
-constexpr int kMostVectors = kWidth == 16 ? 4 : 3;
+constexpr int kMostVectors = kLanes == 16 ? 4 : 3;
 
 constexpr int most_channels(int vectors) {
-    return kWidth == 16 ? (vectors == 4 ? 6 : vectors == 3 ? 8 : 12) : (vectors == 3 ? 4 : vectors == 2 ? 6 : 8);
+    return kLanes == 16 ? (vectors == 4 ? 6 : vectors == 3 ? 8 : 12) : (vectors == 3 ? 4 : vectors == 2 ? 6 : 8);
 }
 
 #if AVEDIS_HAS_BF16
 // Two neighbouring pixels of a row at once.
-AVEDIS_INLINE vec multiply_add(vec sum, vec gradients, const bf16* pixels) {
+AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat gradients, const bf16* pixels) {
     int32_t pair;
     std::memcpy(&pair, pixels, sizeof(pair));
-    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)gradients, (__m512bh)_mm512_set1_epi32(pair));
+    return (vfloat)_mm512_dpbf16_ps((__m512)sum, (__m512bh)gradients, (__m512bh)_mm512_set1_epi32(pair));
 }
 #endif
 
-AVEDIS_INLINE vec multiply_add(vec sum, vec gradients, const float* pixel) {
+AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat gradients, const float* pixel) {
     return sum + gradients * *pixel;
 }
 
 template <int Channels, int Vectors, class T>
 static void outer(float* sums, const T* dy, const T* x, const outer_shape& s) {
-    constexpr int64_t kElements = 4 * kWidth / sizeof(T), kLanesOfStep = 4 / sizeof(T);
-    vec acc[Channels][Vectors] = {};
+    constexpr int64_t kElements = 4 * kLanes / sizeof(T), kLanesOfStep = 4 / sizeof(T);
+    vfloat acc[Channels][Vectors] = {};
     for (int64_t image = 0; image < s.images; image++)
         for (int64_t row = 0; row < s.rows; row++) {
             const T *gradients = dy + image * s.dy_image + row * s.dy_row, *pixels = x + image * s.x_image + row * s.x_row;
             for (int64_t step = 0; step < s.steps; step++, gradients += Vectors * kElements, pixels += kLanesOfStep) {
-                vec g[Vectors];
+                vfloat g[Vectors];
 #pragma GCC unroll 8
-                for (int v = 0; v < Vectors; v++) std::memcpy(&g[v], gradients + v * kElements, sizeof(vec));
+                for (int v = 0; v < Vectors; v++) std::memcpy(&g[v], gradients + v * kElements, sizeof(vfloat));
 #pragma GCC unroll 16
                 for (int c = 0; c < Channels; c++)
 #pragma GCC unroll 8
@@ -43,8 +41,8 @@ static void outer(float* sums, const T* dy, const T* x, const outer_shape& s) {
     for (int c = 0; c < Channels; c++)
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; v++) {
-            vec sum;
-            float* at = sums + c * s.sums_channel + v * kWidth;
+            vfloat sum;
+            float* at = sums + c * s.sums_channel + v * kLanes;
             std::memcpy(&sum, at, sizeof(sum));
             sum += acc[c][v];
             std::memcpy(at, &sum, sizeof(sum));
@@ -79,9 +77,9 @@ static int64_t channels_at_once(int64_t vectors) {
 
 static const weight_kernels& kernels() {
 #if AVEDIS_HAS_BF16
-    static constexpr weight_kernels table{kWidth, kMostVectors, channels_at_once, outer_vectors<float>, outer_vectors<bf16>};
+    static constexpr weight_kernels table{kLanes, kMostVectors, channels_at_once, outer_vectors<float>, outer_vectors<bf16>};
 #else
-    static constexpr weight_kernels table{kWidth, kMostVectors, channels_at_once, outer_vectors<float>, nullptr};
+    static constexpr weight_kernels table{kLanes, kMostVectors, channels_at_once, outer_vectors<float>, nullptr};
 #endif
     return table;
 }

@@ -13,16 +13,16 @@ struct projection_sums {
 // Eight sums at a time, or the compiler could not use vectors without changing their order.
 AVEDIS_CLONES static projection_sums sums_of_range(const float* __restrict p, const float* __restrict a, int64_t begin,
                                                    int64_t end) {
-    double products[kLanes] = {}, squares[kLanes] = {};
+    double products[8] = {}, squares[8] = {};
     int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes)
-        for (int lane = 0; lane < kLanes; lane++) {
+    for (; i + 8 <= end; i += 8)
+        for (int lane = 0; lane < 8; lane++) {
             double direction = a[i + lane];
             products[lane] += direction * static_cast<double>(p[i + lane]);
             squares[lane] += direction * direction;
         }
     projection_sums sums = {};
-    for (int lane = 0; lane < kLanes; lane++) {
+    for (int lane = 0; lane < 8; lane++) {
         sums.product += products[lane];
         sums.square += squares[lane];
     }

@@ -5,26 +5,23 @@
 namespace avedis {
 
 template <class T>
-AVEDIS_CLONES static void forward_row(T* y, uint8_t* argmax, const T* x, avedis_pool2d_geometry g, int64_t row) {
-    pool_row<false>(y, argmax, x, {}, g, row);
-}
+struct max_pool_rows {
+    void (*forward)(T* y, uint8_t* argmax, const T* x, avedis_pool2d_geometry g, int64_t row);
+    void (*backward)(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2d_geometry g, int64_t row);
+};
 
-template <class T>
-AVEDIS_CLONES static void backward_row(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2d_geometry g,
-                                       int64_t row) {
-    int32_t p = pool_p(g), q = pool_q(g), h = static_cast<int32_t>(row % g.h);
-    int64_t first = row / g.h * p * q * g.c;
-    for (int32_t w = 0; w < g.w; w++) {
-        cover at(g, p, q, h, w);
-        T* pixel = dx + (row * g.w + w) * g.c;
-        int32_t k = 0;
-        for (; k + kLanes <= g.c; k += kLanes)
-            store(pixel + k, unpool(dy + first, argmax + first, g, q, at, k, all_lanes()), all_lanes());
-        if (k < g.c) store(pixel + k, unpool(dy + first, argmax + first, g, q, at, k, g.c - k), g.c - k);
-    }
-}
+struct max_pool_kernels {
+    max_pool_rows<float> f32;
+    max_pool_rows<bf16> narrow;
+
+    const max_pool_rows<float>& of(float) const { return f32; }
+    const max_pool_rows<bf16>& of(bf16) const { return narrow; }
+};
 
 }  // namespace avedis
+
+#define AVEDIS_KERNELS "max_pool.inl"
+#include "instruction_sets.h"
 
 using namespace avedis;
 
@@ -32,10 +29,11 @@ int32_t avedis_max_pool_forward(void* y, uint8_t* argmax, const void* x, int32_t
                                 const avedis_pool2d_geometry* geometry) {
     return guarded(type, [&](auto zero) {
         using T = decltype(zero);
+        const auto& rows_of = kernels_of_this_machine().of(zero);
         int64_t rows = static_cast<int64_t>(geometry->n) * pool_p(*geometry);
 #pragma omp parallel for schedule(static)
         for (int64_t row = 0; row < rows; row++)
-            forward_row(static_cast<T*>(y), argmax, static_cast<const T*>(x), *geometry, row);
+            rows_of.forward(static_cast<T*>(y), argmax, static_cast<const T*>(x), *geometry, row);
     });
 }
 
@@ -43,9 +41,10 @@ int32_t avedis_max_pool_backward(void* dx, const void* dy, const uint8_t* argmax
                                  const avedis_pool2d_geometry* geometry) {
     return guarded(type, [&](auto zero) {
         using T = decltype(zero);
+        const auto& rows_of = kernels_of_this_machine().of(zero);
         int64_t rows = static_cast<int64_t>(geometry->n) * geometry->h;
 #pragma omp parallel for schedule(static)
         for (int64_t row = 0; row < rows; row++)
-            backward_row(static_cast<T*>(dx), static_cast<const T*>(dy), argmax, *geometry, row);
+            rows_of.backward(static_cast<T*>(dx), static_cast<const T*>(dy), argmax, *geometry, row);
     });
 }

@@ -74,15 +74,21 @@ AVEDIS_CLONES static void copy_row(float* y, const T* x, int64_t count, float sh
     for (int64_t i = 0; i < count; i++) y[i] = to_float(x[i]) - shift;
 }
 
-// y [last - first, pitch] = rows [first, last) of an image, padded with zeros, minus shift.
-template <class T>
-static void padded_rows(float* y, const T* image, const stem_shape& s, int64_t first, int64_t last, float shift) {
+static void copy_row(bf16* y, const bf16* x, int64_t count, float) {
+    std::copy_n(x, count, y);
+}
+
+// y [last - first, pitch] = rows [first, last) of an image, padded with zeros, minus shift. bfloat16 stays as it is.
+template <class Y, class T>
+static void padded_rows(Y* y, const T* image, const stem_shape& s, int64_t first, int64_t last, float shift) {
+    Y padding;
+    store(&padding, -shift);
     for (int64_t row = first; row < last; row++, y += s.pitch()) {
         bool inside = row >= 0 && row < s.conv.h;
-        std::fill(y, y + (inside ? s.left : s.pitch()), -shift);
+        std::fill(y, y + (inside ? s.left : s.pitch()), padding);
         if (!inside) continue;
         copy_row(y + s.left, image + row * s.width, s.width, shift);
-        std::fill(y + s.left + s.width, y + s.pitch(), -shift);
+        std::fill(y + s.left + s.width, y + s.pitch(), padding);
     }
 }
 
@@ -195,39 +201,34 @@ static const float* multiplied_weights(const float* weight, const stem_shape& s)
 
 // ---- convolution and pooling
 
+// Taps of a row of the window, rounded up to what a kernel takes at once: a pair of bfloat16.
+template <class Z>
+static int64_t packed_taps(const stem_shape& s) {
+    int64_t together = 4 / sizeof(Z);
+    return s.conv.r * ((s.columns + together - 1) / together * together);
+}
+
 // The largest a * z + b of a window is where |a| / a * z is largest, so the convolution carries the sign: packed [blocks of
-// channels, taps, kStemBlock] of sign(a) * weight [k, taps]; channels beyond k are 0.
-static void pack_weights(float* packed, const float* weight, const float* a, const stem_shape& s) {
-    for (int64_t k = 0; k < (s.conv.k + kStemBlock - 1) / kStemBlock * kStemBlock; k++)
-        for (int64_t tap = 0; tap < s.taps; tap++)
-            packed[(k / kStemBlock * s.taps + tap) * kStemBlock + k % kStemBlock] =
-                k >= s.conv.k || !(a[k] != 0) ? 0.0f : std::copysign(1.0f, a[k]) * weight[k * s.taps + tap];
+// channels, taps, kStemBlock, taps together] of sign(a) * weight [k, taps]; what is beyond either is 0.
+template <class Z>
+static void pack_weights(Z* packed, const float* weight, const float* a, const stem_shape& s) {
+    int64_t together = 4 / sizeof(Z), columns = packed_taps<Z>(s) / s.conv.r;
+    int64_t blocks = (s.conv.k + kStemBlock - 1) / kStemBlock;
+    for (int64_t k = 0; k < blocks * kStemBlock; k++)
+        for (int64_t r = 0; r < s.conv.r; r++)
+            for (int64_t column = 0; column < columns; column++) {
+                bool empty = k >= s.conv.k || column >= s.columns || !(a[k] != 0);
+                int64_t group = (k / kStemBlock * s.conv.r + r) * (columns / together) + column / together;
+                store(packed + (group * kStemBlock + k % kStemBlock) * together + column % together,
+                      empty ? 0.0f : std::copysign(1.0f, a[k]) * weight[k * s.taps + r * s.columns + column]);
+            }
 }
 
-// y, argmax of a row of `count` pooled pixels, `channels` channels, from the largest z of each window and its place, both
-// [count, kStemBlock]. Where nothing is above the floor all elements are equal, and the first of the window wins.
-template <class T>
-AVEDIS_CLONES static void finish_row(T* y, uint8_t* argmax, const float* best, const int32_t* winner, affine f,
-                                     avedis_pool2d_geometry g, int64_t row, int32_t channels) {
-    span rows = inside(static_cast<int32_t>(row), g.stride_h, g.pad_h, g.r, g.h);
-    vfloat floor = vfloat{} + f.floor;
-    for (int32_t j = 0; j < pool_q(g); j++, y += g.c, best += kStemBlock, winner += kStemBlock) {
-        int32_t first = rows.begin * g.s + inside(j, g.stride_w, g.pad_w, g.s, g.w).begin;
-        for (int32_t k = 0; k < channels; k += kLanes) {
-            int lanes = std::min(kLanes, channels - k);
-            vfloat a = load(f.a + k, lanes), z = a * load(best + k, kLanes) + load(f.b + k, lanes);
-            // statistics make a whole channel NaN, if anything
-            store(y + k, z < floor ? floor : z, lanes);
-            if (argmax) store(argmax + k, z > floor ? read<vint>(winner + k, kLanes) : vint{} + first, lanes);
-        }
-        if (argmax) argmax += g.c;
-    }
-}
-
-// Rows [begin, end) of the pooled output of one image.
-template <class T>
-static void forward_band(T* y, uint8_t* argmax, const T* image, const float* packed, affine f, const stem_shape& s,
-                         int64_t begin, int64_t end) {
+// Rows [begin, end) of the pooled output of one image, multiplied as Z.
+template <class Z, class T>
+static void forward_band(T* y, uint8_t* argmax, const T* image, const Z* packed, affine f, const stem_shape& s,
+                         void (*convolve)(float*, const Z*, const Z*, stem_window, int64_t, int64_t), int64_t begin,
+                         int64_t end) {
     const auto &conv = s.conv;
     const auto& pool = s.pool;
     auto rows_of = [&](int64_t i) {
@@ -236,13 +237,13 @@ static void forward_band(T* y, uint8_t* argmax, const T* image, const float* pac
     };
     int64_t first = rows_of(begin).first, last = rows_of(end - 1).second, row_size = pool.w * kStemBlock;
     int64_t top = first * conv.stride_h - conv.pad_h, bottom = (last - 1) * conv.stride_h - conv.pad_h + conv.r;
-    float* rows = scratch<float, 0>((bottom - top) * s.pitch());
+    Z* rows = scratch<Z, 0>((bottom - top) * s.pitch());
     float* z = scratch<float, 1>(pool.r * row_size + pool_q(pool) * kStemBlock);
     float* best = z + pool.r * row_size;
     int32_t* winner = scratch<int32_t, 0>(pool_q(pool) * kStemBlock);
     padded_rows(rows, image, s, top, bottom, 0);
     const auto& kernels = kernels_of_this_machine();
-    for (int32_t k = 0; k < conv.k; k += kStemBlock, packed += s.taps * kStemBlock) {
+    for (int32_t k = 0; k < conv.k; k += kStemBlock, packed += packed_taps<Z>(s) * kStemBlock) {
         int32_t channels = std::min(kStemBlock, conv.k - k);
         affine here{f.a + k, f.b + k, f.floor};
         int64_t held = first, next = first;  // z holds rows [held, next)
@@ -252,47 +253,47 @@ static void forward_band(T* y, uint8_t* argmax, const T* image, const float* pac
             std::memmove(z, z + (from - held) * row_size * (kept > 0), kept * row_size * sizeof(float));
             held = from;
             for (next = from + kept; next < to; next++)
-                kernels.convolve(z + (next - held) * row_size, rows + (next * conv.stride_h - conv.pad_h - top) * s.pitch(),
-                                 packed, {conv.r, s.columns, s.pitch()}, pool.w, s.step);
+                convolve(z + (next - held) * row_size, rows + (next * conv.stride_h - conv.pad_h - top) * s.pitch(), packed,
+                         {conv.r, s.columns, s.pitch()}, pool.w, s.step);
             int64_t out = i * pool_q(pool) * conv.k + k;
             kernels.pool(best, winner, z, pool, i, held);
-            finish_row(y + out, argmax ? argmax + out : nullptr, best, winner, here, pool, i, channels);
+            kernels.of(T{}).finish_row(y + out, argmax ? argmax + out : nullptr, best, winner, here, pool, i, channels);
         }
     }
 }
 
-template <class T>
-static void forward_images(T* y, uint8_t* argmax, const T* x, const float* weight, float* a, const float* b, bool relu,
-                           const stem_shape& s) {
-    int64_t blocks = (s.conv.k + kStemBlock - 1) / kStemBlock;
-    float* packed = scratch<float, 3>(blocks * kStemBlock * s.taps);
-    pack_weights(packed, weight, a, s);
-    for (int32_t k = 0; k < s.conv.k; k++) a[k] = std::abs(a[k]);
-    affine f{a, b, relu_floor(relu)};
+template <class Z, class T>
+static void forward_images(T* y, uint8_t* argmax, const T* x, const float* weight, const float* signs, affine f,
+                           const stem_shape& s,
+                           void (*convolve)(float*, const Z*, const Z*, stem_window, int64_t, int64_t)) {
+    Z* packed = scratch<Z, 3>((s.conv.k + kStemBlock - 1) / kStemBlock * kStemBlock * packed_taps<Z>(s));
+    pack_weights(packed, weight, signs, s);
     int64_t p = pool_p(s.pool), image_size = s.width * s.conv.h, out_size = p * pool_q(s.pool) * s.conv.k;
     int64_t bands = std::max<int64_t>(1, std::min<int64_t>(p, 64 / s.conv.n));
 #pragma omp parallel for schedule(static)
     for (int64_t unit = 0; unit < s.conv.n * bands; unit++) {
         int64_t image = unit / bands, band = unit % bands;
         forward_band(y + image * out_size, argmax ? argmax + image * out_size : nullptr, x + image * image_size, packed, f,
-                     s, band * p / bands, (band + 1) * p / bands);
+                     s, convolve, band * p / bands, (band + 1) * p / bands);
     }
+}
+
+// y = pooling of relu of a * z + b. a is lost.
+template <class T>
+static void forward(T* y, uint8_t* argmax, const T* x, const float* weight, float* a, const float* b, bool relu,
+                    const stem_shape& s) {
+    const auto& kernels = kernels_of_this_machine();
+    float* signs = scratch<float, 6>(s.conv.k);
+    std::copy_n(a, s.conv.k, signs);
+    for (int32_t k = 0; k < s.conv.k; k++) a[k] = std::abs(a[k]);
+    affine f{a, b, relu_floor(relu)};
+    if constexpr (std::is_same_v<T, bf16>)
+        if (kernels.convolve_bf16)
+            return forward_images<bf16>(y, argmax, x, weight, signs, f, s, kernels.convolve_bf16);
+    forward_images<float>(y, argmax, x, weight, signs, f, s, kernels.convolve_f32);
 }
 
 // ---- gradient of the weights
-
-// dA of kLanes channels of a row of pooled pixels, [q, kLanes]; sums [kLanes] of it.
-template <class T>
-AVEDIS_CLONES static void active_row(float* sums, float* gradients, const T* dy, const T* y, int64_t q, int64_t k,
-                                     bool relu, int lanes) {
-    vfloat sum = {}, floor = vfloat{} + relu_floor(relu);
-    for (int64_t j = 0; j < q; j++, dy += k, y += k) {
-        vfloat gradient = (vfloat)((vint)load(dy, lanes) & (vint)(load(y, lanes) > floor));
-        sum += gradient;
-        store(gradients + j * kLanes, gradient, kLanes);
-    }
-    store(sums, sum, kLanes);
-}
 
 // sums [k, 1 + pieces * kStemPiece] += sum of dA, and of dA times the window, over pooled row i of one image.
 template <class T>
@@ -305,7 +306,7 @@ static void gradient_of_row(double* sums, const T* image, const T* dy, const T* 
     int64_t input = (pool.r - 1) * conv.stride_h + conv.r;
     float* rows = scratch<float, 0>(input * pitch + kStemPiece);
     padded_rows(rows, image, s, top, top + input, shift);
-    float *sum = scratch<float, 1>(kLanes + length + q * kLanes), *window = sum + kLanes, *gradients = window + length;
+    float *sum = scratch<float, 1>(length + (1 + q) * kStemBlock), *window = sum + kStemBlock, *gradients = window + length;
     // where the windows of the elements of a pooling window start, and the pieces of a window
     int32_t* corners = scratch<int32_t, 0>(pool.r * pool.s + s.pieces);
     int32_t* offsets = corners + pool.r * pool.s;
@@ -314,9 +315,10 @@ static void gradient_of_row(double* sums, const T* image, const T* dy, const T* 
     for (int64_t p = 0; p < s.pieces; p++)
         offsets[p] = static_cast<int32_t>(p / pieces_of_row * pitch + p % pieces_of_row * kStemPiece);
     const auto& kernels = kernels_of_this_machine();
-    for (int32_t k = 0; k < conv.k; k += kLanes) {
-        int lanes = std::min(kLanes, conv.k - k);
-        active_row(sum, gradients, dy + k, y + k, q, conv.k, relu, lanes);
+    const int32_t at_once = kernels.lanes;
+    for (int32_t k = 0; k < conv.k; k += at_once) {
+        int lanes = std::min(at_once, conv.k - k);
+        kernels.of(T{}).active_row(sum, gradients, dy + k, y + k, q, conv.k, relu, lanes);
         for (int lane = 0; lane < lanes; lane++, sums += 1 + length) {
             kernels.gather(window, gradients + lane, argmax + k + lane, conv.k, q, rows, pool.stride_w * s.step, corners,
                            offsets, s.pieces);
@@ -359,7 +361,7 @@ int32_t avedis_stem_forward(void* y, uint8_t* argmax, float* mean, float* invers
             a[k] = gamma[k] * inverse_std[k];
             b[k] = beta[k] - mean[k] * a[k];
         }
-        forward_images(static_cast<T*>(y), argmax, static_cast<const T*>(x), w, a, b, relu, s);
+        forward(static_cast<T*>(y), argmax, static_cast<const T*>(x), w, a, b, relu, s);
     });
 }
 
@@ -375,8 +377,7 @@ int32_t avedis_stem_inference(void* y, const void* x, const float* weight, const
             a[k] = gamma[k] / std::sqrt(running_variance[k] + epsilon);
             b[k] = beta[k] - running_mean[k] * a[k];
         }
-        forward_images<T>(static_cast<T*>(y), nullptr, static_cast<const T*>(x), multiplied_weights<T>(weight, s),
-                          a, b, relu, s);
+        forward<T>(static_cast<T*>(y), nullptr, static_cast<const T*>(x), multiplied_weights<T>(weight, s), a, b, relu, s);
     });
 }
 

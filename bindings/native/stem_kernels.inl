@@ -1,16 +1,7 @@
 // The arithmetic of stem.cpp for one instruction set: see instruction_sets.h.
 
-typedef float vec __attribute__((vector_size(4 * kWidth)));
-typedef int32_t ivec __attribute__((vector_size(4 * kWidth)));
-
-AVEDIS_INLINE vec load_vec(const float* p) {
-    vec v;
-    std::memcpy(&v, p, sizeof(v));
-    return v;
-}
-
-AVEDIS_INLINE void store_vec(float* p, vec v) {
-    std::memcpy(p, &v, sizeof(v));
+AVEDIS_INLINE vfloat load_all(const float* p) {
+    return load(p, kLanes);
 }
 
 // ---- Gram matrix: products of A signals with B others, summed over rows of `count` positions; lanes hold positions
@@ -18,22 +9,22 @@ AVEDIS_INLINE void store_vec(float* p, vec v) {
 template <int A, int B>
 static void gram_tile(double* sums, int64_t pitch, const stem_signal* a, const stem_signal* b, int64_t rows,
                       int64_t count) {
-    vec acc[A][B] = {};
-    ivec lane;
-    for (int i = 0; i < kWidth; i++) lane[i] = i;
-    const ivec tail = lane < static_cast<int32_t>(count % kWidth);
-    const int64_t whole = count - count % kWidth;
+    vfloat acc[A][B] = {};
+    vint lane;
+    for (int i = 0; i < kLanes; i++) lane[i] = i;
+    const vint tail = lane < static_cast<int32_t>(count % kLanes);
+    const int64_t whole = count - count % kLanes;
     for (int64_t row = 0; row < rows; row++) {
         const float *pa[A], *pb[B];
         for (int i = 0; i < A; i++) pa[i] = a[i].first + row * a[i].step;
         for (int j = 0; j < B; j++) pb[j] = b[j].first + row * b[j].step;
-        for (int64_t q = 0; q < whole; q += kWidth) {
-            vec x[A];
+        for (int64_t q = 0; q < whole; q += kLanes) {
+            vfloat x[A];
 #pragma GCC unroll 8
-            for (int i = 0; i < A; i++) x[i] = load_vec(pa[i] + q);
+            for (int i = 0; i < A; i++) x[i] = load_all(pa[i] + q);
 #pragma GCC unroll 8
             for (int j = 0; j < B; j++) {
-                vec y = load_vec(pb[j] + q);
+                vfloat y = load_all(pb[j] + q);
 #pragma GCC unroll 8
                 for (int i = 0; i < A; i++) acc[i][j] += x[i] * y;
             }
@@ -41,21 +32,21 @@ static void gram_tile(double* sums, int64_t pitch, const stem_signal* a, const s
         if (whole == count) continue;
 #pragma GCC unroll 8
         for (int j = 0; j < B; j++) {
-            vec y = (vec)((ivec)load_vec(pb[j] + whole) & tail);
+            vfloat y = (vfloat)((vint)load_all(pb[j] + whole) & tail);
 #pragma GCC unroll 8
-            for (int i = 0; i < A; i++) acc[i][j] += (vec)((ivec)load_vec(pa[i] + whole) & tail) * y;
+            for (int i = 0; i < A; i++) acc[i][j] += (vfloat)((vint)load_all(pa[i] + whole) & tail) * y;
         }
     }
     for (int i = 0; i < A; i++)
         for (int j = 0; j < B; j++) {
             double sum = 0;
-            for (int l = 0; l < kWidth; l++) sum += acc[i][j][l];
+            for (int l = 0; l < kLanes; l++) sum += acc[i][j][l];
             sums[i * pitch + j] += sum;
         }
 }
 
 // Tiles that leave the accumulators in registers.
-constexpr int kGramA = kWidth == 16 ? 6 : 3, kGramB = 4;
+constexpr int kGramA = kLanes == 16 ? 6 : 3, kGramB = 4;
 
 template <int A>
 static void gram_row(double* sums, int64_t pitch, const stem_signal* a, const stem_signal* b, int64_t others,
@@ -78,34 +69,47 @@ static void gram(double* sums, const stem_signal* signals, int64_t count_of_sign
 
 // ---- convolution: lanes hold output channels, kStemBlock of them at a time
 
-constexpr int kVectors = kStemBlock / kWidth, kPixels = kWidth == 16 ? 12 : 2;
+constexpr int kVectors = kStemBlock / kLanes, kPixels = kLanes == 16 ? 12 : 2;
 
-template <int Pixels>
-AVEDIS_INLINE void convolve_pixels(float* z, const float* x, const float* weight, const stem_window& window,
-                                   int64_t step) {
-    vec acc[Pixels][kVectors] = {};
+AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat weights, const float* pixel) {
+    return sum + weights * *pixel;
+}
+
+#if AVEDIS_HAS_BF16
+// Two neighbouring columns at once.
+AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat weights, const bf16* pixels) {
+    int32_t pair;
+    std::memcpy(&pair, pixels, sizeof(pair));
+    return (vfloat)_mm512_dpbf16_ps((__m512)sum, (__m512bh)weights, (__m512bh)_mm512_set1_epi32(pair));
+}
+#endif
+
+template <int Pixels, class T>
+AVEDIS_INLINE void convolve_pixels(float* z, const T* x, const T* weight, const stem_window& window, int64_t step) {
+    constexpr int64_t kTogether = 4 / sizeof(T);
+    vfloat acc[Pixels][kVectors] = {};
     for (int64_t r = 0; r < window.rows; r++) {
-        const float* row = x + r * window.pitch;
-        for (int64_t s = 0; s < window.columns; s++, weight += kStemBlock) {
-            vec w[kVectors];
+        const T* row = x + r * window.pitch;
+        for (int64_t s = 0; s < window.columns; s += kTogether, weight += kTogether * kStemBlock) {
+            vfloat w[kVectors];
 #pragma GCC unroll 8
-            for (int v = 0; v < kVectors; v++) w[v] = load_vec(weight + v * kWidth);
+            for (int v = 0; v < kVectors; v++) std::memcpy(&w[v], weight + v * kTogether * kLanes, sizeof(vfloat));
 #pragma GCC unroll 16
-            for (int i = 0; i < Pixels; i++) {
-                float pixel = row[s + i * step];
+            for (int i = 0; i < Pixels; i++)
 #pragma GCC unroll 8
-                for (int v = 0; v < kVectors; v++) acc[i][v] += w[v] * pixel;
-            }
+                for (int v = 0; v < kVectors; v++) acc[i][v] = multiply_add(acc[i][v], w[v], row + s + i * step);
         }
     }
 #pragma GCC unroll 16
     for (int i = 0; i < Pixels; i++)
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; v++) store_vec(z + i * kStemBlock + v * kWidth, acc[i][v]);
+        for (int v = 0; v < kVectors; v++) store(z + i * kStemBlock + v * kLanes, acc[i][v], kLanes);
 }
 
-// z [count, kStemBlock] of `count` positions whose windows lie `step` elements apart; weight [taps, kStemBlock].
-static void convolve(float* z, const float* x, const float* weight, stem_window window, int64_t count, int64_t step) {
+// z [count, kStemBlock] of `count` positions whose windows lie `step` elements apart; weight [taps, kStemBlock], or of
+// bfloat16 [pairs of taps, kStemBlock, 2].
+template <class T>
+static void convolve(float* z, const T* x, const T* weight, stem_window window, int64_t count, int64_t step) {
     int64_t q = 0;
     for (; q + kPixels <= count; q += kPixels)
         convolve_pixels<kPixels>(z + q * kStemBlock, x + q * step, weight, window, step);
@@ -126,29 +130,64 @@ static void pool(float* best, int32_t* winner, const float* z, const avedis_pool
     int64_t top = row * g.stride_h - g.pad_h - first;
     for (int32_t j = 0; j < pool_q(g); j++, best += kStemBlock, winner += kStemBlock) {
         span columns = inside(j, g.stride_w, g.pad_w, g.s, g.w);
-        vec most[kVectors];
-        ivec place[kVectors];
+        vfloat most[kVectors];
+        vint place[kVectors];
         for (int v = 0; v < kVectors; v++)
-            most[v] = vec{} - INFINITY, place[v] = ivec{} + (rows.begin * g.s + columns.begin);
+            most[v] = vfloat{} - INFINITY, place[v] = vint{} + (rows.begin * g.s + columns.begin);
         for (int32_t r = rows.begin; r < rows.end; r++) {
             const float* here = z + ((top + r) * g.w + j * g.stride_w - g.pad_w) * kStemBlock;
             for (int32_t s = columns.begin; s < columns.end; s++)
 #pragma GCC unroll 8
                 for (int v = 0; v < kVectors; v++) {
-                    vec candidate = load_vec(here + s * kStemBlock + v * kWidth);
-                    ivec wins = candidate > most[v];
+                    vfloat candidate = load_all(here + s * kStemBlock + v * kLanes);
+                    vint wins = candidate > most[v];
                     most[v] = wins ? candidate : most[v];
-                    place[v] = wins ? ivec{} + (r * g.s + s) : place[v];
+                    place[v] = wins ? vint{} + (r * g.s + s) : place[v];
                 }
         }
         for (int v = 0; v < kVectors; v++) {
-            store_vec(best + v * kWidth, most[v]);
-            std::memcpy(winner + v * kWidth, &place[v], sizeof(ivec));
+            store(best + v * kLanes, most[v], kLanes);
+            write(winner + v * kLanes, place[v], kLanes);
         }
     }
 }
 
-// ---- sparse gradient of one channel: sums [pieces, kStemPiece] of gradients[e * kLanes] times the pieces of eight pixels
+// y, argmax of a row of pooled pixels, `channels` channels, from the largest z of each window and its place, both
+// [count, kStemBlock]. Where nothing is above the floor all elements are equal, and the first of the window wins.
+template <class T>
+static void finish_row(T* y, uint8_t* argmax, const float* best, const int32_t* winner, affine f,
+                                     avedis_pool2d_geometry g, int64_t row, int32_t channels) {
+    span rows = inside(static_cast<int32_t>(row), g.stride_h, g.pad_h, g.r, g.h);
+    vfloat floor = vfloat{} + f.floor;
+    for (int32_t j = 0; j < pool_q(g); j++, y += g.c, best += kStemBlock, winner += kStemBlock) {
+        int32_t first = rows.begin * g.s + inside(j, g.stride_w, g.pad_w, g.s, g.w).begin;
+        for (int32_t k = 0; k < channels; k += kLanes) {
+            int lanes = std::min(kLanes, channels - k);
+            vfloat a = load(f.a + k, lanes), z = a * load(best + k, kLanes) + load(f.b + k, lanes);
+            // statistics make a whole channel NaN, if anything
+            store(y + k, z < floor ? floor : z, lanes);
+            if (argmax) store(argmax + k, z > floor ? read<vint>(winner + k, kLanes) : vint{} + first, lanes);
+        }
+        if (argmax) argmax += g.c;
+    }
+}
+
+// ---- gradient
+
+// dA of kLanes channels of a row of pooled pixels, [q, kLanes]; sums [kLanes] of it.
+template <class T>
+static void active_row(float* sums, float* gradients, const T* dy, const T* y, int64_t q, int64_t k,
+                                     bool relu, int lanes) {
+    vfloat sum = {}, floor = vfloat{} + relu_floor(relu);
+    for (int64_t j = 0; j < q; j++, dy += k, y += k) {
+        vfloat gradient = (vfloat)((vint)load(dy, lanes) & (vint)(load(y, lanes) > floor));
+        sum += gradient;
+        store(gradients + j * kLanes, gradient, kLanes);
+    }
+    store(sums, sum, kLanes);
+}
+
+// Sparse gradient of one channel: sums [pieces, kStemPiece] of gradients[e * kLanes] times the pieces of eight pixels
 // at x + e * step + corners[winner of e] + offsets[piece]
 
 typedef float piece __attribute__((vector_size(4 * kStemPiece)));
@@ -190,6 +229,13 @@ static void gather(float* sums, const float* gradients, const uint8_t* winners, 
 }
 
 static const stem_kernels& kernels() {
-    static constexpr stem_kernels table{gram, convolve, pool, gather};
+#if AVEDIS_HAS_BF16
+    constexpr auto multiply = convolve<bf16>;
+#else
+    constexpr std::nullptr_t multiply = nullptr;
+#endif
+    static constexpr stem_kernels table{kLanes, gram,   convolve<float>,  multiply,
+                                        pool,   gather, {finish_row<float>, active_row<float>},
+                                        {finish_row<bf16>, active_row<bf16>}};
     return table;
 }
