@@ -273,6 +273,68 @@ void test_pool(const avedis_pool2d_geometry& g, int32_t type, bool normalise, bo
     compare(what + " inference", y.results(), y_expected, type);
 }
 
+// Against the same three operations one by one, in float: they are compared with double precision above.
+void test_stem(const avedis_conv2d_geometry& g, const avedis_pool2d_geometry& pool, int32_t type) {
+    int p = (pool.h + 2 * pool.pad_h - pool.r) / pool.stride_h + 1, q = (pool.w + 2 * pool.pad_w - pool.s) / pool.stride_w + 1;
+    size_t z_count = size_t(pool.n) * pool.h * pool.w * g.k, y_count = size_t(g.n) * p * q * g.k;
+    activations x(size_t(g.n) * g.h * g.w * g.c, type, true), dy(y_count, type, true), y(y_count, type, false);
+    floats weight = random_floats(size_t(g.k) * g.r * g.s * g.c), gamma = random_floats(g.k), beta = random_floats(g.k);
+    floats used = weight;
+    if (type == AVEDIS_BF16)
+        for (auto& w : used) w = rounded_to_bf16(w);
+    std::vector<uint8_t> argmax(y_count), winners(y_count);
+    floats z(z_count), dz(z_count), y_expected(y_count), values(6 * g.k, 1);
+    floats dw = random_floats(weight.size()), dgamma = random_floats(g.k), dbeta = random_floats(g.k);
+    floats dw_expected = dw, dgamma_expected = dgamma, dbeta_expected = dbeta;
+    float *mean = values.data(), *inverse = mean + g.k, *running = mean + 2 * g.k, *variance = mean + 3 * g.k;
+    float *mean_expected = mean + 4 * g.k, *inverse_expected = mean + 5 * g.k;
+    auto doubles_of = [](const floats& v) { return doubles(v.begin(), v.end()); };
+
+    avedis_conv2d* conv;
+    int64_t bytes;
+    check(avedis_conv2d_create(&conv, &bytes, &g, AVEDIS_F32), "conv2d create");
+    void* workspace;
+    check(avedis_allocate(&workspace, bytes + 64), "allocate");
+    check(avedis_conv2d_forward(conv, z.data(), x.values.data(), used.data(), workspace), "conv2d forward");
+    check(avedis_batch_norm_forward(y_expected.data(), winners.data(), mean_expected, inverse_expected, running, variance,
+                                    z.data(), gamma.data(), beta.data(), AVEDIS_F32, int64_t(z_count) / g.k, g.k, &pool,
+                                    1e-5f, 0.1f, 1),
+          "batch norm forward");
+    check(avedis_batch_norm_backward(dz.data(), dgamma_expected.data(), dbeta_expected.data(), dy.values.data(),
+                                     winners.data(), z.data(), gamma.data(), beta.data(), mean_expected,
+                                     inverse_expected, AVEDIS_F32, int64_t(z_count) / g.k, g.k, &pool, 1),
+          "batch norm backward");
+    check(avedis_conv2d_backward_weight(conv, dw_expected.data(), dz.data(), x.values.data(), workspace),
+          "conv2d backward weight");
+    avedis_free(workspace);
+    avedis_conv2d_destroy(conv);
+
+    std::vector<char> state(avedis_stem_state_bytes(&g));
+    check(avedis_stem_forward(y.data(), argmax.data(), mean, inverse, running, variance, state.data(), x.data(),
+                              weight.data(), gamma.data(), beta.data(), type, &g, &pool, 1e-5f, 0.1f, 1),
+          "stem forward");
+    check(avedis_stem_backward(dw.data(), dgamma.data(), dbeta.data(), dy.data(), y.data(), argmax.data(), x.data(),
+                               weight.data(), gamma.data(), inverse, state.data(), type, &g, &pool, 1),
+          "stem backward");
+    std::string what = std::string("stem ") + name_of(type) + " " + std::to_string(g.h) + "x" + std::to_string(g.w) + "x" +
+                       std::to_string(g.c) + " to " + std::to_string(g.k);
+    compare(what + " forward", y.results(), doubles_of(y_expected), type);
+    compare(what + " inverse deviation", floats(inverse, inverse + g.k),
+            doubles(inverse_expected, inverse_expected + g.k), AVEDIS_F32);
+    compare(what + " dweight", dw, doubles_of(dw_expected), AVEDIS_F32);
+    compare(what + " dgamma", dgamma, doubles_of(dgamma_expected), AVEDIS_F32);
+    compare(what + " dbeta", dbeta, doubles_of(dbeta_expected), AVEDIS_F32);
+    floats y_evaluated(y_count);
+    activations evaluated(y_count, type, false);
+    check(avedis_stem_inference(evaluated.data(), x.data(), weight.data(), gamma.data(), beta.data(), running, variance,
+                                type, &g, &pool, 1e-5f, 1),
+          "stem inference");
+    check(avedis_batch_norm_inference(y_evaluated.data(), z.data(), gamma.data(), beta.data(), running, variance,
+                                      AVEDIS_F32, int64_t(z_count) / g.k, g.k, &pool, 1e-5f, 1),
+          "batch norm inference");
+    compare(what + " inference", evaluated.results(), doubles_of(y_evaluated), type);
+}
+
 void test_masked_mean(int32_t type) {
     int n = 3, t = 7, c = 11;
     int32_t lengths[] = {7, 1, 4};
@@ -463,6 +525,9 @@ int main() {
         test_conv2d({2, 8, 7, 5, 11, 3, 2, 1, 2, 1, 0}, type);   // odd channels
         test_conv2d({3, 4, 9, 32, 48, 4, 1, 1, 1, 0, 0}, type);  // all rows
         test_conv2d({5, 3, 3, 16, 24, 3, 3, 1, 1, 0, 0}, type);  // the whole image
+        test_stem({2, 21, 40, 1, 24, 7, 7, 2, 2, 0, 0}, {2, 8, 17, 24, 3, 3, 2, 2, 0, 0}, type);  // face
+        test_stem({2, 6, 75, 1, 96, 5, 7, 1, 1, 2, 2}, {2, 6, 73, 96, 1, 3, 1, 2, 0, 0}, type);   // voice
+        test_stem({2, 11, 9, 3, 33, 3, 3, 1, 2, 1, 1}, {2, 11, 5, 33, 3, 3, 2, 1, 1, 1}, type);   // padded windows, colours
         test_linear(type);
         test_masked_mean(type);
         test_elementwise(type);
