@@ -31,7 +31,7 @@ public sealed class Conv2dPlanTests
         foreach (var geometry in Conv2dTests.Geometries)
             foreach (var act in activations)
             {
-                var plan = new Conv2dPlan(geometry, act);
+                var plan = new Conv2dPlan(geometry, act, hopper: false);
                 foreach (var pass in new[] { plan.Forward, plan.BackwardData })
                     gathers.Add((act, pass.TileColumns, pass.General, pass.Slices > 1));
                 weights.Add((act, plan.WeightTile, plan.WeightGeneral, plan.WeightSlices > 1));
@@ -53,7 +53,7 @@ public sealed class Conv2dPlanTests
     [TestCaseSource(typeof(Conv2dTests), nameof(Conv2dTests.Geometries))]
     public void The_classes_of_the_gradient_of_x_cover_every_pixel_once(Conv2dGeometry geometry)
     {
-        var plan = new Conv2dPlan(geometry, DType.F32);
+        var plan = new Conv2dPlan(geometry, DType.F32, hopper: false);
         var g = plan.Geometry;
         var pixels = new HashSet<(int H, int W)>();
         foreach (var each in plan.BackwardData.Classes)
@@ -70,12 +70,12 @@ public sealed class Conv2dPlanTests
     [Test]
     public void Layers_of_few_tiles_are_sliced_and_wide_windows_do_not_multiply_padding()
     {
-        var conv6 = new Conv2dPlan(new(800, 6, 6, 256, 512, 6, 6, 1, 1, 0, 0), DType.BF16);
+        var conv6 = new Conv2dPlan(new(800, 6, 6, 256, 512, 6, 6, 1, 1, 0, 0), DType.BF16, hopper: false);
         Assert.That((conv6.Forward.TileColumns, conv6.Forward.Slices), Is.EqualTo((128, 9)));
         Assert.That(conv6.BackwardData.Classes.Single().Depth, Is.EqualTo(512), "a plain product");
-        var voice6 = new Conv2dPlan(new(16, 4, 300, 256, 512, 4, 1, 1, 1, 0, 0), DType.BF16);
+        var voice6 = new Conv2dPlan(new(16, 4, 300, 256, 512, 4, 1, 1, 1, 0, 0), DType.BF16, hopper: false);
         Assert.That(voice6.BackwardData.Classes.Select(each => each.Depth), Is.All.EqualTo(512), "each row of x meets one tap");
-        var conv3 = new Conv2dPlan(new(800, 13, 13, 256, 256, 3, 3, 1, 1, 1, 1), DType.BF16);
+        var conv3 = new Conv2dPlan(new(800, 13, 13, 256, 256, 3, 3, 1, 1, 1, 1), DType.BF16, hopper: false);
         Assert.That((conv3.Forward.Slices, conv3.BackwardData.Slices, conv3.WeightSlices), Is.EqualTo((1, 1, 14)));
         Assert.That(conv3.WorkspaceBytes, Is.EqualTo(14L * 256 * 2304 * 4));
     }

@@ -3,8 +3,9 @@ using NUnit.Framework;
 
 namespace Avedis.Tests.Ops;
 
-/// <summary>The three passes of the convolution, on backends that multiply in F32 and in TF32.</summary>
+/// <summary>The three passes of the convolution, on backends that multiply in F32 and in TF32, with the instructions of Hopper and without.</summary>
 [TestFixtureSource(typeof(Backends), nameof(Backends.Tf32))]
+[TestFixtureSource(typeof(Backends), nameof(Backends.BeforeHopper))]
 public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
 {
     private static readonly Conv2dGeometry[] geometries =
