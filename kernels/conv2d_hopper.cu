@@ -50,6 +50,7 @@ constexpr int kChunks = 8;                   // of 16 bytes, in a line
 constexpr int kPanel = kStep * kChunks;      // uint4 of 64 lines
 constexpr int kAtom = 8 * kChunks * 16;      // bytes
 constexpr int kCopyRegisters = 96, kSumRegisters = 208;  // of a thread; a launch hands out 168
+static_assert(kGroup * (kCopyRegisters + kMultipliers * kSumRegisters) <= 64 << 10, "registers of a multiprocessor");
 constexpr int kSharedForStages = 200 << 10;  // leaves what aligns them, and the barriers
 
 template <int kColumnsOfTile>

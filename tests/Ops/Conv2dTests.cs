@@ -52,6 +52,12 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 5, 6, 58, 96, 3, 3, 1, 1, 1, 1),
         new(1, 5, 6, 64, 128, 3, 3, 1, 1, 1, 1),
         new(1, 23, 24, 9, 72, 3, 3, 1, 1, 1, 1),
+        // those of the kernels for Hopper
+        new(1, 5, 6, 128, 256, 3, 3, 1, 1, 1, 1),
+        new(1, 5, 6, 128, 192, 3, 3, 1, 1, 1, 1),
+        new(1, 7, 5, 96, 128, 3, 3, 1, 1, 1, 1),
+        new(2, 6, 6, 256, 136, 6, 6, 1, 1, 0, 0),
+        new(1, 36, 36, 8, 64, 3, 3, 1, 1, 1, 1),
     ];
 
     public static IEnumerable<Conv2dGeometry> Geometries => geometries.Concat(RandomGeometries(seed: 1, count: 40));

@@ -149,13 +149,13 @@ public sealed partial class CudaBackend
             weights with { Lines = FastDivisor.Of(lines), Tile = FastDivisor.Of(pass.TileColumns) }));
     }
 
-    private static int HopperSharedBytes(int columns)
+    internal static int HopperSharedBytes(int columns)
     {
         int stage = (GatherRows + columns) * Conv2dPlan.HopperStepBytes;
         return Math.Min(HopperMostStages, HopperSharedForStages / stage) * stage + HopperAlignment;
     }
 
-    private static int Conv2dSharedBytes(int rows, int columns) => Stages * (rows + columns) * Conv2dPlan.StepBytes;
+    internal static int Conv2dSharedBytes(int rows, int columns) => Stages * (rows + columns) * Conv2dPlan.StepBytes;
 
     /// <summary>Four warps on the matrix units, else 64 sums a thread.</summary>
     private int Conv2dThreads(DType act, int rows, int columns) => act == DType.BF16 || tf32 ? 128 : rows * columns / 64;
