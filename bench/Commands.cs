@@ -45,6 +45,7 @@ public static class Commands
         root.Subcommands.Add(Host());
         root.Subcommands.Add(Serve());
         root.Subcommands.Add(Summary());
+        root.Subcommands.Add(KernelPrediction.Command());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {

@@ -5,9 +5,10 @@
 // GATHER   result [positions, columns] = patches [positions, depth] * weights [columns, depth]^T       both with the depth contiguous
 // WEIGHT   dWeight [k, (r,s,c)] += dY [pixels, k]^T * patches [pixels, (r,s,c)]                        both as they come, a pixel a line ("transposed")
 //
-// A block has three warpgroups: one fills stages of shared memory, two multiply what is there, 64 rows of the tile each and all its columns, at most 256: 128
-// sums a thread, so that the first hands on some of its registers. Stages lie in the 128-byte swizzle that wgmma reads (matrix_descriptor); a step is 64 of
-// the depth, a line of 128 bytes, or 64 pixels.
+// A block has three warpgroups: one fills stages of shared memory, two multiply what is there, 64 rows of the tile each and all its columns, or 128 rows where
+// these are 128 or fewer: at most 128 sums a thread, so that the first hands on some of its registers. The larger the tile, the fewer bytes a multiplication
+// has to fetch, and these limit it before the units do: 128 x 256 and 256 x 128 fetch 48 bytes a cycle at the units' peak, 256 x 96 59, 128 x 96 would 75.
+// Stages lie in the 128-byte swizzle that wgmma reads (matrix_descriptor); a step is 64 of the depth, a line of 128 bytes, or 64 pixels.
 //   full[stage]   ends its phase when the four warps that copy have seen their copies arrive, and the copy engine's bytes are there
 //   empty[stage]  ends it when the eight warps that multiply have the products that read it behind them
 // The copies run up to kStages steps ahead of the products, across the tiles of a block too: one block a multiprocessor takes every gridDim.x-th tile, and
@@ -17,13 +18,13 @@
 // which the copy engine (TMA) fetches as a whole by one instruction of one thread, without a tensor map. The patches come by cp.async, 16 bytes each.
 // A tensor map of mode im2col could fetch them, but only where a step is part of one tap: 96 channels are no multiple of 64, and the linear depth (r,s,c) of
 // conv2 would have to be padded by a third. And it is not needed: at 128 x 256 a step keeps the units busy for 1,024 cycles, in which a thread issues 8
-// copies (WEIGHT: 24). wait, fence_async_proxy and arrival by the thread that copied make the bytes visible to the units, which read by another path.
+// copies (256 x 128: 16, WEIGHT: 24). wait, fence_async_proxy and arrival by the thread that copied make the bytes visible to the units, which read by another path.
 //
 // Columns of a GATHER are interleaved among the lines of the prepared weights so that a lane ends up with eight neighbouring results, 16 bytes of BF16.
 //
 // Channels, in and out, in multiples of 8; other convolutions, and other precisions, are conv2d.cu's.
 //
-// Launch: 384 threads; dynamic shared memory kStages * (128 + columns) * 128 bytes and 1,024 to align them; x = blocks, each of which takes every x-th tile,
+// Launch: 384 threads; dynamic shared memory kStages * (rows + columns) * 128 bytes and 1,024 to align them; x = blocks, each of which takes every x-th tile,
 //   y = slices. gather: a launch for each class.  prepare: any blocks of 256 threads, striding.
 #include "conv2d.cuh"
 
@@ -44,18 +45,18 @@ using namespace conv2d;
 constexpr int kGroup = 128;  // threads of a warpgroup
 constexpr int kMultipliers = 2;
 constexpr int kThreads = (1 + kMultipliers) * kGroup;
-constexpr int kRows = 64 * kMultipliers;  // of a tile
 constexpr int kStep = 64;
 constexpr int kChunks = 8;                   // of 16 bytes, in a line
 constexpr int kPanel = kStep * kChunks;      // uint4 of 64 lines
 constexpr int kAtom = 8 * kChunks * 16;      // bytes
-constexpr int kCopyRegisters = 96, kSumRegisters = 208;  // of a thread; a launch hands out 168
+constexpr int kCopyRegisters = 120, kSumRegisters = 192;  // of a thread; a launch hands out 168
 static_assert(kGroup * (kCopyRegisters + kMultipliers * kSumRegisters) <= 64 << 10, "registers of a multiprocessor");
 constexpr int kSharedForStages = 200 << 10;  // leaves what aligns them, and the barriers
 
-template <int kColumnsOfTile>
+template <int kRowsOfTile, int kColumnsOfTile>
 struct Stages {
-    static constexpr int kColumns = kColumnsOfTile;
+    static constexpr int kRows = kRowsOfTile, kColumns = kColumnsOfTile;
+    static constexpr int kPanels = kRows / 64 / kMultipliers;  // of 64 rows, of each warpgroup that multiplies
     static constexpr int kStage = (kRows + kColumns) * kChunks;  // uint4: rows, then columns
     static constexpr int kStages = kSharedForStages / (kStage * 16) < 8 ? kSharedForStages / (kStage * 16) : 8;
     static constexpr int kAhead = kStages / 2;  // steps whose copies are under way while further ones are started
@@ -109,16 +110,19 @@ __device__ inline void multiply(const Work& work, Steps steps, const uint4* stag
     take_registers<kSumRegisters>();
     Turn<Work::kStages> next;
     for (int tile = static_cast<int>(blockIdx.x); tile < work.tiles; tile += static_cast<int>(gridDim.x)) {
-        float d[Work::kColumns / 2] = {};
+        float d[Work::kPanels][Work::kColumns / 2] = {};
         int before = 0;
         for (int step = steps.begin; step < steps.end; step++) {
             mbarrier_wait(&full[next.stage], next.parity);
             const uint4* stage = stages + next.stage * Work::kStage;
-            uint64_t left = Work::left_of(stage, group), right = Work::right_of(stage);
+            uint64_t left = Work::left_of(stage + group * Work::kPanels * kPanel), right = Work::right_of(stage + Work::kRows * kChunks);
             wgmma_fence();
 #pragma unroll
             for (int k = 0; k < kStep / 16; k++)
-                wgmma_bf16<Work::kColumns, Work::kTransposed>(d, left + k * (Work::kAdvance >> 4), right + k * (Work::kAdvance >> 4));
+#pragma unroll
+                for (int i = 0; i < Work::kPanels; i++)
+                    wgmma_bf16<Work::kColumns, Work::kTransposed>(
+                        d[i], left + i * kPanel + k * (Work::kAdvance / 16), right + k * (Work::kAdvance / 16));  // in units of 16 bytes
             wgmma_commit();
             wgmma_wait<1>();  // the step before is over
             if (step > steps.begin && threadIdx.x % kWarp == 0) mbarrier_arrive(&empty[before]);
@@ -126,9 +130,12 @@ __device__ inline void multiply(const Work& work, Steps steps, const uint4* stag
             next.next();
         }
         wgmma_wait<0>();
-        wgmma_arrived(d);
+#pragma unroll
+        for (int i = 0; i < Work::kPanels; i++) wgmma_arrived(d[i]);
         if (steps.begin < steps.end && threadIdx.x % kWarp == 0) mbarrier_arrive(&empty[before]);
-        work.store(d, tile, group * 64 + static_cast<int>(threadIdx.x) % kGroup / kWarp * 16);
+        int warp = static_cast<int>(threadIdx.x) % kGroup / kWarp;
+#pragma unroll
+        for (int i = 0; i < Work::kPanels; i++) work.store(d[i], tile, (group * Work::kPanels + i) * 64 + warp * 16);
     }
 }
 
@@ -155,10 +162,10 @@ __device__ inline void run(const Work& work, Steps steps) {
 
 // ---- gather ---------------------------------------------------------------------------------------------------------------
 
-template <int kColumnsOfTile>
-struct Gather : Stages<kColumnsOfTile> {
-    using S = Stages<kColumnsOfTile>;
-    using S::kColumns;
+template <int kRowsOfTile, int kColumnsOfTile>
+struct Gather : Stages<kRowsOfTile, kColumnsOfTile> {
+    using S = Stages<kRowsOfTile, kColumnsOfTile>;
+    using S::kColumns, S::kRows;
     static constexpr bool kTransposed = false;
     static constexpr int kAdvance = 32;  // bytes to the next 16 of the depth
     static constexpr int kBulkCopies = 1;
@@ -223,8 +230,8 @@ struct Gather : Stages<kColumnsOfTile> {
         }
     };
 
-    static __device__ uint64_t left_of(const uint4* stage, int group) { return matrix_descriptor(stage + group * kPanel, 16, kAtom); }
-    static __device__ uint64_t right_of(const uint4* stage) { return matrix_descriptor(stage + kRows * kChunks, 16, kAtom); }
+    static __device__ uint64_t left_of(const uint4* rows) { return matrix_descriptor(rows, 16, kAtom); }
+    static __device__ uint64_t right_of(const uint4* columns) { return matrix_descriptor(columns, 16, kAtom); }
 
     // Sums of a warp whose first row is given: lane 4g + t has rows g and g + 8 and, of each 32 columns, the eight from 8t on.
     __device__ void store(const float (&d)[kColumns / 2], int tile, int first_row) const {
@@ -257,10 +264,10 @@ struct Gather : Stages<kColumnsOfTile> {
     }
 };
 
-template <int kColumns>
+template <int kRows, int kColumns>
 __device__ inline void gather(bf16* y, float* partial, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns, int column_tiles, int slices,
                               int64_t results) {
-    run(Gather<kColumns>(y, partial, x, weights, g, columns, column_tiles, slices, results),
+    run(Gather<kRows, kColumns>(y, partial, x, weights, g, columns, column_tiles, slices, results),
         steps_of_slice(g.depth, kStep, slices, static_cast<int>(blockIdx.y)));
 }
 
@@ -285,9 +292,9 @@ __device__ inline void prepare(bf16* prepared, const float* weight, const Conv2d
 // ---- weight ---------------------------------------------------------------------------------------------------------------
 
 template <int kColumnsOfTile>
-struct Weight : Stages<kColumnsOfTile> {
-    using S = Stages<kColumnsOfTile>;
-    using S::kColumns;
+struct Weight : Stages<128, kColumnsOfTile> {
+    using S = Stages<128, kColumnsOfTile>;
+    using S::kColumns, S::kRows;
     static constexpr bool kTransposed = true;
     static constexpr int kAdvance = 2 * kAtom;  // bytes to the next 16 pixels
     static constexpr int kBulkCopies = 0;
@@ -348,8 +355,8 @@ struct Weight : Stages<kColumnsOfTile> {
         }
     };
 
-    static __device__ uint64_t left_of(const uint4* stage, int group) { return matrix_descriptor(stage + group * kPanel, kPanel * 16, kAtom); }
-    static __device__ uint64_t right_of(const uint4* stage) { return matrix_descriptor(stage + kRows * kChunks, kPanel * 16, kAtom); }
+    static __device__ uint64_t left_of(const uint4* rows) { return matrix_descriptor(rows, kPanel * 16, kAtom); }
+    static __device__ uint64_t right_of(const uint4* columns) { return matrix_descriptor(columns, kPanel * 16, kAtom); }
 
     __device__ void store(const float (&d)[kColumns / 2], int tile, int warp_row) const {
         int lane = static_cast<int>(threadIdx.x) % kWarp, slice = static_cast<int>(blockIdx.y);
@@ -388,18 +395,18 @@ KERNEL((256), conv2d_hopper_prepare_bf16, (bf16 * prepared, const float* weight,
     conv2d_hopper::prepare(prepared, weight, weights);
 }
 
-#define CONV2D_HOPPER_GATHER(columns)                                                                                                             \
-    KERNEL((conv2d_hopper::kThreads, 1), conv2d_hopper_gather_bf16_128x##columns,                                                                 \
+#define CONV2D_HOPPER_GATHER(rows, columns)                                                                                                       \
+    KERNEL((conv2d_hopper::kThreads, 1), conv2d_hopper_gather_bf16_##rows##x##columns,                                                            \
            (bf16 * y, float* partial, const bf16* x, const bf16* weights, Conv2dGather positions, int columns_, int column_tiles, int slices,     \
             int64_t results)) {                                                                                                                   \
-        ON_HOPPER(conv2d_hopper::gather<columns>(y, partial, x, weights, positions, columns_, column_tiles, slices, results));                    \
+        ON_HOPPER(conv2d_hopper::gather<rows, columns>(y, partial, x, weights, positions, columns_, column_tiles, slices, results));              \
     }
 
-CONV2D_HOPPER_GATHER(256)
-CONV2D_HOPPER_GATHER(192)
-CONV2D_HOPPER_GATHER(128)
-CONV2D_HOPPER_GATHER(96)
-CONV2D_HOPPER_GATHER(64)
+CONV2D_HOPPER_GATHER(128, 256)
+CONV2D_HOPPER_GATHER(128, 192)
+CONV2D_HOPPER_GATHER(256, 128)
+CONV2D_HOPPER_GATHER(256, 96)
+CONV2D_HOPPER_GATHER(256, 64)
 
 #define CONV2D_HOPPER_WEIGHT(columns)                                                                                                             \
     KERNEL((conv2d_hopper::kThreads, 1), conv2d_hopper_weight_bf16_128x##columns,                                                                 \

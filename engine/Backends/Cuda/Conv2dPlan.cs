@@ -32,28 +32,26 @@ internal readonly record struct Conv2dTaps(int FirstR, int FirstS, int Rows, int
 /// </summary>
 internal sealed class Conv2dGatherPlan
 {
-    private const int TileRows = 128;
-
     /// <summary>So many blocks fill a large GPU: two on each of some 132 multiprocessors. With half of them there is nothing to gain from slices.</summary>
     private const int Blocks = 264;
 
     /// <summary>Widths of tiles, and what a sum costs in each: a narrower tile reads more bytes for it (estimates).</summary>
     private static readonly (int Columns, double Cost)[] tiles = [(128, 1), (96, 1.05), (64, 1.15), (32, 1.5)];
 
-    private static readonly int[] hopperTiles = [256, 192, 128, 96, 64];
+    /// <summary>Those of conv2d_hopper.cu, as large as the sums fit the registers.</summary>
+    private static readonly (int Rows, int Columns)[] hopperTiles = [(128, 256), (128, 192), (256, 128), (256, 96), (256, 64)];
 
     private Conv2dGatherPlan(Conv2dGather[] classes, Conv2dTaps[] taps, int columns, int channels, long results, DType act, bool hopper)
     {
         (Classes, Taps, Columns, Results) = (classes, taps, columns, results);
         General = channels % (Conv2dPlan.CopyBytes / act.Bytes()) != 0;
-        Hopper = hopper && act == DType.BF16 && !General && columns % Conv2dPlan.HopperVector == 0 && columns >= hopperTiles[^1];
-        long rows = classes.Max(each => (long)RowTiles(each));
-        TileColumns = Hopper
-            ? hopperTiles.MinBy(width => HopperCost(rows * TilesOf(columns, width), width))
-            : tiles.MinBy(tile => TilesOf(columns, tile.Columns) * tile.Columns * tile.Cost).Columns;
-        ColumnTiles = TilesOf(columns, TileColumns);
-        int step = (Hopper ? Conv2dPlan.HopperStepBytes : Conv2dPlan.StepBytes) / act.Bytes(), blocks = Hopper ? Conv2dPlan.HopperBlocks : Blocks;
-        Slices = rows * ColumnTiles * 2 > blocks ? 1 : Conv2dPlan.SlicesOf(blocks / (rows * ColumnTiles), classes.Max(each => each.Depth), step);
+        Hopper = hopper && act == DType.BF16 && !General && columns % Conv2dPlan.HopperVector == 0 && columns >= hopperTiles[^1].Columns;
+        (TileRows, TileColumns) = Hopper
+            ? hopperTiles.MinBy(tile => HopperCost(classes, columns, tile))
+            : (128, tiles.MinBy(tile => CountOf(columns, tile.Columns) * tile.Columns * tile.Cost).Columns);
+        ColumnTiles = CountOf(columns, TileColumns);
+        int step = (Hopper ? Conv2dPlan.HopperStepBytes : Conv2dPlan.StepBytes) / act.Bytes();
+        Slices = SlicesOf(classes, TileRows, ColumnTiles, step, Hopper ? Conv2dPlan.HopperBlocks : Blocks);
         for (int i = 0; i < classes.Length; i++)
         {
             int pitch = Conv2dPlan.RoundUp(classes[i].Depth, step);
@@ -68,6 +66,8 @@ internal sealed class Conv2dGatherPlan
     public Conv2dTaps[] Taps { get; }
 
     public int Columns { get; }
+
+    public int TileRows { get; }
 
     public int TileColumns { get; }
 
@@ -87,7 +87,7 @@ internal sealed class Conv2dGatherPlan
     public bool Hopper { get; }
 
     /// <summary>Tiles of a class.</summary>
-    public long Tiles(in Conv2dGather each) => (long)RowTiles(each) * ColumnTiles;
+    public long Tiles(in Conv2dGather each) => (long)CountOf(each.Positions, TileRows) * ColumnTiles;
 
     public static Conv2dGatherPlan Forward(in Conv2dGeometry g, DType act, bool hopper)
     {
@@ -121,13 +121,30 @@ internal sealed class Conv2dGatherPlan
         return new([.. classes], [.. taps], g.C, g.K, g.Input.Count, act, hopper);
     }
 
-    private static int RowTiles(in Conv2dGather each) => (each.Positions + TileRows - 1) / TileRows;
+    private static int CountOf(int extent, int tile) => (extent + tile - 1) / tile;
 
-    private static int TilesOf(int columns, int width) => (columns + width - 1) / width;
+    private static int SlicesOf(Conv2dGather[] classes, int tileRows, int columnTiles, int step, int blocks)
+    {
+        long tiles = classes.Max(each => (long)CountOf(each.Positions, tileRows)) * columnTiles;
+        return tiles * 2 > blocks ? 1 : Conv2dPlan.SlicesOf(blocks / tiles, classes.Max(each => each.Depth), step);
+    }
 
-    /// <summary>Rounds of a block on each multiprocessor, times what a step of a tile fetches, which takes longer than its products (an estimate). Slices make up for few tiles.</summary>
-    private static double HopperCost(long tiles, int width) =>
-        (tiles * 2 > Conv2dPlan.HopperBlocks ? Math.Ceiling((double)tiles / Conv2dPlan.HopperBlocks) : (double)tiles / Conv2dPlan.HopperBlocks) * (TileRows + width);
+    /// <summary>
+    /// Rounds of a block on each multiprocessor, times the steps of a slice, times the cycles of a step: what it fetches at 32 bytes a cycle, which takes longer than its
+    /// products, 2,048 a cycle, and half of these, since not all overlaps (estimates).
+    /// </summary>
+    private static double HopperCost(Conv2dGather[] classes, int columns, (int Rows, int Columns) tile)
+    {
+        const int Step = Conv2dPlan.HopperStepBytes / 2;
+        int columnTiles = CountOf(columns, tile.Columns), slices = SlicesOf(classes, tile.Rows, columnTiles, Step, Conv2dPlan.HopperBlocks);
+        return classes.Sum(each =>
+        {
+            long blocks = (long)CountOf(each.Positions, tile.Rows) * columnTiles * slices;
+            double rounds = Math.Ceiling((double)blocks / Conv2dPlan.HopperBlocks);
+            int fetch = (tile.Rows + tile.Columns) * Conv2dPlan.HopperStepBytes / 32, products = tile.Rows * tile.Columns * Step / 2048;
+            return rounds * CountOf(CountOf(each.Depth, Step), slices) * (fetch + products / 2);
+        });
+    }
 
     private static (int First, int Positions, int Taps, int Offset) Class(int residue, int size, int window, int stride, int pad)
     {

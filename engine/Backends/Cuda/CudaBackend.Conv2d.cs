@@ -9,7 +9,8 @@ namespace Avedis.Engine;
 //
 //
 // On a Hopper, BF16 with C and K in multiples of 8, of kernels/conv2d_hopper.cu, a block a multiprocessor:
-//   forward, gradient of x      conv2d_hopper_gather_bf16_128x<w>                w = 256, 192, 128, 96 or 64; K (forward) or C (gradient of x) at least 64
+//   forward, gradient of x      conv2d_hopper_gather_bf16_<h>x<w>                128 x 256 or 192, 256 x 128, 96 or 64: what fetches least; K (forward) or C
+//                                                                                (gradient of x) at least 64
 //   gradient of the weights     conv2d_hopper_weight_bf16_128x<w>                w = 256 or 128; K and R * S * C at least 64
 //
 //   _general   C (forward), K (gradient of x), either (weights) is no multiple of 16 bytes: 4 F32, 8 BF16
@@ -20,11 +21,11 @@ public sealed partial class CudaBackend
 {
     private const int TransposedTile = 32, PrepareThreads = 256, ReduceThreads = 256, ReducedByBlock = 32;
 
-    // Conv2dGatherPlan and the kernels agree on these
-    private const int GatherRows = 128, Stages = 4;
+    // Conv2dGatherPlan and the kernels agree on this
+    private const int Stages = 4;
 
     // of kernels/conv2d_hopper.cu
-    private const int HopperThreads = 384, HopperMostStages = 8, HopperSharedForStages = 200 << 10, HopperAlignment = 1024,
+    private const int HopperThreads = 384, HopperWeightRows = 128, HopperMostStages = 8, HopperSharedForStages = 200 << 10, HopperAlignment = 1024,
         HopperStep = Conv2dPlan.HopperStepBytes / sizeof(ushort);
 
     [Kernels(
@@ -34,8 +35,8 @@ public sealed partial class CudaBackend
         "conv2d_gather_tf32_128x128_general", "conv2d_gather_tf32_128x96_general", "conv2d_gather_tf32_128x64_general", "conv2d_gather_tf32_128x32_general",
         "conv2d_gather_bf16_128x128", "conv2d_gather_bf16_128x96", "conv2d_gather_bf16_128x64", "conv2d_gather_bf16_128x32",
         "conv2d_gather_bf16_128x128_general", "conv2d_gather_bf16_128x96_general", "conv2d_gather_bf16_128x64_general", "conv2d_gather_bf16_128x32_general",
-        "conv2d_hopper_gather_bf16_128x256", "conv2d_hopper_gather_bf16_128x192", "conv2d_hopper_gather_bf16_128x128", "conv2d_hopper_gather_bf16_128x96",
-        "conv2d_hopper_gather_bf16_128x64")]
+        "conv2d_hopper_gather_bf16_128x256", "conv2d_hopper_gather_bf16_128x192", "conv2d_hopper_gather_bf16_256x128", "conv2d_hopper_gather_bf16_256x96",
+        "conv2d_hopper_gather_bf16_256x64")]
     private readonly record struct Conv2dGatherArguments(
         nint Y, nint Partial, nint X, nint Weights, Conv2dGather Positions, int Columns, int ColumnTiles, int Slices, long Results);
 
@@ -110,7 +111,7 @@ public sealed partial class CudaBackend
         var arguments = new Conv2dWeightArguments(dWeight.Address, workspace, dY.Address, x.Address, plan.Weight, plan.WeightSlices);
         var grid = new Grid(plan.WeightTiles, plan.WeightSlices);
         if (plan.WeightHopper)
-            Launch($"conv2d_hopper_weight_bf16_128x{tile}", grid, HopperThreads, arguments, HopperSharedBytes(tile));
+            Launch($"conv2d_hopper_weight_bf16_128x{tile}", grid, HopperThreads, arguments, HopperSharedBytes(HopperWeightRows, tile));
         else
             Launch($"conv2d_weight_{Precision(x.Type)}_{tile}x{tile}{(plan.WeightGeneral ? "_general" : "")}", grid, Conv2dThreads(x.Type, tile, tile), arguments,
                 Conv2dSharedBytes(tile, tile));
@@ -130,11 +131,11 @@ public sealed partial class CudaBackend
             var arguments = new Conv2dGatherArguments(
                 y.Address, partial, x.Address, workspace, each, pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results);
             if (pass.Hopper)
-                Launch($"conv2d_hopper_gather_bf16_128x{pass.TileColumns}", new(Math.Min(pass.Tiles(each), context.Multiprocessors), pass.Slices), HopperThreads,
-                    arguments, HopperSharedBytes(pass.TileColumns));
+                Launch($"conv2d_hopper_gather_bf16_{pass.TileRows}x{pass.TileColumns}", new(Math.Min(pass.Tiles(each), context.Multiprocessors), pass.Slices), HopperThreads,
+                    arguments, HopperSharedBytes(pass.TileRows, pass.TileColumns));
             else
-                Launch($"conv2d_gather_{Precision(x.Type)}_{GatherRows}x{pass.TileColumns}{(pass.General ? "_general" : "")}", new(pass.Tiles(each), pass.Slices),
-                    Conv2dThreads(x.Type, GatherRows, pass.TileColumns), arguments, Conv2dSharedBytes(GatherRows, pass.TileColumns));
+                Launch($"conv2d_gather_{Precision(x.Type)}_{pass.TileRows}x{pass.TileColumns}{(pass.General ? "_general" : "")}", new(pass.Tiles(each), pass.Slices),
+                    Conv2dThreads(x.Type, pass.TileRows, pass.TileColumns), arguments, Conv2dSharedBytes(pass.TileRows, pass.TileColumns));
         }
         if (pass.Slices > 1)
             ReduceSlices($"reduce_slices_{Suffix(y)}", y, partial, pass.Slices);
@@ -149,9 +150,9 @@ public sealed partial class CudaBackend
             weights with { Lines = FastDivisor.Of(lines), Tile = FastDivisor.Of(pass.TileColumns) }));
     }
 
-    internal static int HopperSharedBytes(int columns)
+    internal static int HopperSharedBytes(int rows, int columns)
     {
-        int stage = (GatherRows + columns) * Conv2dPlan.HopperStepBytes;
+        int stage = (rows + columns) * Conv2dPlan.HopperStepBytes;
         return Math.Min(HopperMostStages, HopperSharedForStages / stage) * stage + HopperAlignment;
     }
 
