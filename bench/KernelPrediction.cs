@@ -87,20 +87,24 @@ public static class KernelPrediction
         var text = new StringBuilder();
         text.AppendLine(Text($"# Predicted: {step.Gpu}, {step.Preset}, BF16, {step.Batch} clips"));
         text.AppendLine();
-        text.AppendLine(Text($"**Arithmetic, not measurement**: {step.PeakTeraflops:0} TFLOP/s of the matrix units and {step.TerabytesPerSecond:0.0} TB/s of memory, the larger of both for each pass. mma.sync is taken at"));
-        text.AppendLine(Text($"{MmaSyncShare:0 %} of that peak and wgmma at {WgmmaShare:0 %}. Planned is wgmma with the tiles and slices of the engine's plan: useful is what whole tiles in whole rounds of 132"));
-        text.AppendLine("multiprocessors leave of the products. Made by `bench predict`.");
+        text.AppendLine(Text($"**Arithmetic, not measurement**: {step.PeakTeraflops:0} TFLOP/s of the matrix units and {step.TerabytesPerSecond:0.0} TB/s of memory, for each"));
+        text.AppendLine(Text($"pass the larger of both. mma.sync is taken at {MmaSyncShare:0 %} of that peak and wgmma at {WgmmaShare:0 %}. Planned is wgmma with the tiles and slices of"));
+        text.AppendLine("the engine's plan: useful is what whole tiles in whole rounds of 132 multiprocessors leave of the products. Made by `bench predict`.");
         text.AppendLine();
         text.AppendLine("| layer | pass | kernel | GFLOP | MB | peak us | mma.sync us | wgmma us | useful | planned us |");
         text.AppendLine("|---|---|---|--:|--:|--:|--:|--:|--:|--:|");
         foreach (var p in step.Passes)
-            text.AppendLine(Text($"| {p.Layer} | {p.Pass} | {p.Kernel} | {p.Gigaflops:N1} | {p.Megabytes:N0} | {p.Peak:N0} | {p.MmaSync:N0} | {p.Wgmma:N0} | {(p.Kernel.Length > 0 ? Text($"{p.Useful:0 %}") : "")} | {p.Planned:N0} |"));
-        text.AppendLine(Row("step", p => p.Sum(x => x.Peak), p => p.Sum(x => x.MmaSync), p => p.Sum(x => x.Wgmma), p => p.Sum(x => x.Planned)));
-        text.AppendLine(Text($"| **clips/s** | | | | | {step.ClipsPerSecond(p => p.Peak):N0} | {step.ClipsPerSecond(p => p.MmaSync):N0} | {step.ClipsPerSecond(p => p.Wgmma):N0} | | {step.ClipsPerSecond(p => p.Planned):N0} |"));
+        {
+            string useful = p.Kernel.Length > 0 ? Text($"{p.Useful:0 %}") : "";
+            text.Append(Text($"| {p.Layer} | {p.Pass} | {p.Kernel} | {p.Gigaflops:N1} | {p.Megabytes:N0} "));
+            text.AppendLine(Text($"| {p.Peak:N0} | {p.MmaSync:N0} | {p.Wgmma:N0} | {useful} | {p.Planned:N0} |"));
+        }
+        Func<PassPrediction, double>[] times = [p => p.Peak, p => p.MmaSync, p => p.Wgmma, p => p.Planned];
+        AppendTotal($"| **step** | | | {step.Passes.Sum(p => p.Gigaflops):N0} | {step.Passes.Sum(p => p.Megabytes):N0} ", [.. times.Select(time => step.Passes.Sum(time))]);
+        AppendTotal($"| **clips/s** | | | | ", [.. times.Select(step.ClipsPerSecond)]);
         return text.ToString();
 
-        string Row(string name, params Func<PassPrediction[], double>[] sums) => Text(
-            $"| **{name}** | | | {step.Passes.Sum(p => p.Gigaflops):N0} | {step.Passes.Sum(p => p.Megabytes):N0} | {sums[0](step.Passes):N0} | {sums[1](step.Passes):N0} | {sums[2](step.Passes):N0} | | {sums[3](step.Passes):N0} |");
+        void AppendTotal(FormattableString front, double[] of) => text.Append(Text(front)).AppendLine(Text($"| {of[0]:N0} | {of[1]:N0} | {of[2]:N0} | | {of[3]:N0} |"));
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

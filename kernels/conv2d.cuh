@@ -1,5 +1,5 @@
-// What the two families of convolution kernels share (conv2d.cu, conv2d_hopper.cu): their arguments, how an index becomes a pixel or a tap, and how the depth is
-// cut into slices.
+// What the two families of convolution kernels share (conv2d.cu, conv2d_hopper.cu): their arguments, how an index becomes a pixel or a tap, and how the depth
+// is cut into slices.
 #pragma once
 
 #include "kernel.cuh"

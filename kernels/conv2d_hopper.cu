@@ -15,10 +15,11 @@
 // fetches the next while the last is stored.
 //
 // Who copies. The weights are prepared once per pass anyway, so they are laid down as a stage has them, swizzle included: each step is one contiguous piece,
-// which the copy engine (TMA) fetches as a whole by one instruction of one thread, without a tensor map. The patches come by cp.async, 16 bytes each.
-// A tensor map of mode im2col could fetch them, but only where a step is part of one tap: 96 channels are no multiple of 64, and the linear depth (r,s,c) of
-// conv2 would have to be padded by a third. And it is not needed: at 128 x 256 a step keeps the units busy for 1,024 cycles, in which a thread issues 8
-// copies (256 x 128: 16, WEIGHT: 24). wait, fence_async_proxy and arrival by the thread that copied make the bytes visible to the units, which read by another path.
+// which the copy engine (TMA) fetches as a whole by one instruction of one thread, without a tensor map. The patches come by cp.async, 16 bytes each. A tensor
+// map of mode im2col could fetch them, but only where a step is part of one tap: 96 channels are no multiple of 64, and the linear depth (r,s,c) of conv2
+// would have to be padded by a third. And it is not needed: at 128 x 256 a step keeps the units busy for 1,024 cycles, in which a thread issues 8 copies
+// (256 x 128: 16, WEIGHT: 24). By waiting, fence_async_proxy and arriving, the thread that copied makes the bytes visible to the units, which read by another
+// path.
 //
 // Columns of a GATHER are interleaved among the lines of the prepared weights so that a lane ends up with eight neighbouring results, 16 bytes of BF16.
 //
@@ -49,8 +50,9 @@ constexpr int kStep = 64;
 constexpr int kChunks = 8;                   // of 16 bytes, in a line
 constexpr int kPanel = kStep * kChunks;      // uint4 of 64 lines
 constexpr int kAtom = 8 * kChunks * 16;      // bytes
-constexpr int kCopyRegisters = 120, kSumRegisters = 192;  // of a thread; a launch hands out 168
-static_assert(kGroup * (kCopyRegisters + kMultipliers * kSumRegisters) <= 64 << 10, "registers of a multiprocessor");
+constexpr int kRegisters = (64 << 10) / kThreads / 8 * 8;  // of a thread at its launch
+constexpr int kCopyRegisters = 120, kSumRegisters = 192;
+static_assert(kCopyRegisters + kMultipliers * kSumRegisters <= (1 + kMultipliers) * kRegisters, "more taken than given: the block would wait for ever");
 constexpr int kSharedForStages = 200 << 10;  // leaves what aligns them, and the barriers
 
 template <int kRowsOfTile, int kColumnsOfTile>

@@ -279,8 +279,8 @@ __device__ inline void fence_async_proxy() { asm volatile("fence.proxy.async.sha
 
 // One thread starts a copy of bytes from global to shared memory by the copy engine, all in multiples of 16; their coming counts in the barrier's phase.
 __device__ inline void bulk_copy(void* shared, const void* global, unsigned bytes, uint64_t* barrier) {
-    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(shared)), "l"(global), "r"(bytes),
-                 "r"(shared_address(barrier))
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(shared)), "l"(global),
+                 "r"(bytes), "r"(shared_address(barrier))
                  : "memory");
 }
 

@@ -248,6 +248,7 @@ struct Product {
     int columns, transposed;
 };
 
+void change_registers(Site site, int registers, bool more);
 void wgmma_fence(Site site);
 void wgmma_start(Site site, float* d, const Product& product);
 void wgmma_commit(Site site);
@@ -454,10 +455,14 @@ void wgmma_wait(emulation::Site site = emulation::Site::here()) {
 }
 
 template <int kRegisters>
-void give_registers() {}
+void give_registers(emulation::Site site = emulation::Site::here()) {
+    emulation::change_registers(site, kRegisters, false);
+}
 
 template <int kRegisters>
-void take_registers() {}
+void take_registers(emulation::Site site = emulation::Site::here()) {
+    emulation::change_registers(site, kRegisters, true);
+}
 
 template <int kSums>
 void wgmma_arrived(float (&)[kSums]) {}

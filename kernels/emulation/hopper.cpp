@@ -5,9 +5,11 @@
 //   copies      addresses and lengths that are no multiples of 16; bytes that nobody has waited for when the block ends
 //   products    descriptors of memory that is not the block's, of unknown swizzles, or that start in the middle of an atom; operands by cp.async that the
 //               thread that copied them has not waited for, or has not fenced; warps that disagree; a missing wgmma_fence; sums that nobody has waited for
+//   registers   more taken than the block's warps have given back
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <string>
 
 #include "scheduler.h"
@@ -70,6 +72,8 @@ struct BlockState {
     std::vector<Warpgroup> warpgroups;
     std::vector<Granule> granules;
     std::vector<std::vector<size_t>> copied;  // granules of each thread
+    int registers = 0;                        // of a thread, at its launch
+    std::vector<int> held;                    // by each warp's threads
 };
 
 thread_local BlockState state;
@@ -206,7 +210,9 @@ void multiply_awaited(unsigned, const Wait* const* in, int* const* out) {
 
 // ---- what the scheduler calls
 
-void begin_block(int threads) {
+void begin_block(int threads, int registers) {
+    state.registers = registers;
+    state.held.assign(static_cast<size_t>((threads + kWarpSize - 1) / kWarpSize), registers);
     state.barriers.clear();
     state.products.assign(static_cast<size_t>(threads), {});
     state.warpgroups.assign(static_cast<size_t>((threads + kWarpgroup - 1) / kWarpgroup), {});
@@ -215,6 +221,8 @@ void begin_block(int threads) {
 }
 
 std::string end_block() {
+    if (std::accumulate(state.held.begin(), state.held.end(), 0) > state.registers * static_cast<int>(state.held.size()))
+        return "took more registers than it gave back: on a GPU it would wait for ever";
     for (auto& [address, barrier] : state.barriers)
         if (!barrier.copies.empty()) return "ended before bytes of the copy engine came that nobody has waited for";
     for (auto& products : state.products)
@@ -244,7 +252,8 @@ unsigned window_address(Site site, const void* shared) {
 }
 
 void mbarrier_init(Site site, void* barrier, unsigned arrivals) {
-    if (reinterpret_cast<uintptr_t>(barrier) % 8 || !is_shared(barrier, 8)) fault(site, "mbarrier: %p is no aligned place for 8 bytes in shared memory", barrier);
+    if (reinterpret_cast<uintptr_t>(barrier) % 8 || !is_shared(barrier, 8))
+        fault(site, "mbarrier: %p is no aligned place for 8 bytes in shared memory", barrier);
     if (arrivals == 0 || arrivals >= 1u << 20) fault(site, "mbarrier: %u arrivals", arrivals);
     Mbarrier fresh{};
     fresh.arrivals = fresh.pending = arrivals;
@@ -288,6 +297,15 @@ void fence_async_proxy(Site) {
     for (size_t granule : copied)
         if (state.granules[granule].copier == thread_number() && state.granules[granule].landed) state.granules[granule] = {};
     copied.clear();
+}
+
+void change_registers(Site site, int registers, bool more) {
+    shuffle_from(site, kAll, 0, 0);
+    int& held = state.held[static_cast<size_t>(thread_number() / kWarpSize)];
+    bool first = thread_number() % kWarpSize == 0;
+    if (first && (registers % 8 || registers < 24 || registers > 256 || (more ? registers < held : registers > held)))
+        fault(site, "setmaxnreg: from %d to %d registers", held, registers);
+    if (first) held = registers;
 }
 
 void wgmma_fence(Site site) {

@@ -120,8 +120,8 @@ __device__ inline void copy_by_engine(uint4* y, const uint4* x) {
 
 KERNEL((32), probe_bulk_copy, (uint4* y, const uint4* x)) { ON_HOPPER(copy_by_engine(y, x)); }
 
-// A counter goes back and forth between two warps by way of two barriers, 32 arrivals each: y [1] = twice the rounds. The first waits first for the phase before the
-// first, which is over.
+// A counter goes back and forth between two warps by way of two barriers, 32 arrivals each: y [1] = twice the rounds. The first warp's first wait is for the
+// phase before the first, which is over.
 __device__ inline void take_turns(int32_t* y, int32_t rounds) {
     SHARED(uint64_t, barrier, [2]);
     SHARED(int32_t, counter, [1]);
@@ -365,6 +365,12 @@ KERNEL((128), probe_hopper_misuse, (float* y, uint4* x, int32_t which)) {
             __syncthreads();
             multiply();  // as it should be
             break;
+        case 15:
+            if (threadIdx.x / 32 == 0) give_registers<240>();
+            if (threadIdx.x / 32 == 1) take_registers<256>();  // from 248, but only 8 have been given
+            if (threadIdx.x / 32 == 2) take_registers<256>();
+            break;
+        case 16: give_registers<250>(); break;  // no multiple of 8
         default: break;
     }
     y[threadIdx.x] = d[0];

@@ -29,7 +29,7 @@ constexpr size_t kGuard = 1024;  // a row of a tile too far is still within it
 constexpr size_t kStaticBytes = kUsualShared + 16 * kGuard;  // sixteen arrays with their guards
 constexpr uint64_t kCanary = 0x5ca1ab1e0ddba11;  // at the far end of every stack
 constexpr int kCanaryWords = 16;
-constexpr int kMostThreads = 1024, kWarpSize = 32;
+constexpr int kMostThreads = 1024, kWarpSize = 32, kRegisters = 64 * 1024;
 constexpr unsigned char kPoison = 0xff, kGuardByte = 0xa5;
 
 Order order = Order::kForward;
@@ -419,7 +419,8 @@ std::string Runner::run_block(const Launch& what, uint3 index, uint64_t seed) {
         ready.push_back(&fibers[static_cast<size_t>(i)]);
     }
     block = &here;
-    begin_block(count);
+    // as many as the launch bounds leave, which the compiler uses up where a kernel changes them
+    begin_block(count, std::min(kRegisters / what.kernel->threads, 255) / 8 * 8);
     size_t pick = order == Order::kForward ? 0 : order == Order::kReverse ? ready.size() - 1 : random % ready.size();
     Fiber* first = ready[pick];
     ready.erase(ready.begin() + static_cast<long>(pick));

@@ -45,7 +45,7 @@ void resume(const void* awaited);
 
 // ---- of hopper.cpp, called where a block begins and ends, and for each 16 bytes by cp.async
 
-void begin_block(int threads);
+void begin_block(int threads, int registers);  // of a thread, at its launch
 std::string end_block();  // empty, or what was left undone
 void copy_started(const void* shared);
 void copy_landed(const void* shared);

@@ -123,6 +123,8 @@ public sealed class HopperEmulationTests(string order) : ProbeTests(order)
     [TestCase(11, "has not called fence_async_proxy")]
     [TestCase(12, "products of a warpgroup that nobody has waited for")]
     [TestCase(13, "not all of its warps have started")]
+    [TestCase(15, "took more registers than it gave back")]
+    [TestCase(16, "from 248 to 250 registers")]
     public void Misuse_is_reported(int which, string message)
     {
         if (OnGpu)

@@ -58,7 +58,9 @@ public sealed class ResourceTests
         });
     }
 
-    /// <summary>By the registers that ptxas gave it and the shared memory that the engine asks for: the blocks that its launch bounds promise find room beside each other.</summary>
+    /// <summary>
+    /// By the registers that ptxas gave it and the shared memory that the engine asks for: the blocks that its launch bounds promise find room beside each other.
+    /// </summary>
     [Test]
     public void As_many_blocks_of_a_convolution_run_at_once_as_its_launch_bounds_say()
     {
@@ -75,7 +77,8 @@ public sealed class ResourceTests
                 // the driver keeps 1 KiB of each block's for itself
                 int most = r.Architecture == "sm_80" ? 164 << 10 : 228 << 10, byShared = most / (shared + 1024);
                 int byRegisters = RegistersOfAMultiprocessor / ((r.Registers + 7) / 8 * 8 * entry.Threads);
-                TestContext.Out.WriteLine($"{r.Kernel} on {r.Architecture}: {r.Registers} registers, {shared} bytes, blocks {byRegisters} by registers, {byShared} by shared memory");
+                TestContext.Out.WriteLine(
+                    $"{r.Kernel} on {r.Architecture}: {r.Registers} registers, {shared} bytes; blocks: {byRegisters} by registers, {byShared} by shared memory");
                 Assert.That(Math.Min(byRegisters, byShared), Is.AtLeast(entry.BlocksPerMultiprocessor), $"{r.Kernel} on {r.Architecture}");
             }
         });
@@ -106,7 +109,10 @@ public sealed class ResourceTests
         });
     }
 
-    /// <summary>On sm_90a: four products of a warpgroup in the loop for each 64 rows that it has, copies of 16 bytes, the copy engine for the weights of a gather. On others they are empty.</summary>
+    /// <summary>
+    /// On sm_90a: four products of a warpgroup in the loop for each 64 rows that it has, copies of 16 bytes, the copy engine for the weights of a gather. Elsewhere
+    /// they are empty.
+    /// </summary>
     [Test]
     public void Kernels_for_Hopper_multiply_by_warpgroups()
     {
