@@ -62,6 +62,8 @@ struct Stages {
     static constexpr int kStage = (kRows + kColumns) * kChunks;  // uint4: rows, then columns
     static constexpr int kStages = kSharedForStages / (kStage * 16) < 8 ? kSharedForStages / (kStage * 16) : 8;
     static constexpr int kAhead = kStages / 2;  // steps whose copies are under way while further ones are started
+    // a stage is given back when the products of the next have started, which must have been announced by then
+    static_assert(kAhead <= kStages - 2, "copies and products would wait for each other");
 };
 
 // A stage and the parity of its phase.
