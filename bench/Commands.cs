@@ -47,6 +47,7 @@ public static class Commands
         root.Subcommands.Add(Peak());
         root.Subcommands.Add(Table());
         root.Subcommands.Add(Summary());
+        root.Subcommands.Add(KernelPrediction.Command());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {

@@ -32,34 +32,13 @@
 //
 // Launch: 128 threads (f32: kRows * kColumns / 64); dynamic shared memory kStages * (kRows + kColumns) * 64 bytes.
 //   gather: x = tiles of positions times tiles of columns, the latter first, y = slices; one launch for each class.  weight: x = tiles, y = slices.
-#include "kernel.cuh"
-
-// One class of positions of a gather; images are N x height x width x channels.
-struct Conv2dGather {
-    int64_t weights;         // first element of its prepared weights
-    FastDivisor image, row;  // positions in an image, in one row of it
-    FastDivisor taps;        // taps in one row of the window
-    FastDivisor channels;    // of the images
-    int positions, depth, pitch;
-    int height, width;
-    int stride_h, stride_w, offset_h, offset_w;  // where a patch starts: position * stride + offset
-    int out_height, out_width, out_stride_h, out_stride_w, out_offset_h, out_offset_w;
-};
-
-struct Conv2dWeightPass {
-    FastDivisor image, row;      // pixels in an image of dY, in one row of it
-    FastDivisor taps, channels;  // taps in one row of the window, channels of x
-    int pixels, rows, columns;   // of dY; K; R * S * C
-    int height, width;           // of x
-    int stride_h, stride_w, pad_h, pad_w;
-};
+#include "conv2d.cuh"
 
 namespace conv2d {
 
 constexpr int kStages = 4;
 constexpr int kStepBytes = 64;
 constexpr int kChunks = kStepBytes / 16;  // of a row of a gather's tile
-constexpr int kNowhere = -(1 << 30);      // row or column of a pixel that does not exist
 
 struct F32 {
     using Act = float;
@@ -88,9 +67,6 @@ struct Bf16 {
     static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mma_m16n8k16_bf16(c, a, b); }
 };
 
-template <typename T>
-constexpr int kVector = 16 / static_cast<int>(sizeof(T));
-
 // A tile of kRows x kColumns sums; on the matrix units each warp makes kWarpRows x kWarpColumns of them, else each thread 8 x 8.
 template <class P, int kRowsOfTile, int kColumnsOfTile, int kRowsOfWarp, int kColumnsOfWarp>
 struct Tile {
@@ -106,16 +82,6 @@ struct Tile {
     static constexpr int kStage = (kRows + kColumns) * kChunks;  // uint4 of one stage: rows, then columns
     static constexpr int kStep = kStepBytes / static_cast<int>(sizeof(typename P::Act));
 };
-
-// Steps of a slice.
-struct Steps {
-    int begin, end;
-};
-
-__device__ inline Steps steps_of_slice(int depth, int step, int slices, int slice) {
-    int steps = (depth + step - 1) / step, share = (steps + slices - 1) / slices;
-    return {min(slice * share, steps), min((slice + 1) * share, steps)};
-}
 
 // Runs load(step, stage) some steps ahead of multiply(stage).
 template <typename Load, typename Multiply>
@@ -175,29 +141,6 @@ struct Accumulate {
 template <int kGroup = 1>
 __device__ inline int slot(int row, int chunk) {
     return row * kChunks + (chunk ^ (row / (2 * kGroup) & 3));
-}
-
-struct Position {
-    int image, row, column;
-};
-
-__device__ inline Position position_of(int index, FastDivisor image, FastDivisor row) {
-    int n = index / image, rest = index - n * image.divisor, p = rest / row;
-    return {n, p, rest - p * row.divisor};
-}
-
-// A tap of the window and a channel.
-struct Tap {
-    int row, column, channel;
-};
-
-__device__ inline Tap tap_of(int index, FastDivisor taps, FastDivisor channels) {
-    int tap = index / channels, r = tap / taps;
-    return {r, tap - r * taps.divisor, index - tap * channels.divisor};
-}
-
-__device__ inline bool inside(int h, int w, int height, int width) {
-    return (static_cast<unsigned>(h) < static_cast<unsigned>(height)) & (static_cast<unsigned>(w) < static_cast<unsigned>(width));
 }
 
 // What a thread loads of a gather's operands: the same chunk of every kThreads / 4-th row.

@@ -16,6 +16,14 @@
 // SHARED(float, tile, [32][33]): a block's own array, garbage at first.
 #define SHARED(type, name, extents) __shared__ type name extents
 
+// ON_HOPPER(statement): what runs where the kernel is compiled for sm_90a. Elsewhere such a kernel is there in name only, and ends the launch: nothing but a
+// wrong choice of the host can come there.
+#if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define ON_HOPPER(...) __trap()
+#else
+#define ON_HOPPER(...) __VA_ARGS__
+#endif
+
 // DYNAMIC_SHARED(float, tile): the bytes that the launch asked for, aligned to 16.
 #define DYNAMIC_SHARED(type, name)                         \
     extern __shared__ __align__(16) uint8_t dynamic_shared[]; \
@@ -96,6 +104,18 @@ __device__ inline void load_floats(float (&x)[N], const float* from) {
         Vector<float, kAtOnce> part = load_vector<kAtOnce>(from + i);
 #pragma unroll
         for (int k = 0; k < kAtOnce; k++) x[i + k] = part.at[k];
+    }
+}
+
+template <int N>
+__device__ inline void store_floats(float* to, const float (&x)[N]) {
+    constexpr int kAtOnce = N % 4 == 0 ? 4 : 1;
+#pragma unroll
+    for (int i = 0; i < N; i += kAtOnce) {
+        Vector<float, kAtOnce> part;
+#pragma unroll
+        for (int k = 0; k < kAtOnce; k++) part.at[k] = x[i + k];
+        store_vector<kAtOnce>(to + i, part);
     }
 }
 
@@ -227,4 +247,123 @@ __device__ inline void cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+// ---- instructions of Hopper (sm_90a)
+
+// Barriers in shared memory (mbarrier): a phase is over when so many have arrived and all the bytes that were announced have come. All use it behind a
+// fence_async_proxy of the thread that initialised it and a __syncthreads.
+__device__ inline void mbarrier_init(uint64_t* barrier, unsigned arrivals) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
+}
+
+__device__ inline void mbarrier_arrive(uint64_t* barrier) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+
+// Arrives, and announces so many bytes of copies that this phase has to wait for.
+__device__ inline void mbarrier_arrive_expecting(uint64_t* barrier, unsigned bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
+}
+
+// Waits for the end of the phase of this parity: the first phase has parity 0, the one before it is over.
+__device__ inline void mbarrier_wait(uint64_t* barrier, unsigned parity) {
+    unsigned over = 0;
+    while (!over)
+        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                     : "=r"(over)
+                     : "r"(shared_address(barrier)), "r"(parity)
+                     : "memory");
+}
+
+// What this thread has written to shared memory so far, its cp_async that it has waited for included, is there for the matrix units and the copy engine.
+__device__ inline void fence_async_proxy() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// One thread starts a copy of bytes from global to shared memory by the copy engine, all in multiples of 16; their coming counts in the barrier's phase.
+__device__ inline void bulk_copy(void* shared, const void* global, unsigned bytes, uint64_t* barrier) {
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(shared)), "l"(global),
+                 "r"(bytes), "r"(shared_address(barrier))
+                 : "memory");
+}
+
+// Products of a warpgroup: four warps from one whose number divides by four. In front of the first, and wherever registers of the sums were touched.
+__device__ inline void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+// Closes the group of products.
+__device__ inline void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+
+// Waits until at most kPending of the latest groups are under way.
+template <int kPending>
+__device__ inline void wgmma_wait() {
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+
+// The compiler may not move uses of the sums across this: it does not know that they come with the wait.
+template <int kSums>
+__device__ inline void wgmma_arrived(float (&d)[kSums]) {
+#pragma unroll
+    for (int i = 0; i < kSums; i++) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+// A warpgroup gives registers back, or takes what others have given: kRegisters a thread from here on, in multiples of 8. All threads of the warpgroup.
+template <int kRegisters>
+__device__ inline void give_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+template <int kRegisters>
+__device__ inline void take_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+#define REGISTERS_8(a, b, c, d, e, f, g, h) "%" #a ",%" #b ",%" #c ",%" #d ",%" #e ",%" #f ",%" #g ",%" #h
+#define REGISTERS_32                        \
+    REGISTERS_8(0, 1, 2, 3, 4, 5, 6, 7)     \
+    "," REGISTERS_8(8, 9, 10, 11, 12, 13, 14, 15) "," REGISTERS_8(16, 17, 18, 19, 20, 21, 22, 23) "," REGISTERS_8(24, 25, 26, 27, 28, 29, 30, 31)
+#define REGISTERS_48 REGISTERS_32 "," REGISTERS_8(32, 33, 34, 35, 36, 37, 38, 39) "," REGISTERS_8(40, 41, 42, 43, 44, 45, 46, 47)
+#define REGISTERS_64 REGISTERS_48 "," REGISTERS_8(48, 49, 50, 51, 52, 53, 54, 55) "," REGISTERS_8(56, 57, 58, 59, 60, 61, 62, 63)
+#define REGISTERS_96                                                                                             \
+    REGISTERS_64 "," REGISTERS_8(64, 65, 66, 67, 68, 69, 70, 71) "," REGISTERS_8(72, 73, 74, 75, 76, 77, 78, 79) \
+    "," REGISTERS_8(80, 81, 82, 83, 84, 85, 86, 87) "," REGISTERS_8(88, 89, 90, 91, 92, 93, 94, 95)
+#define REGISTERS_128                                                                                                      \
+    REGISTERS_96 "," REGISTERS_8(96, 97, 98, 99, 100, 101, 102, 103) "," REGISTERS_8(104, 105, 106, 107, 108, 109, 110, 111) \
+    "," REGISTERS_8(112, 113, 114, 115, 116, 117, 118, 119) "," REGISTERS_8(120, 121, 122, 123, 124, 125, 126, 127)
+
+#define SUMS_8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define SUMS_32 SUMS_8(0), SUMS_8(8), SUMS_8(16), SUMS_8(24)
+#define SUMS_48 SUMS_32, SUMS_8(32), SUMS_8(40)
+#define SUMS_64 SUMS_48, SUMS_8(48), SUMS_8(56)
+#define SUMS_96 SUMS_64, SUMS_8(64), SUMS_8(72), SUMS_8(80), SUMS_8(88)
+#define SUMS_128 SUMS_96, SUMS_8(96), SUMS_8(104), SUMS_8(112), SUMS_8(120)
+
+// sums: registers of a thread, half the columns; a, b, transposed: numbers of the operands behind them
+#define WGMMA(columns, sums, a, b, transposed)                                                                                         \
+    if constexpr (kColumns == columns)                                                                                                 \
+        asm volatile("{ .reg .pred p; setp.ne.b32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n" #columns                                 \
+                     "k16.f32.bf16.bf16 {" REGISTERS_##sums "}, %" #a ", %" #b ", p, 1, 1, %" #transposed ", %" #transposed "; }"      \
+                     : SUMS_##sums                                                                                                     \
+                     : "l"(left), "l"(right), "n"(static_cast<int>(kTransposed)));
+
+// Starts d [64,kColumns] += a [64,16] * b [16,kColumns], BF16 with FP32 sums, of operands in shared memory (matrix_descriptor). Stored with the depth
+// contiguous; if kTransposed, with rows of a and columns of b contiguous. d [j * 4 + i] of lane 4g + t of warp w of the four is row 16w + g (i = 0, 1) or
+// 16w + g + 8, column 8j + 2t + i % 2. Until they have been waited for, nobody touches operands and d, but for further products into the same d.
+template <int kColumns, bool kTransposed>
+__device__ inline void wgmma_bf16(float (&d)[kColumns / 2], uint64_t left, uint64_t right) {
+    static_assert(kColumns == 64 || kColumns == 96 || kColumns == 128 || kColumns == 192 || kColumns == 256, "columns that are written out below");
+    WGMMA(64, 32, 32, 33, 34)
+    WGMMA(96, 48, 48, 49, 50)
+    WGMMA(128, 64, 64, 65, 66)
+    WGMMA(192, 96, 96, 97, 98)
+    WGMMA(256, 128, 128, 129, 130)
+}
+
 #endif
+
+// Where an operand of wgmma_bf16 lies, in the 128-byte swizzle (PTX ISA, "Matrix descriptor"): lines of 128 bytes, eight of them are an atom of 1024 bytes
+// that starts at a multiple of 1024; 16-byte chunk c of line l of an atom lies in place c ^ l.
+//   depth contiguous: a line is 64 numbers of the depth of one row; stride bytes from eight rows to the next eight, leading means nothing; the next 16 of
+//     the depth start 32 bytes further.
+//   else: a line is 64 rows at one place of the depth; leading bytes from 64 rows to the next 64, stride bytes from eight places to the next eight.
+__device__ inline uint64_t matrix_descriptor(const void* shared, unsigned leading, unsigned stride) {
+    constexpr uint64_t kSwizzle128 = 1;
+    uint64_t start = (shared_address(shared) & 0x3ffff) >> 4;
+    return start | static_cast<uint64_t>(leading >> 4) << 16 | static_cast<uint64_t>(stride >> 4) << 32 | kSwizzle128 << 62;
+}

@@ -4,6 +4,7 @@
 #include "augment.cu"
 #include "stem.cu"
 #include "conv2d.cu"
+#include "conv2d_hopper.cu"
 #include "reduce.cu"
 #include "batch_norm.cu"
 #include "max_pool.cu"

@@ -231,6 +231,29 @@ void load_four(Site site, uint32_t (&r)[4], const void* row) {
     std::memcpy(r, loaded.r, sizeof r);
 }
 
+// ---- instructions of Hopper: hopper.cpp
+
+void mbarrier_init(Site site, void* barrier, unsigned arrivals);
+void mbarrier_arrive(Site site, void* barrier, unsigned bytes);
+void mbarrier_wait(Site site, void* barrier, unsigned parity);
+void fence_async_proxy(Site site);
+void copy_bulk(Site site, void* shared, const void* global, size_t bytes, void* barrier);
+
+// In the window of shared memory, as descriptors have it. Dynamic memory only, which is all that operands lie in.
+unsigned window_address(Site site, const void* shared);
+
+// One product of a warpgroup.
+struct Product {
+    uint64_t a, b;
+    int columns, transposed;
+};
+
+void change_registers(Site site, int registers, bool more);
+void wgmma_fence(Site site);
+void wgmma_start(Site site, float* d, const Product& product);
+void wgmma_commit(Site site);
+void wgmma_wait(Site site, int pending);
+
 // ---- the list of kernels
 
 // What KERNEL says in front of the name.
@@ -299,6 +322,8 @@ struct Registration {
     name##_array& name = *static_cast<name##_array*>(emulation::static_shared(emulation::Site{__FILE__, __LINE__}, &name##_key, sizeof(name##_array)))
 
 #define DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(emulation::dynamic_shared())
+
+#define ON_HOPPER(...) __VA_ARGS__
 
 #define __syncthreads() emulation::barrier(emulation::Site{__FILE__, __LINE__})
 
@@ -396,4 +421,54 @@ inline void cp_async_commit() { emulation::commit_copies(); }
 template <int kPending>
 void cp_async_wait() {
     emulation::await_copies(kPending);
+}
+
+inline unsigned shared_address(const void* pointer, emulation::Site site = emulation::Site::here()) { return emulation::window_address(site, pointer); }
+
+inline void mbarrier_init(uint64_t* barrier, unsigned arrivals, emulation::Site site = emulation::Site::here()) {
+    emulation::mbarrier_init(site, barrier, arrivals);
+}
+
+inline void mbarrier_arrive(uint64_t* barrier, emulation::Site site = emulation::Site::here()) { emulation::mbarrier_arrive(site, barrier, 0); }
+
+inline void mbarrier_arrive_expecting(uint64_t* barrier, unsigned bytes, emulation::Site site = emulation::Site::here()) {
+    emulation::mbarrier_arrive(site, barrier, bytes);
+}
+
+inline void mbarrier_wait(uint64_t* barrier, unsigned parity, emulation::Site site = emulation::Site::here()) {
+    emulation::mbarrier_wait(site, barrier, parity);
+}
+
+inline void fence_async_proxy(emulation::Site site = emulation::Site::here()) { emulation::fence_async_proxy(site); }
+
+inline void bulk_copy(void* shared, const void* global, unsigned bytes, uint64_t* barrier, emulation::Site site = emulation::Site::here()) {
+    emulation::copy_bulk(site, shared, global, bytes, barrier);
+}
+
+inline void wgmma_fence(emulation::Site site = emulation::Site::here()) { emulation::wgmma_fence(site); }
+
+inline void wgmma_commit(emulation::Site site = emulation::Site::here()) { emulation::wgmma_commit(site); }
+
+template <int kPending>
+void wgmma_wait(emulation::Site site = emulation::Site::here()) {
+    emulation::wgmma_wait(site, kPending);
+}
+
+template <int kRegisters>
+void give_registers(emulation::Site site = emulation::Site::here()) {
+    emulation::change_registers(site, kRegisters, false);
+}
+
+template <int kRegisters>
+void take_registers(emulation::Site site = emulation::Site::here()) {
+    emulation::change_registers(site, kRegisters, true);
+}
+
+template <int kSums>
+void wgmma_arrived(float (&)[kSums]) {}
+
+template <int kColumns, bool kTransposed>
+void wgmma_bf16(float (&d)[kColumns / 2], uint64_t left, uint64_t right, emulation::Site site = emulation::Site::here()) {
+    static_assert(kColumns % 8 == 0 && kColumns <= 256, "m64nNk16 has these");
+    emulation::wgmma_start(site, d, {left, right, kColumns, kTransposed});
 }

@@ -80,6 +80,7 @@ std::map<uintptr_t, Memory> memory;
 uint64_t used = 0;
 std::vector<std::unique_ptr<Stream>> streams;  // of index 0: the default stream
 std::vector<std::unique_ptr<Event>> events;    // destroyed ones too: queued work may still name them
+int capability = 90;
 Result sticky = kSuccess;
 std::string fault_text;
 
@@ -173,8 +174,8 @@ API cuDeviceGetName(char* name, int length, int) {
 API cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
         case 16: *value = 2; break;            // multiprocessors
-        case 75: *value = 9; break;            // compute capability
-        case 76: *value = 0; break;
+        case 75: *value = capability / 10; break;
+        case 76: *value = capability % 10; break;
         case 97: *value = 227 * 1024; break;   // shared memory a block may ask for
         default: return kInvalidValue;
     }
@@ -471,6 +472,13 @@ API emulation_set_order(int order, unsigned long long seed) {
     run_all();
     emulation::set_order(static_cast<emulation::Order>(order), seed);
     return sticky;
+}
+
+// What the device says its compute capability is: 90, and the engine takes the kernels of Hopper where there are any, or 80.
+API emulation_set_capability(int wanted) {
+    LOCK;
+    capability = wanted;
+    return kSuccess;
 }
 
 // Forgets an error, so that a test that provoked one does not end all others. Queued work is dropped.

@@ -95,6 +95,108 @@ KERNEL((32), probe_cp_async_elsewhere, (uint4* y, const uint4* x)) {
     cp_async_wait<0>();
 }
 
+// ---- Hopper: barriers in memory, the copy engine, products of a warpgroup
+
+// y [0] = what shared memory holds after a copy has been started, y [1] = after its barrier, [4 words a thread]; x [32 threads of 16 bytes]. On a GPU the first
+// is chance.
+__device__ inline void copy_by_engine(uint4* y, const uint4* x) {
+    SHARED(uint4, place, [32]);
+    SHARED(uint64_t, barrier, [1]);
+    if (threadIdx.x == 0) {
+        mbarrier_init(barrier, 1);
+        fence_async_proxy();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        mbarrier_arrive_expecting(barrier, sizeof place);
+        bulk_copy(place, x, sizeof place, barrier);
+    }
+    __syncwarp();
+    y[threadIdx.x] = place[threadIdx.x];
+    __syncwarp();
+    mbarrier_wait(barrier, 0);
+    y[32 + threadIdx.x] = place[threadIdx.x];
+}
+
+KERNEL((32), probe_bulk_copy, (uint4* y, const uint4* x)) { ON_HOPPER(copy_by_engine(y, x)); }
+
+// A counter goes back and forth between two warps by way of two barriers, 32 arrivals each: y [1] = twice the rounds. The first warp's first wait is for the
+// phase before the first, which is over.
+__device__ inline void take_turns(int32_t* y, int32_t rounds) {
+    SHARED(uint64_t, barrier, [2]);
+    SHARED(int32_t, counter, [1]);
+    if (threadIdx.x == 0) {
+        counter[0] = 0;
+        mbarrier_init(&barrier[0], 32);
+        mbarrier_init(&barrier[1], 32);
+        fence_async_proxy();
+    }
+    __syncthreads();
+    for (int32_t i = 0; i < rounds; i++) {
+        unsigned parity = static_cast<unsigned>(i) & 1;
+        if (threadIdx.x < 32) {
+            mbarrier_wait(&barrier[1], parity ^ 1);
+            if (threadIdx.x == 0) counter[0] += counter[0] % 2 == 0 ? 1 : 1000;
+            mbarrier_arrive(&barrier[0]);
+        } else {
+            mbarrier_wait(&barrier[0], parity);
+            if (threadIdx.x == 32) counter[0] += counter[0] % 2 == 1 ? 1 : 1000;
+            mbarrier_arrive(&barrier[1]);
+        }
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) y[0] = counter[0];
+}
+
+KERNEL((64), probe_mbarrier, (int32_t* y, int32_t rounds)) { ON_HOPPER(take_turns(y, rounds)); }
+
+namespace probes {  // a kernel's dynamic memory has the linkage of C, that of a function here none: they would be taken for one name
+
+// The dynamic memory, as a warpgroup's operands.
+__device__ inline uint8_t* operands_of(uint4* x, int32_t bytes) {
+    DYNAMIC_SHARED(uint8_t, dynamic);
+    uint8_t* start = dynamic + (1024 - shared_address(dynamic) % 1024) % 1024;
+    for (int32_t i = static_cast<int32_t>(threadIdx.x); i < bytes / 16; i += 128) reinterpret_cast<uint4*>(start)[i] = x[i];
+    fence_async_proxy();
+    __syncthreads();
+    return start;
+}
+
+__device__ inline uint64_t descriptor_at(int64_t descriptor, const uint8_t* start, int32_t offset) {
+    return static_cast<uint64_t>(descriptor) | (shared_address(start + offset) & 0x3ffff) >> 4;
+}
+
+// d [128, columns / 2] = a * b, twice if twice; x: bytes of shared memory, where a and b start at offsets; descriptors without their start. early [128]: the
+// first sum before it has been waited for, on a GPU chance.
+template <int kColumns, bool kTransposed>
+__device__ inline void multiply_operands(float* d, float* early, uint4* x, int32_t bytes, int64_t a, int64_t b, int32_t a_offset, int32_t b_offset,
+                                         int32_t twice) {
+    const uint8_t* start = operands_of(x, bytes);
+    float sums[kColumns / 2] = {};
+    wgmma_fence();
+    for (int32_t i = 0; i <= twice; i++) {
+        wgmma_bf16<kColumns, kTransposed>(sums, descriptor_at(a, start, a_offset), descriptor_at(b, start, b_offset));
+        wgmma_commit();
+    }
+    early[threadIdx.x] = sums[0];
+    wgmma_wait<0>();
+    wgmma_arrived(sums);
+    for (int i = 0; i < kColumns / 2; i++) d[static_cast<int>(threadIdx.x) * kColumns / 2 + i] = sums[i];
+}
+
+}  // namespace probes
+
+#define PROBE_WGMMA(name, columns, transposed)                                                                                                       \
+    KERNEL((128), name,                                                                                                                              \
+           (float* d, float* early, uint4* x, int32_t bytes, int64_t a, int64_t b, int32_t a_offset, int32_t b_offset, int32_t twice)) {             \
+        ON_HOPPER(probes::multiply_operands<columns, transposed>(d, early, x, bytes, a, b, a_offset, b_offset, twice));                                      \
+    }
+
+PROBE_WGMMA(probe_wgmma_64, 64, false)
+PROBE_WGMMA(probe_wgmma_256, 256, false)
+PROBE_WGMMA(probe_wgmma_96_transposed, 96, true)
+PROBE_WGMMA(probe_wgmma_256_transposed, 256, true)
+
 // ---- warps
 
 // y [7, threads]: shuffles of the thread's number, and votes on x; any number of threads, so the last warp may be partial.
@@ -183,6 +285,97 @@ KERNEL((32), probe_deep_stack, (uint32_t* y, int32_t bytes)) {
 #endif
 
 // ---- misuse: on a GPU these would hang or give chance results
+
+// What hopper.cpp reports, one way of misuse by its number. 128 threads, 16 KiB of dynamic memory; x: 16 KiB of zeros.
+#ifndef __CUDACC__
+KERNEL((128), probe_hopper_misuse, (float* y, uint4* x, int32_t which)) {
+    SHARED(uint64_t, barrier, [1]);
+    uint8_t* start = probes::operands_of(x, 8192);
+    uint64_t descriptor = matrix_descriptor(start, 16, 1024);
+    float d[32] = {};
+    auto first = [&](auto act) {
+        if (threadIdx.x == 0) act();
+    };
+    auto with_barrier = [&](auto act) {
+        first([&] {
+            mbarrier_init(barrier, 1);
+            fence_async_proxy();
+        });
+        __syncthreads();
+        act();
+    };
+    auto multiply = [&] {
+        wgmma_fence();
+        wgmma_bf16<64, false>(d, descriptor, descriptor);
+        wgmma_commit();
+        wgmma_wait<0>();
+    };
+    auto copy = [&] {
+        cp_async_16(start + threadIdx.x * 16, x, true);
+        cp_async_commit();
+    };
+    switch (which) {
+        case 0: mbarrier_arrive(barrier); break;  // not initialised
+        case 1:
+            first([&] { mbarrier_init(barrier, 128); });
+            __syncwarp();
+            mbarrier_arrive(barrier);  // without a barrier of the block
+            break;
+        case 2: with_barrier([&] { first([&] { mbarrier_arrive_expecting(barrier, 16), mbarrier_arrive(barrier); }); }); break;  // one too many
+        case 3:
+            first([&] { mbarrier_init(barrier, 1); });
+            __syncthreads();
+            first([&] { bulk_copy(start, x, 16, barrier); });  // without a fence
+            break;
+        case 4: with_barrier([&] { first([&] { bulk_copy(start, x, 24, barrier); }); }); break;  // no multiple
+        case 5: with_barrier([&] { first([&] { mbarrier_arrive_expecting(barrier, 16), bulk_copy(start, x, 16, barrier); }); }); break;  // never waited for
+        case 6: with_barrier([&] { mbarrier_wait(barrier, 0); }); break;  // nobody arrives
+        case 7: wgmma_bf16<64, false>(d, descriptor, descriptor); break;  // without wgmma_fence
+        case 8:
+            if (threadIdx.x / 32 == 1) descriptor = matrix_descriptor(start + 1024, 16, 1024);  // another for one warp
+            multiply();
+            break;
+        case 9:
+            if (threadIdx.x == 40) descriptor = matrix_descriptor(start + 1024, 16, 1024);  // another for one lane
+            multiply();
+            break;
+        case 10:
+            copy();
+            __syncthreads();
+            multiply();  // of what nobody has waited for
+            break;
+        case 11:
+            copy();
+            cp_async_wait<0>();
+            __syncthreads();
+            multiply();  // of what nobody has fenced
+            break;
+        case 12:
+            wgmma_fence();
+            wgmma_bf16<64, false>(d, descriptor, descriptor);
+            wgmma_commit();  // and never waited for
+            break;
+        case 13:
+            if (threadIdx.x / 32 != 3) multiply();  // three warps of four
+            break;
+        case 14:
+            copy();
+            cp_async_wait<0>();
+            fence_async_proxy();
+            __syncthreads();
+            multiply();  // as it should be
+            break;
+        case 15:
+            if (threadIdx.x / 32 == 0) give_registers<240>();
+            if (threadIdx.x / 32 == 1) take_registers<256>();  // from 248, but only 8 have been given
+            if (threadIdx.x / 32 == 2) take_registers<256>();
+            break;
+        case 16: give_registers<250>(); break;  // no multiple of 8
+        default: break;
+    }
+    y[threadIdx.x] = d[0];
+}
+#endif
 
 // Two warps; the second takes another barrier.
 KERNEL((64), probe_barrier_divergence, (int32_t* y)) {

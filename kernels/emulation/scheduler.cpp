@@ -29,7 +29,7 @@ constexpr size_t kGuard = 1024;  // a row of a tile too far is still within it
 constexpr size_t kStaticBytes = kUsualShared + 16 * kGuard;  // sixteen arrays with their guards
 constexpr uint64_t kCanary = 0x5ca1ab1e0ddba11;  // at the far end of every stack
 constexpr int kCanaryWords = 16;
-constexpr int kMostThreads = 1024, kWarpSize = 32;
+constexpr int kMostThreads = 1024, kWarpSize = 32, kRegisters = 64 * 1024;
 constexpr unsigned char kPoison = 0xff, kGuardByte = 0xa5;
 
 Order order = Order::kForward;
@@ -68,7 +68,7 @@ emulation_switch:
 
 // ---- a block ----------------------------------------------------------------------------------------------------------------
 
-enum class State { kReady, kAtBarrier, kMeeting, kDone };
+enum class State { kReady, kAtBarrier, kMeeting, kSuspended, kDone };
 
 struct Copy {
     void* shared;
@@ -84,6 +84,7 @@ struct Fiber {
     uint64_t* stack_end;
     State state;
     Site site;  // where it waits
+    const void* awaited;  // for what, if suspended
     std::vector<Copy> copies;
     int group;  // number of the group of copies that is still open
 };
@@ -146,6 +147,10 @@ class Runner {
     void barrier(Site site);
     void* static_array(Site site, const void* key, size_t bytes);
     void meet(Site site, unsigned mask, Work work, const void* in, void* out);
+    void suspend(Site site, const void* awaited);
+    void resume(const void* awaited);
+
+    size_t dynamic_bytes() const { return launch->shared_bytes; }
 
     unsigned char* dynamic() { return shared.get() + kStaticBytes + kGuard; }
 
@@ -156,6 +161,7 @@ class Runner {
     }
 
     Fiber* current = nullptr;
+    int barriers = 0;  // passed by the block
 
    private:
     struct Deleter {
@@ -280,13 +286,20 @@ void Runner::finish() {
     __builtin_unreachable();
 }
 
+const char* waits_how(State state) {
+    switch (state) {
+        case State::kAtBarrier: return "at the barrier of ";
+        case State::kMeeting: return "for other lanes at ";
+        case State::kSuspended: return "for an mbarrier at ";
+        default: return nullptr;
+    }
+}
+
 std::string Runner::deadlock() const {
     std::string text = "deadlock in block " + describe(here.index) + ": nobody can run";
     std::map<std::pair<std::string, int>, int> places;
     for (int i = 0; i < count; i++)
-        if (fibers[i].state == State::kAtBarrier || fibers[i].state == State::kMeeting)
-            places[{std::string(fibers[i].state == State::kAtBarrier ? "at the barrier of " : "for other lanes at ") + short_name(fibers[i].site.file),
-                    fibers[i].site.line}]++;
+        if (const char* what = waits_how(fibers[i].state)) places[{std::string(what) + short_name(fibers[i].site.file), fibers[i].site.line}]++;
     for (auto& [place, threads] : places)
         text += "; " + std::to_string(threads) + " wait " + place.first + ":" + std::to_string(place.second);
     if (done) text += "; " + std::to_string(done) + " have ended";
@@ -306,6 +319,7 @@ void Runner::barrier(Site site) {
     waiting++;
     if (waiting == count) {
         waiting = 0;
+        barriers++;
         for (int i = 0; i < count; i++) make_ready(fibers[i]);
     }
     switch_to_next();
@@ -342,6 +356,18 @@ void Runner::meet(Site site, unsigned mask, Work work, const void* in, void* out
     switch_to_next();
 }
 
+void Runner::suspend(Site site, const void* awaited) {
+    current->state = State::kSuspended;
+    current->site = site;
+    current->awaited = awaited;
+    switch_to_next();
+}
+
+void Runner::resume(const void* awaited) {
+    for (int i = 0; i < count; i++)
+        if (fibers[i].state == State::kSuspended && fibers[i].awaited == awaited) make_ready(fibers[i]);
+}
+
 void* Runner::static_array(Site site, const void* key, size_t bytes) {
     for (const StaticArray& array : arrays)
         if (array.key == key) return array.start;
@@ -376,7 +402,7 @@ std::string Runner::run_block(const Launch& what, uint3 index, uint64_t seed) {
     launch = &what;
     here = {index, what.block, what.grid};
     count = static_cast<int>(what.block.x * what.block.y * what.block.z);
-    done = waiting = 0;
+    done = waiting = barriers = 0;
     random = seed * 0x9e3779b97f4a7c15u + 0x1234567u;
     failure.clear();
     arrays.clear();
@@ -393,6 +419,8 @@ std::string Runner::run_block(const Launch& what, uint3 index, uint64_t seed) {
         ready.push_back(&fibers[static_cast<size_t>(i)]);
     }
     block = &here;
+    // as many as the launch bounds leave, which the compiler uses up where a kernel changes them
+    begin_block(count, std::min(kRegisters / what.kernel->threads, 255) / 8 * 8);
     size_t pick = order == Order::kForward ? 0 : order == Order::kReverse ? ready.size() - 1 : random % ready.size();
     Fiber* first = ready[pick];
     ready.erase(ready.begin() + static_cast<long>(pick));
@@ -400,6 +428,8 @@ std::string Runner::run_block(const Launch& what, uint3 index, uint64_t seed) {
     thread = &first->thread;
     emulation_switch(&main_stack, first->stack_pointer);
     if (failure.empty()) check_guards();
+    if (failure.empty())
+        if (std::string undone = end_block(); !undone.empty()) failure = "block " + describe(here.index) + " " + undone;
     return failure;
 }
 
@@ -527,6 +557,16 @@ void barrier(Site site) { runner->barrier(site); }
 
 void* static_shared(Site site, const void* key, size_t bytes) { return runner->static_array(site, key, bytes); }
 
+int thread_number() { return runner->current->number; }
+
+int barriers_passed() { return runner->barriers; }
+
+size_t dynamic_bytes() { return runner->dynamic_bytes(); }
+
+void suspend(Site site, const void* awaited) { runner->suspend(site, awaited); }
+
+void resume(const void* awaited) { runner->resume(awaited); }
+
 void* dynamic_shared() { return runner->dynamic(); }
 
 bool is_shared(const void* pointer, size_t bytes) { return runner->in_shared(pointer, bytes); }
@@ -538,6 +578,7 @@ void copy_async(Site site, void* shared, const void* global, size_t bytes, bool 
         fault(site, "cp.async: %p is no aligned place for %zu bytes in shared memory", shared, bytes);
     if (valid && reinterpret_cast<uintptr_t>(global) % bytes) fault(site, "cp.async: %p is not aligned to %zu bytes", global, bytes);
     std::memset(shared, kPoison, bytes);
+    copy_started(shared);
     Fiber& fiber = *runner->current;
     fiber.copies.push_back({shared, valid ? global : nullptr, bytes, fiber.group});
 }
@@ -563,6 +604,7 @@ void await_copies(int pending) {
             std::memcpy(c.shared, c.global, c.bytes);
         else
             std::memset(c.shared, 0, c.bytes);
+        copy_landed(c.shared);
     });
     fiber.copies.erase(arrived, fiber.copies.end());
 }

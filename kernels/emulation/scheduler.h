@@ -1,4 +1,4 @@
-// What the emulated driver needs of the scheduler: running a grid.
+// What the emulated driver needs of the scheduler, running a grid; and what it and the instructions of Hopper need of each other.
 #pragma once
 
 #include <cstdint>
@@ -32,5 +32,22 @@ const Kernel* find_kernel(const char* name);
 // Kernels in order of their names.
 int kernel_count();
 const Kernel& kernel_at(int index);
+
+// ---- for hopper.cpp, about the thread that runs now and its block
+
+int thread_number();
+int barriers_passed();  // of the block
+size_t dynamic_bytes();
+
+// Leaves the thread until somebody resumes those that wait for the same.
+void suspend(Site site, const void* awaited);
+void resume(const void* awaited);
+
+// ---- of hopper.cpp, called where a block begins and ends, and for each 16 bytes by cp.async
+
+void begin_block(int threads, int registers);  // of a thread, at its launch
+std::string end_block();  // empty, or what was left undone
+void copy_started(const void* shared);
+void copy_landed(const void* shared);
 
 }  // namespace emulation

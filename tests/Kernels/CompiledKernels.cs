@@ -24,15 +24,15 @@ internal static partial class CompiledKernels
 
     private static readonly Lazy<Dictionary<string, Entry>> entries = new(ReadEntries);
     private static readonly Lazy<List<Resources>> resources = new(ReadResources);
-    private static readonly Lazy<Dictionary<(string Kernel, string Architecture), HashSet<string>>> instructions = new(Disassemble);
+    private static readonly Lazy<Dictionary<(string Kernel, string Architecture), Dictionary<string, int>>> instructions = new(Disassemble);
 
     /// <summary>By kernel.</summary>
     public static Dictionary<string, Entry> Entries => entries.Value;
 
     public static List<Resources> AllResources => resources.Value;
 
-    /// <summary>The instructions that occur in a kernel, such as HMMA.</summary>
-    public static Dictionary<(string Kernel, string Architecture), HashSet<string>> Instructions => instructions.Value;
+    /// <summary>How often instructions occur in a kernel, by their names with modifiers (LDG.E.128.CONSTANT) and without (LDG).</summary>
+    public static Dictionary<(string Kernel, string Architecture), Dictionary<string, int>> Instructions => instructions.Value;
 
     /// <summary>Skips the test where there was no compiler.</summary>
     public static void Require()
@@ -95,12 +95,12 @@ internal static partial class CompiledKernels
         return found;
     }
 
-    private static Dictionary<(string, string), HashSet<string>> Disassemble()
+    private static Dictionary<(string, string), Dictionary<string, int>> Disassemble()
     {
         using var process = Process.Start(new ProcessStartInfo(Disassembler!, ["-sass", Beside("fatbin")]) { RedirectStandardOutput = true })!;
-        var found = new Dictionary<(string, string), HashSet<string>>();
+        var found = new Dictionary<(string, string), Dictionary<string, int>>();
         string architecture = "";
-        HashSet<string>? current = null;
+        Dictionary<string, int>? current = null;
         while (process.StandardOutput.ReadLine() is { } line)
         {
             if (FunctionPattern().Match(line) is { Success: true } function)
@@ -108,7 +108,8 @@ internal static partial class CompiledKernels
             else if (ArchitecturePattern().Match(line) is { Success: true } code)
                 architecture = code.Groups[1].Value;
             else if (InstructionPattern().Match(line) is { Success: true } instruction)
-                current!.Add(instruction.Groups[1].Value);
+                foreach (string name in new[] { instruction.Groups[1].Value, instruction.Groups[1].Value.Split('.')[0] }.Distinct())
+                    current![name] = current.GetValueOrDefault(name) + 1;
         }
         process.WaitForExit();
         Assert.That(process.ExitCode, Is.Zero, "cuobjdump");
@@ -140,6 +141,6 @@ internal static partial class CompiledKernels
     private static partial Regex ArchitecturePattern();
 
     // /*0040*/  @P0 HMMA.1688.F32.TF32 R4, ...
-    [GeneratedRegex(@"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?(\w+)")]
+    [GeneratedRegex(@"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([\w.]+)")]
     private static partial Regex InstructionPattern();
 }

@@ -21,6 +21,8 @@ internal sealed unsafe class ProbeRig : IDisposable
 
     public CudaStream Stream { get; }
 
+    public (int Major, int Minor) ComputeCapability => context.ComputeCapability;
+
     public nint Kernel(string name) => module.Kernel(name);
 
     public nint Place<T>(params T[] values)

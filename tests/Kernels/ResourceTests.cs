@@ -1,3 +1,4 @@
+using Avedis.Engine;
 using NUnit.Framework;
 
 namespace Avedis.Tests.Kernels;
@@ -57,6 +58,32 @@ public sealed class ResourceTests
         });
     }
 
+    /// <summary>
+    /// By the registers that ptxas gave it and the shared memory that the engine asks for: the blocks that its launch bounds promise find room beside each other.
+    /// </summary>
+    [Test]
+    public void As_many_blocks_of_a_convolution_run_at_once_as_its_launch_bounds_say()
+    {
+        CompiledKernels.Require();
+        Assert.Multiple(() =>
+        {
+            foreach (var r in CompiledKernels.AllResources.Where(r => r.Kernel.StartsWith("conv2d_", StringComparison.Ordinal) && !r.Kernel.Contains("prepare")))
+            {
+                if (IsHopperKernel(r.Kernel) && r.Architecture != "sm_90a")
+                    continue;
+                var entry = CompiledKernels.Entries[r.Kernel];
+                int[] tile = [.. r.Kernel.Replace("_general", "").Split('_')[^1].Split('x').Select(int.Parse)];
+                int shared = (IsHopperKernel(r.Kernel) ? CudaBackend.HopperSharedBytes(tile[0], tile[1]) : CudaBackend.Conv2dSharedBytes(tile[0], tile[1])) + r.SharedBytes;
+                // the driver keeps 1 KiB of each block's for itself
+                int most = r.Architecture == "sm_80" ? 164 << 10 : 228 << 10, byShared = most / (shared + 1024);
+                int byRegisters = RegistersOfAMultiprocessor / ((r.Registers + 7) / 8 * 8 * entry.Threads);
+                TestContext.Out.WriteLine(
+                    $"{r.Kernel} on {r.Architecture}: {r.Registers} registers, {shared} bytes; blocks: {byRegisters} by registers, {byShared} by shared memory");
+                Assert.That(Math.Min(byRegisters, byShared), Is.AtLeast(entry.BlocksPerMultiprocessor), $"{r.Kernel} on {r.Architecture}");
+            }
+        });
+    }
+
     [Test]
     public void Matrix_kernels_run_on_the_matrix_units_and_others_do_not()
     {
@@ -66,15 +93,69 @@ public sealed class ResourceTests
         {
             foreach (var ((kernel, architecture), instructions) in CompiledKernels.Instructions)
             {
-                Assert.That(instructions.Contains("HMMA"), Is.EqualTo(IsMatrixKernel(kernel)), $"{kernel} on {architecture}: HMMA");
+                if (IsHopperKernel(kernel))
+                    continue;
+                Assert.That(instructions.ContainsKey("HMMA"), Is.EqualTo(IsMatrixKernel(kernel)), $"{kernel} on {architecture}: HMMA");
+                Assert.That(instructions.ContainsKey("HGMMA"), Is.False, $"{kernel} on {architecture}: HGMMA");
                 // filters always come by asynchronous copies, images where the channels fill vectors
                 bool copies = kernel.StartsWith("conv2d_gather", StringComparison.Ordinal) ||
                     (kernel.StartsWith("conv2d_weight", StringComparison.Ordinal) && !kernel.EndsWith("general", StringComparison.Ordinal));
-                Assert.That(instructions.Contains("LDGSTS"), Is.EqualTo(copies), $"{kernel} on {architecture}: LDGSTS");
+                Assert.That(instructions.ContainsKey("LDGSTS"), Is.EqualTo(copies), $"{kernel} on {architecture}: LDGSTS");
                 // fragments by ldmatrix, but for TF32 where the depth is not contiguous: it cannot transpose 32-bit numbers
                 bool fragments = kernel.StartsWith("conv2d_weight_bf16", StringComparison.Ordinal) ||
                     kernel.StartsWith("conv2d_gather_bf16", StringComparison.Ordinal) || kernel.StartsWith("conv2d_gather_tf32", StringComparison.Ordinal);
-                Assert.That(instructions.Contains("LDSM"), Is.EqualTo(fragments), $"{kernel} on {architecture}: LDSM");
+                Assert.That(instructions.ContainsKey("LDSM"), Is.EqualTo(fragments), $"{kernel} on {architecture}: LDSM");
+            }
+        });
+    }
+
+    /// <summary>
+    /// On sm_90a: four products of a warpgroup in the loop for each 64 rows that it has, copies of 16 bytes, the copy engine for the weights of a gather. Elsewhere
+    /// they are empty.
+    /// </summary>
+    [Test]
+    public void Kernels_for_Hopper_multiply_by_warpgroups()
+    {
+        CompiledKernels.RequireDisassembler();
+        var kernels = CompiledKernels.Instructions.Where(pair => IsHopperKernel(pair.Key.Kernel) && IsMatrixKernel(pair.Key.Kernel)).ToList();
+        Assert.That(kernels.Count(pair => pair.Key.Architecture == "sm_90a"), Is.EqualTo(7));
+        Assert.Multiple(() =>
+        {
+            foreach (var ((kernel, architecture), instructions) in kernels)
+            {
+                bool hopper = architecture == "sm_90a";
+                int[] tile = [.. kernel.Split('_')[^1].Split('x').Select(int.Parse)];
+                int products = hopper ? 4 * tile[0] / 128 : 0;
+                Assert.That(instructions.GetValueOrDefault($"HGMMA.64x{tile[1]}x16.F32.BF16"), Is.EqualTo(products), $"{kernel} on {architecture}: HGMMA");
+                Assert.That(instructions.GetValueOrDefault("HGMMA"), Is.EqualTo(products), $"{kernel} on {architecture}: HGMMA of another shape");
+                Assert.That(instructions.ContainsKey("UBLKCP"), Is.EqualTo(hopper && kernel.Contains("gather")), $"{kernel} on {architecture}: the copy engine");
+                Assert.That(instructions.ContainsKey("LDGSTS"), Is.EqualTo(hopper), $"{kernel} on {architecture}: LDGSTS");
+                Assert.That(instructions.ContainsKey("HMMA"), Is.False, $"{kernel} on {architecture}: HMMA");
+            }
+        });
+    }
+
+    /// <summary>
+    /// Where channels fill vectors, a convolution copies 16 bytes at a time, and the matrix units' gathers store as much; other results come in neighbours of two or four.
+    /// No local memory, which would be a register array that is indexed at run time.
+    /// </summary>
+    [Test]
+    public void Convolutions_move_16_bytes_at_a_time_and_use_no_local_memory()
+    {
+        CompiledKernels.RequireDisassembler();
+        Assert.Multiple(() =>
+        {
+            foreach (var ((kernel, architecture), instructions) in CompiledKernels.Instructions)
+            {
+                if (!kernel.StartsWith("conv2d_", StringComparison.Ordinal))
+                    continue;
+                string where = $"{kernel} on {architecture}";
+                Assert.That(instructions.Keys.Intersect(["LDL", "STL"]), Is.Empty, $"{where}: local memory");
+                if (kernel.Contains("prepare") || kernel.EndsWith("general", StringComparison.Ordinal) || (IsHopperKernel(kernel) && architecture != "sm_90a"))
+                    continue;
+                Assert.That(instructions.Keys.Where(name => name.StartsWith("LDGSTS.", StringComparison.Ordinal)), Is.Not.Empty.And.All.Contains(".128"), $"{where}: copies");
+                string stores = string.Join(' ', instructions.Keys.Where(name => name.StartsWith("STG.", StringComparison.Ordinal)));
+                Assert.That(stores, kernel.Contains("gather") && IsMatrixKernel(kernel) ? Does.Contain(".128") : Does.Contain(".128").Or.Contain(".64"), $"{where}: results");
             }
         });
     }
@@ -89,11 +170,13 @@ public sealed class ResourceTests
         {
             foreach (var ((kernel, architecture), instructions) in CompiledKernels.Instructions)
                 if (!allowed.Any(name => kernel.StartsWith(name, StringComparison.Ordinal)))
-                    Assert.That(instructions.Intersect(doubles), Is.Empty, $"{kernel} on {architecture}");
+                    Assert.That(instructions.Keys.Intersect(doubles), Is.Empty, $"{kernel} on {architecture}");
         });
     }
 
+    private static bool IsHopperKernel(string kernel) => kernel.StartsWith("conv2d_hopper", StringComparison.Ordinal);
+
     private static bool IsMatrixKernel(string kernel) =>
-        new[] { "conv2d_gather", "conv2d_weight", "stem_forward" }.Any(name => kernel.StartsWith(name, StringComparison.Ordinal)) &&
+        new[] { "conv2d_gather", "conv2d_weight", "stem_forward", "conv2d_hopper_gather", "conv2d_hopper_weight" }.Any(name => kernel.StartsWith(name, StringComparison.Ordinal)) &&
         !kernel.Contains("_f32", StringComparison.Ordinal);
 }

@@ -19,7 +19,10 @@ public sealed record BackendCase(string Name, Func<IBackend> Open, Func<string?>
         Assert.Ignore($"{Name}: {absence}");
     }
 
-    public override string ToString() => Tf32 ? $"{Name} tf32" : Name;
+    /// <summary>Whether the emulated GPU is older than Hopper, so that BF16 convolutions run on the kernels for all GPUs.</summary>
+    public bool BeforeHopper { get; init; }
+
+    public override string ToString() => Tf32 ? $"{Name} tf32" : BeforeHopper ? $"{Name} sm_80" : Name;
 }
 
 /// <summary>
@@ -45,12 +48,21 @@ public static class Backends
         new("cuda", () => new CudaBackend(KernelImage.Read(), tf32: true), () => null) { Tf32 = true },
     ];
 
+    // with a GPU that lacks Hopper's instructions: a real one is what it is
+    private static readonly BackendCase[] knownBeforeHopper =
+    [
+        new("emulated", () => Emulation.Open(tf32: false, capability: 80), () => Emulation.Absence) { BeforeHopper = true },
+    ];
+
     public static string? Forced { get; } = Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } name ? name : null;
 
     public static IEnumerable<BackendCase> All() => Choose(known);
 
     /// <summary>For the operations that the mode concerns, besides <see cref="All"/>.</summary>
     public static IEnumerable<BackendCase> Tf32() => Choose(knownTf32);
+
+    /// <summary>For the operations that have kernels of their own for Hopper, besides <see cref="All"/>.</summary>
+    public static IEnumerable<BackendCase> BeforeHopper() => Choose(knownBeforeHopper);
 
     private static IEnumerable<BackendCase> Choose(BackendCase[] cases)
     {

@@ -31,7 +31,7 @@ public sealed class Conv2dPlanTests
         foreach (var geometry in Conv2dTests.Geometries)
             foreach (var act in activations)
             {
-                var plan = new Conv2dPlan(geometry, act);
+                var plan = new Conv2dPlan(geometry, act, hopper: false);
                 foreach (var pass in new[] { plan.Forward, plan.BackwardData })
                     gathers.Add((act, pass.TileColumns, pass.General, pass.Slices > 1));
                 weights.Add((act, plan.WeightTile, plan.WeightGeneral, plan.WeightSlices > 1));
@@ -50,10 +50,39 @@ public sealed class Conv2dPlanTests
         });
     }
 
+    [Test]
+    public void They_meet_every_kernel_for_Hopper_too()
+    {
+        var gathers = new HashSet<(int Rows, int Columns)>();
+        var weights = new HashSet<int>();
+        bool slicedGather = false, slicedWeight = false;
+        foreach (var geometry in Conv2dTests.Geometries.Concat(Conv2dTests.LargeGeometries))
+        {
+            var plan = new Conv2dPlan(geometry, DType.BF16, hopper: true);
+            foreach (var pass in new[] { plan.Forward, plan.BackwardData }.Where(pass => pass.Hopper))
+            {
+                gathers.Add((pass.TileRows, pass.TileColumns));
+                slicedGather |= pass.Slices > 1;
+            }
+            if (plan.WeightHopper)
+            {
+                weights.Add(plan.WeightTile);
+                slicedWeight |= plan.WeightSlices > 1;
+            }
+            Assert.That(new Conv2dPlan(geometry, DType.F32, hopper: true), Has.Property(nameof(Conv2dPlan.WeightHopper)).False, "BF16 only");
+        }
+        Assert.Multiple(() =>
+        {
+            Assert.That(gathers, Is.EquivalentTo(new[] { (128, 256), (128, 192), (256, 128), (256, 96), (256, 64) }));
+            Assert.That(weights, Is.EquivalentTo(new[] { 256, 128 }));
+            Assert.That((slicedGather, slicedWeight), Is.EqualTo((true, true)));
+        });
+    }
+
     [TestCaseSource(typeof(Conv2dTests), nameof(Conv2dTests.Geometries))]
     public void The_classes_of_the_gradient_of_x_cover_every_pixel_once(Conv2dGeometry geometry)
     {
-        var plan = new Conv2dPlan(geometry, DType.F32);
+        var plan = new Conv2dPlan(geometry, DType.F32, hopper: false);
         var g = plan.Geometry;
         var pixels = new HashSet<(int H, int W)>();
         foreach (var each in plan.BackwardData.Classes)
@@ -70,13 +99,28 @@ public sealed class Conv2dPlanTests
     [Test]
     public void Layers_of_few_tiles_are_sliced_and_wide_windows_do_not_multiply_padding()
     {
-        var conv6 = new Conv2dPlan(new(800, 6, 6, 256, 512, 6, 6, 1, 1, 0, 0), DType.BF16);
+        var conv6 = new Conv2dPlan(new(800, 6, 6, 256, 512, 6, 6, 1, 1, 0, 0), DType.BF16, hopper: false);
         Assert.That((conv6.Forward.TileColumns, conv6.Forward.Slices), Is.EqualTo((128, 9)));
         Assert.That(conv6.BackwardData.Classes.Single().Depth, Is.EqualTo(512), "a plain product");
-        var voice6 = new Conv2dPlan(new(16, 4, 300, 256, 512, 4, 1, 1, 1, 0, 0), DType.BF16);
+        var voice6 = new Conv2dPlan(new(16, 4, 300, 256, 512, 4, 1, 1, 1, 0, 0), DType.BF16, hopper: false);
         Assert.That(voice6.BackwardData.Classes.Select(each => each.Depth), Is.All.EqualTo(512), "each row of x meets one tap");
-        var conv3 = new Conv2dPlan(new(800, 13, 13, 256, 256, 3, 3, 1, 1, 1, 1), DType.BF16);
+        var conv3 = new Conv2dPlan(new(800, 13, 13, 256, 256, 3, 3, 1, 1, 1, 1), DType.BF16, hopper: false);
         Assert.That((conv3.Forward.Slices, conv3.BackwardData.Slices, conv3.WeightSlices), Is.EqualTo((1, 1, 14)));
         Assert.That(conv3.WorkspaceBytes, Is.EqualTo(14L * 256 * 2304 * 4));
+    }
+
+    /// <summary>The same on a Hopper: a block on each of 132 multiprocessors.</summary>
+    [Test]
+    public void On_a_Hopper_tiles_are_wide_and_their_rounds_full()
+    {
+        var conv2 = new Conv2dPlan(new(800, 54, 54, 96, 256, 5, 5, 2, 2, 1, 1), DType.BF16, hopper: true);
+        Assert.That((conv2.Forward.TileColumns, conv2.BackwardData.TileRows, conv2.BackwardData.TileColumns), Is.EqualTo((256, 256, 96)));
+        var conv3 = new Conv2dPlan(new(800, 13, 13, 256, 256, 3, 3, 1, 1, 1, 1), DType.BF16, hopper: true);
+        Assert.That((conv3.Forward.TileColumns, conv3.Forward.Slices, conv3.WeightTile, conv3.WeightTiles, conv3.WeightSlices), Is.EqualTo((256, 1, 256, 18, 7)));
+        Assert.That(conv3.Forward.PreparedElements, Is.EqualTo(256 * 2304));
+        var conv6 = new Conv2dPlan(new(800, 6, 6, 256, 512, 6, 6, 1, 1, 0, 0), DType.BF16, hopper: true);
+        Assert.That((conv6.Forward.TileColumns, conv6.Forward.Slices), Is.EqualTo((256, 9)));
+        var voice3 = new Conv2dPlan(new(16, 9, 594, 256, 384, 3, 3, 1, 1, 1, 1), DType.BF16, hopper: true);
+        Assert.That((voice3.Forward.TileRows, voice3.Forward.TileColumns, voice3.Forward.ColumnTiles), Is.EqualTo((256, 128, 3)));
     }
 }

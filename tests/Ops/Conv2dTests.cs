@@ -3,8 +3,9 @@ using NUnit.Framework;
 
 namespace Avedis.Tests.Ops;
 
-/// <summary>The three passes of the convolution, on backends that multiply in F32 and in TF32.</summary>
+/// <summary>The three passes of the convolution, on backends that multiply in F32 and in TF32, with the instructions of Hopper and without.</summary>
 [TestFixtureSource(typeof(Backends), nameof(Backends.Tf32))]
+[TestFixtureSource(typeof(Backends), nameof(Backends.BeforeHopper))]
 public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
 {
     private static readonly Conv2dGeometry[] geometries =
@@ -51,9 +52,27 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 5, 6, 58, 96, 3, 3, 1, 1, 1, 1),
         new(1, 5, 6, 64, 128, 3, 3, 1, 1, 1, 1),
         new(1, 23, 24, 9, 72, 3, 3, 1, 1, 1, 1),
+        // those of the kernels for Hopper
+        new(1, 5, 6, 128, 256, 3, 3, 1, 1, 1, 1),
+        new(1, 5, 6, 128, 192, 3, 3, 1, 1, 1, 1),
+        new(2, 6, 6, 256, 136, 6, 6, 1, 1, 0, 0),
+        new(1, 36, 36, 8, 64, 3, 3, 1, 1, 1, 1),
+    ];
+
+    // the tiles of those kernels that are worth it only where there are many; for one test each, in BF16
+    private static readonly Conv2dGeometry[] largeGeometries =
+    [
+        new(1, 107, 107, 8, 256, 3, 3, 1, 1, 1, 1),
+        new(1, 92, 92, 8, 384, 3, 3, 1, 1, 1, 1),
+        new(1, 131, 130, 96, 8, 3, 3, 1, 1, 1, 1),
     ];
 
     public static IEnumerable<Conv2dGeometry> Geometries => geometries.Concat(RandomGeometries(seed: 1, count: 40));
+
+    public static IEnumerable<Conv2dGeometry> LargeGeometries => largeGeometries;
+
+    private static IEnumerable<TestCaseData> LargeCases() =>
+        from geometry in LargeGeometries select new TestCaseData(geometry, DType.BF16).SetArgDisplayNames(Describe(geometry), DType.BF16.ToString());
 
     private static IEnumerable<TestCaseData> Cases() =>
         from geometry in Geometries
@@ -111,6 +130,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
 
     /// <summary>Small integers leave nothing to rounding: exact in BF16, and so are their sums of products in F32, in any order.</summary>
     [TestCaseSource(nameof(Cases))]
+    [TestCaseSource(nameof(LargeCases))]
     public void All_passes_are_exact_on_small_integers(Conv2dGeometry g, DType act)
     {
         var random = new Random(5);

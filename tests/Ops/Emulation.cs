@@ -32,10 +32,20 @@ internal static class Emulation
         Chosen = true;
     }
 
-    public static IBackend Open(bool tf32)
+    /// <param name="capability">What the device says it is: 90, a Hopper, whose kernels the engine then takes where it has any, or 80.</param>
+    public static IBackend Open(bool tf32, int capability = 90)
     {
         Choose();
-        return new CudaBackend(image: [0], tf32); // the emulation has its kernels linked in
+        var setCapability = Call<SetCapabilityFunction>("emulation_set_capability");
+        setCapability(capability);
+        try
+        {
+            return new CudaBackend(image: [0], tf32); // the emulation has its kernels linked in
+        }
+        finally
+        {
+            setCapability(90);
+        }
     }
 
     public static void SetOrder(int order) => Call<SetOrderFunction>("emulation_set_order")(order, seed: 20210606);
@@ -62,6 +72,8 @@ internal static class Emulation
         where T : Delegate => Marshal.GetDelegateForFunctionPointer<T>(NativeLibrary.GetExport(library.Value, name));
 
     private delegate int SetOrderFunction(int order, ulong seed);
+
+    private delegate int SetCapabilityFunction(int capability);
 
     private delegate int ClearErrorFunction();
 

@@ -16,40 +16,58 @@ internal readonly record struct Conv2dWeightPass(
     int Height, int Width,
     int StrideH, int StrideW, int PadH, int PadW);
 
-/// <summary>Weights of one class of the gradient of x: taps FirstR, FirstR + stride, ..., Rows of them, and likewise columns.</summary>
-internal readonly record struct Conv2dTaps(long Start, int FirstR, int FirstS, int Rows, int Columns, int Pitch);
+/// <summary>Conv2dHopperWeights of kernels/conv2d_hopper.cu: where the weights of one class come from.</summary>
+internal readonly record struct Conv2dHopperWeights(
+    FastDivisor Taps, FastDivisor Channels,
+    int Base, int Column, int TapRow, int TapColumn, int Channel,
+    int Columns, int Depth, int Steps,
+    FastDivisor Lines, FastDivisor Tile);
+
+/// <summary>Weights of one class of the gradient of x: taps FirstR, FirstR + stride, ..., Rows of them, and likewise columns; either may be none.</summary>
+internal readonly record struct Conv2dTaps(int FirstR, int FirstS, int Rows, int Columns);
 
 /// <summary>
-/// A forward pass or a gradient of x: the tile and slices that suit its shape, and its classes of positions. All is a pure function of the geometry, so that
-/// the order of every sum is the same on every GPU.
+/// A forward pass or a gradient of x: the family of kernels, the tile and slices that suit its shape, and its classes of positions. All is a pure function of
+/// the geometry and of whether the GPU is a Hopper, so that the order of every sum is the same on every GPU of a family.
 /// </summary>
 internal sealed class Conv2dGatherPlan
 {
-    private const int TileRows = 128;
-
     /// <summary>So many blocks fill a large GPU: two on each of some 132 multiprocessors. With half of them there is nothing to gain from slices.</summary>
     private const int Blocks = 264;
 
     /// <summary>Widths of tiles, and what a sum costs in each: a narrower tile reads more bytes for it (estimates).</summary>
     private static readonly (int Columns, double Cost)[] tiles = [(128, 1), (96, 1.05), (64, 1.15), (32, 1.5)];
 
-    private Conv2dGatherPlan(Conv2dGather[] classes, Conv2dTaps[] taps, int columns, int channels, long results, int step, int vector)
+    /// <summary>Those of conv2d_hopper.cu, as large as the sums fit the registers.</summary>
+    private static readonly (int Rows, int Columns)[] hopperTiles = [(128, 256), (128, 192), (256, 128), (256, 96), (256, 64)];
+
+    private Conv2dGatherPlan(Conv2dGather[] classes, Conv2dTaps[] taps, int columns, int channels, long results, DType act, bool hopper)
     {
         (Classes, Taps, Columns, Results) = (classes, taps, columns, results);
-        General = channels % vector != 0;
-        TileColumns = tiles.MinBy(tile => (columns + tile.Columns - 1) / tile.Columns * tile.Columns * tile.Cost).Columns;
-        ColumnTiles = (columns + TileColumns - 1) / TileColumns;
-        long blocks = classes.Max(each => (long)Tiles(each)) * ColumnTiles;
-        Slices = blocks * 2 > Blocks ? 1 : Conv2dPlan.SlicesOf(Blocks / blocks, classes.Max(each => each.Depth), step);
-        PreparedElements = taps.Sum(each => (long)each.Pitch) * columns;
+        General = channels % (Conv2dPlan.CopyBytes / act.Bytes()) != 0;
+        Hopper = hopper && act == DType.BF16 && !General && columns % Conv2dPlan.HopperVector == 0 && columns >= hopperTiles[^1].Columns;
+        (TileRows, TileColumns) = Hopper
+            ? hopperTiles.MinBy(tile => HopperCost(classes, columns, tile))
+            : (128, tiles.MinBy(tile => CountOf(columns, tile.Columns) * tile.Columns * tile.Cost).Columns);
+        ColumnTiles = CountOf(columns, TileColumns);
+        int step = (Hopper ? Conv2dPlan.HopperStepBytes : Conv2dPlan.StepBytes) / act.Bytes();
+        Slices = SlicesOf(classes, TileRows, ColumnTiles, step, Hopper ? Conv2dPlan.HopperBlocks : Blocks);
+        for (int i = 0; i < classes.Length; i++)
+        {
+            int pitch = Conv2dPlan.RoundUp(classes[i].Depth, step);
+            classes[i] = classes[i] with { Weights = PreparedElements, Pitch = pitch };
+            PreparedElements += pitch * (long)(Hopper ? ColumnTiles * TileColumns : columns);
+        }
     }
 
     public Conv2dGather[] Classes { get; }
 
-    /// <summary>Of the classes that have any.</summary>
+    /// <summary>Of each class.</summary>
     public Conv2dTaps[] Taps { get; }
 
     public int Columns { get; }
+
+    public int TileRows { get; }
 
     public int TileColumns { get; }
 
@@ -65,28 +83,28 @@ internal sealed class Conv2dGatherPlan
     /// <summary>Whether channels fill no 16 bytes, so that elements are loaded one by one.</summary>
     public bool General { get; }
 
-    public static int Tiles(in Conv2dGather each) => (each.Positions + TileRows - 1) / TileRows;
+    /// <summary>Whether it runs on the kernels of conv2d_hopper.cu.</summary>
+    public bool Hopper { get; }
 
-    /// <param name="step">Depth of a pipeline step: 64 bytes.</param>
-    /// <param name="vector">Elements in 16 bytes.</param>
-    public static Conv2dGatherPlan Forward(in Conv2dGeometry g, int step, int vector)
+    /// <summary>Tiles of a class.</summary>
+    public long Tiles(in Conv2dGather each) => (long)CountOf(each.Positions, TileRows) * ColumnTiles;
+
+    public static Conv2dGatherPlan Forward(in Conv2dGeometry g, DType act, bool hopper)
     {
-        int depth = checked(g.R * g.S * g.C), pitch = Conv2dPlan.RoundUp(depth, step);
         var gather = new Conv2dGather(
-            0, FastDivisor.Of(g.P * g.Q), FastDivisor.Of(g.Q), FastDivisor.Of(g.S), FastDivisor.Of(g.C), checked(g.N * g.P * g.Q), depth, pitch,
+            0, FastDivisor.Of(g.P * g.Q), FastDivisor.Of(g.Q), FastDivisor.Of(g.S), FastDivisor.Of(g.C), checked(g.N * g.P * g.Q), checked(g.R * g.S * g.C), 0,
             g.H, g.W, g.StrideH, g.StrideW, -g.PadH, -g.PadW, g.P, g.Q, 1, 1, 0, 0);
-        return new([gather], [new(0, 0, 0, g.R, g.S, pitch)], g.K, g.C, g.Output.Count, step, vector);
+        return new([gather], [new(0, 0, g.R, g.S)], g.K, g.C, g.Output.Count, act, hopper);
     }
 
     /// <summary>
     /// Class (a, b): the pixels of x whose (h + PadH) leaves a when divided by StrideH, and so on. Pixel h = first + stride * i meets tap a + stride * u in
     /// row (h + PadH - a) / stride - u of dY; with the taps in reverse that is a window that starts at i + offset.
     /// </summary>
-    public static Conv2dGatherPlan BackwardData(in Conv2dGeometry g, int step, int vector)
+    public static Conv2dGatherPlan BackwardData(in Conv2dGeometry g, DType act, bool hopper)
     {
         var classes = new List<Conv2dGather>();
         var taps = new List<Conv2dTaps>();
-        long start = 0;
         for (int a = 0; a < g.StrideH; a++)
             for (int b = 0; b < g.StrideW; b++)
             {
@@ -94,15 +112,38 @@ internal sealed class Conv2dGatherPlan
                 var (firstW, columns, tapColumns, offsetW) = Class(b, g.W, g.S, g.StrideW, g.PadW);
                 if (rows == 0 || columns == 0)
                     continue;
-                int depth = checked(tapRows * tapColumns * g.K), pitch = Conv2dPlan.RoundUp(depth, step);
                 classes.Add(new(
-                    start, FastDivisor.Of(rows * columns), FastDivisor.Of(columns), FastDivisor.Of(Math.Max(1, tapColumns)), FastDivisor.Of(g.K),
-                    checked(g.N * rows * columns), depth, pitch, g.P, g.Q, 1, 1, offsetH, offsetW, g.H, g.W, g.StrideH, g.StrideW, firstH, firstW));
-                if (depth > 0)
-                    taps.Add(new(start, a, b, tapRows, tapColumns, pitch));
-                start += (long)pitch * g.C;
+                    0, FastDivisor.Of(rows * columns), FastDivisor.Of(columns), FastDivisor.Of(Math.Max(1, tapColumns)), FastDivisor.Of(g.K),
+                    checked(g.N * rows * columns), checked(tapRows * tapColumns * g.K), 0, g.P, g.Q, 1, 1, offsetH, offsetW,
+                    g.H, g.W, g.StrideH, g.StrideW, firstH, firstW));
+                taps.Add(new(a, b, tapRows, tapColumns));
             }
-        return new([.. classes], [.. taps], g.C, g.K, g.Input.Count, step, vector);
+        return new([.. classes], [.. taps], g.C, g.K, g.Input.Count, act, hopper);
+    }
+
+    private static int CountOf(int extent, int tile) => (extent + tile - 1) / tile;
+
+    private static int SlicesOf(Conv2dGather[] classes, int tileRows, int columnTiles, int step, int blocks)
+    {
+        long tiles = classes.Max(each => (long)CountOf(each.Positions, tileRows)) * columnTiles;
+        return tiles * 2 > blocks ? 1 : Conv2dPlan.SlicesOf(blocks / tiles, classes.Max(each => each.Depth), step);
+    }
+
+    /// <summary>
+    /// Rounds of a block on each multiprocessor, times the steps of a slice, times the cycles of a step: what it fetches at 32 bytes a cycle, which takes longer than its
+    /// products, 2,048 a cycle, and half of these, since not all overlaps (estimates).
+    /// </summary>
+    private static double HopperCost(Conv2dGather[] classes, int columns, (int Rows, int Columns) tile)
+    {
+        const int Step = Conv2dPlan.HopperStepBytes / 2;
+        int columnTiles = CountOf(columns, tile.Columns), slices = SlicesOf(classes, tile.Rows, columnTiles, Step, Conv2dPlan.HopperBlocks);
+        return classes.Sum(each =>
+        {
+            long blocks = (long)CountOf(each.Positions, tile.Rows) * columnTiles * slices;
+            double rounds = Math.Ceiling((double)blocks / Conv2dPlan.HopperBlocks);
+            int fetch = (tile.Rows + tile.Columns) * Conv2dPlan.HopperStepBytes / 32, products = tile.Rows * tile.Columns * Step / 2048;
+            return rounds * CountOf(CountOf(each.Depth, Step), slices) * (fetch + products / 2);
+        });
     }
 
     private static (int First, int Positions, int Taps, int Offset) Class(int residue, int size, int window, int stride, int pad)
@@ -119,26 +160,46 @@ internal sealed class Conv2dPlan
     /// <summary>Bytes of a row in one step of the pipeline, and in one copy.</summary>
     public const int StepBytes = 64, CopyBytes = 16;
 
+    /// <summary>Bytes of a line of the kernels of conv2d_hopper.cu, and the channels that their copies and stores take at once.</summary>
+    public const int HopperStepBytes = 128, HopperVector = 8;
+
+    /// <summary>Multiprocessors of a Hopper: its kernels have a block on each.</summary>
+    public const int HopperBlocks = 132;
+
     /// <summary>Blocks that a weight pass should have: two waves of the gather's, since the tail of a wave weighs more here.</summary>
     private const int WeightBlocks = 528;
+
+    private const int HopperWeightRows = 128;
 
     /// <summary>Steps below which a slice is not worth its sums in memory.</summary>
     private const int FewestSteps = 8;
 
-    public Conv2dPlan(in Conv2dGeometry geometry, DType act)
+    private static readonly int[] hopperWeightTiles = [256, 128];
+
+    /// <param name="hopper">Whether the GPU has the instructions of sm_90a.</param>
+    public Conv2dPlan(in Conv2dGeometry geometry, DType act, bool hopper)
     {
         var g = Simplify(geometry);
-        int step = StepBytes / act.Bytes(), vector = CopyBytes / act.Bytes();
         Geometry = g;
-        Forward = Conv2dGatherPlan.Forward(g, step, vector);
-        BackwardData = Conv2dGatherPlan.BackwardData(g, step, vector);
+        Forward = Conv2dGatherPlan.Forward(g, act, hopper);
+        BackwardData = Conv2dGatherPlan.BackwardData(g, act, hopper);
         Weight = new(
             FastDivisor.Of(g.P * g.Q), FastDivisor.Of(g.Q), FastDivisor.Of(g.S), FastDivisor.Of(g.C), checked(g.N * g.P * g.Q), g.K,
             checked(g.R * g.S * g.C), g.H, g.W, g.StrideH, g.StrideW, g.PadH, g.PadW);
+        int vector = CopyBytes / act.Bytes();
         WeightGeneral = g.C % vector != 0 || g.K % vector != 0;
-        WeightTile = g.K <= 64 || Weight.Columns <= 64 ? 64 : 128;
-        WeightTiles = (long)((g.K + WeightTile - 1) / WeightTile) * ((Weight.Columns + WeightTile - 1) / WeightTile);
-        WeightSlices = SlicesOf(WeightBlocks / WeightTiles, Weight.Pixels, step);
+        WeightHopper = hopper && act == DType.BF16 && !WeightGeneral && Math.Min(g.K, Weight.Columns) >= HopperWeightRows / 2;
+        if (WeightHopper)
+        {
+            (WeightTile, WeightSlices) = HopperWeight(Weight);
+            WeightTiles = HopperWeightTiles(Weight, WeightTile);
+        }
+        else
+        {
+            WeightTile = g.K <= 64 || Weight.Columns <= 64 ? 64 : 128;
+            WeightTiles = (long)((g.K + WeightTile - 1) / WeightTile) * ((Weight.Columns + WeightTile - 1) / WeightTile);
+            WeightSlices = SlicesOf(WeightBlocks / WeightTiles, Weight.Pixels, StepBytes / act.Bytes());
+        }
         WorkspaceBytes = Math.Max(
             Math.Max(PreparedBytes(Forward, act) + SliceBytes(Forward), PreparedBytes(BackwardData, act) + SliceBytes(BackwardData)),
             WeightSlices == 1 ? 0 : WeightSlices * Weight.Rows * (long)Weight.Columns * sizeof(float));
@@ -155,7 +216,10 @@ internal sealed class Conv2dPlan
 
     public bool WeightGeneral { get; }
 
-    /// <summary>Rows and columns of a tile of the weight pass.</summary>
+    /// <summary>Whether the weight pass runs on the kernels of conv2d_hopper.cu.</summary>
+    public bool WeightHopper { get; }
+
+    /// <summary>Columns of a tile of the weight pass, and but for conv2d_hopper.cu rows too.</summary>
     public int WeightTile { get; }
 
     public long WeightTiles { get; }
@@ -171,6 +235,27 @@ internal sealed class Conv2dPlan
     public static int SlicesOf(long wanted, int depth, int step) => (int)Math.Clamp(wanted, 1, Math.Max(1, depth / (step * FewestSteps)));
 
     public static int RoundUp(int x, int to) => checked((x + to - 1) / to * to);
+
+    private static long HopperWeightTiles(in Conv2dWeightPass pass, int width) =>
+        (long)((pass.Rows + HopperWeightRows - 1) / HopperWeightRows) * ((pass.Columns + width - 1) / width);
+
+    /// <summary>
+    /// The tile and slices of the least cost: rounds of a block on each multiprocessor, times the steps of a slice, times what a step fetches; and the slices'
+    /// sums, written and read again, at some 1,700 bytes in the time that a multiprocessor fetches 32 (estimates).
+    /// </summary>
+    private static (int Width, int Slices) HopperWeight(Conv2dWeightPass pass)
+    {
+        int steps = (pass.Pixels + HopperStepBytes / 2 - 1) / (HopperStepBytes / 2);
+        var choices =
+            from width in hopperWeightTiles
+            from slices in Enumerable.Range(1, Math.Max(1, Math.Min(HopperBlocks, steps / FewestSteps)))
+            let rounds = (HopperWeightTiles(pass, width) * slices + HopperBlocks - 1) / HopperBlocks
+            let products = rounds * ((steps + slices - 1) / slices) * (HopperWeightRows + width) * HopperStepBytes / 32.0
+            let sums = slices == 1 ? 0 : slices * 2.0 * sizeof(float) * pass.Rows * pass.Columns / 1700
+            select (Width: width, Slices: slices, Cost: products + sums);
+        var best = choices.MinBy(choice => choice.Cost);
+        return (best.Width, best.Slices);
+    }
 
     private static long SliceBytes(Conv2dGatherPlan pass) => pass.Slices == 1 ? 0 : pass.Slices * pass.Results * sizeof(float);
 

@@ -1,0 +1,217 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Avedis.Engine;
+using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
+using Avedis.Trainer.Model;
+
+namespace Avedis.Bench;
+
+/// <summary>What a GPU can do at best: BF16 products, and bytes that it really moves, which are fewer than the datasheet's.</summary>
+public sealed record GpuCeilings(string Name, double Flops, double BytesPerSecond)
+{
+    public static IReadOnlyList<GpuCeilings> Known { get; } = [new("H200", 990e12, 4.3e12), new("H100", 990e12, 3.0e12)];
+}
+
+/// <summary>
+/// One pass over a layer. Times in microseconds are the larger of products and bytes: at the peak of the matrix units, at what mma.sync reaches of it and at what
+/// wgmma does; and Planned, wgmma with the tiles, rounds and slices that the engine chooses, where it multiplies.
+/// </summary>
+/// <param name="Kernel">Empty where no convolution runs.</param>
+/// <param name="Useful">Products of the pass, of those that its rounds of whole tiles have room for.</param>
+public sealed record PassPrediction(
+    string Layer, string Pass, string Kernel, double Gigaflops, double Megabytes, double Peak, double MmaSync, double Wgmma, double Useful, double Planned);
+
+/// <summary>The contents of prediction.json.</summary>
+public sealed record StepPrediction(string Gpu, string Preset, int Batch, double PeakTeraflops, double TerabytesPerSecond, PassPrediction[] Passes)
+{
+    public double ClipsPerSecond(Func<PassPrediction, double> time) => Batch / (Passes.Sum(time) * 1e-6);
+}
+
+/// <summary>
+/// Times of a BF16 training step as arithmetic has them, without a GPU: bytes of activations and weights that a pass must move, products that it must make, over
+/// what the GPU's memory and matrix units can do. To be compared with what is measured.
+/// </summary>
+public static class KernelPrediction
+{
+    private const double MmaSyncShare = 0.64, WgmmaShare = 0.75;
+    private const int Speakers = 1251, Emotions = 5, ActivationBytes = 2, WeightBytes = 4, AdamBytes = 28;
+
+    // conv2d_hopper.cu: rows of a tile of a gradient of weights, and the depth of a step
+    private const int WeightRows = 128, TileDepth = 64;
+
+    public static Command Command()
+    {
+        var preset = new Option<string>("--preset") { Description = "Size of the network and of its clips.", DefaultValueFactory = _ => "paper" };
+        preset.AcceptOnlyFromAmong([.. Config.Presets]);
+        var batch = new Option<int>("--batch") { Description = "Clips per step.", DefaultValueFactory = _ => 16 };
+        var result = new Option<string?>("--out") { Description = "Folder for predicted-h200 and predicted-h100, for example bench/results." };
+        var command = new Command("predict", "Predicts the times of a BF16 step's passes on an H200 and an H100, by arithmetic.") { preset, batch, result };
+        command.SetAction(parsed =>
+        {
+            foreach (var gpu in GpuCeilings.Known)
+            {
+                var step = Of(gpu, parsed.GetRequiredValue(preset), parsed.GetRequiredValue(batch));
+                string table = Markdown(step);
+                parsed.InvocationConfiguration.Output.WriteLine(table);
+                if (parsed.GetValue(result) is not { } results)
+                    continue;
+                string folder = Path.Combine(results, $"predicted-{gpu.Name.ToLowerInvariant()}");
+                Directory.CreateDirectory(folder);
+                File.WriteAllText(Path.Combine(folder, "prediction.json"), JsonSerializer.Serialize(step, BenchJson.Indented) + "\n");
+                File.WriteAllText(Path.Combine(folder, "prediction.md"), table);
+            }
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    public static StepPrediction Of(GpuCeilings gpu, string preset, int batch)
+    {
+        var config = Config.FromPreset(preset);
+        var (features, network) = (config.Features, config.Network);
+        var passes = new Passes(gpu);
+        long parameters = Stack(
+            passes, "face", ConvStack.FaceRows, network.FaceChannels, new Shape(batch * features.FaceFrames, features.FaceSize, features.FaceSize, 1));
+        parameters += Stack(passes, "voice", ConvStack.VoiceRows, network.VoiceChannels, new Shape(batch, features.MelBins, features.MelFrames, 1));
+        long heads = Heads(network);
+        passes.Add("heads", "all passes", 6.0 * batch * heads, heads * 3 * WeightBytes);
+        passes.Add("parameters", "Adam", 0, (parameters + heads) * AdamBytes);
+        return new(gpu.Name, preset, batch, gpu.Flops / 1e12, gpu.BytesPerSecond / 1e12, [.. passes.All]);
+    }
+
+    public static string Markdown(StepPrediction step)
+    {
+        var text = new StringBuilder();
+        text.AppendLine(Text($"# Predicted: {step.Gpu}, {step.Preset}, BF16, {step.Batch} clips"));
+        text.AppendLine();
+        text.AppendLine(Text($"**Arithmetic, not measurement**: {step.PeakTeraflops:0} TFLOP/s of the matrix units and {step.TerabytesPerSecond:0.0} TB/s of memory, for each"));
+        text.AppendLine(Text($"pass the larger of both. mma.sync is taken at {MmaSyncShare:0 %} of that peak and wgmma at {WgmmaShare:0 %}. Planned is wgmma with the tiles and slices of"));
+        text.AppendLine("the engine's plan: useful is what whole tiles in whole rounds of 132 multiprocessors leave of the products. Made by `bench predict`.");
+        text.AppendLine();
+        text.AppendLine("| layer | pass | kernel | GFLOP | MB | peak us | mma.sync us | wgmma us | useful | planned us |");
+        text.AppendLine("|---|---|---|--:|--:|--:|--:|--:|--:|--:|");
+        foreach (var p in step.Passes)
+        {
+            string useful = p.Kernel.Length > 0 ? Text($"{p.Useful:0 %}") : "";
+            text.Append(Text($"| {p.Layer} | {p.Pass} | {p.Kernel} | {p.Gigaflops:N1} | {p.Megabytes:N0} "));
+            text.AppendLine(Text($"| {p.Peak:N0} | {p.MmaSync:N0} | {p.Wgmma:N0} | {useful} | {p.Planned:N0} |"));
+        }
+        Func<PassPrediction, double>[] times = [p => p.Peak, p => p.MmaSync, p => p.Wgmma, p => p.Planned];
+        AppendTotal($"| **step** | | | {step.Passes.Sum(p => p.Gigaflops):N0} | {step.Passes.Sum(p => p.Megabytes):N0} ", [.. times.Select(time => step.Passes.Sum(time))]);
+        AppendTotal($"| **clips/s** | | | | ", [.. times.Select(step.ClipsPerSecond)]);
+        return text.ToString();
+
+        void AppendTotal(FormattableString front, double[] of) => text.Append(Text(front)).AppendLine(Text($"| {of[0]:N0} | {of[1]:N0} | {of[2]:N0} | | {of[3]:N0} |"));
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>Returns the stack's number of parameters.</summary>
+    private static long Stack(Passes passes, string name, IReadOnlyList<ConvRow> rows, IReadOnlyList<int> channels, Shape x)
+    {
+        long parameters = 0;
+        for (int i = 0; i < rows.Count; i++)
+        {
+            var w = rows[i].Conv;
+            var g = new Conv2dGeometry(
+                x[0], x[1], x[2], x[3], channels[i], w.R == 0 ? x[1] : w.R, w.S == 0 ? x[2] : w.S, w.StrideH, w.StrideW, w.PadH, w.PadW);
+            Shape pooled = g.Output;
+            if (rows[i].Pool is { } p)
+                pooled = new Pool2dGeometry(g.N, g.P, g.Q, g.K, p.R, p.S, p.StrideH, p.StrideW, p.PadH, p.PadW).Output;
+            // pooled values and, of each, which element of the window won
+            double z = pooled.Count * ((rows[i].Pool is null ? 0 : 1) + ActivationBytes);
+            if (i == 0)
+                Stem(passes, name, g, pooled.Count * ActivationBytes, z);
+            else
+                Block(passes, $"{name}.conv{i + 1}", g, z);
+            parameters += g.Weight.Count + 2 * g.K;
+            x = pooled;
+        }
+        return parameters;
+    }
+
+    /// <summary>stem.cu: statistics from the image's Gram matrix, then everything up to the pooled result in one pass; the image takes no gradient.</summary>
+    private static void Stem(Passes passes, string name, in Conv2dGeometry g, double pooledBytes, double z)
+    {
+        double positions = (double)g.N * g.P * g.Q, taps = g.R * g.S * g.C, image = g.Input.Count * ActivationBytes, products = 2 * positions * taps * g.K;
+        passes.Add($"{name}.conv1", "Gram matrix", positions * taps * (taps + 1), image);
+        passes.Add($"{name}.conv1", "forward to pool", products, image + z);
+        passes.Add($"{name}.conv1", "backward", products, image + z + pooledBytes);
+    }
+
+    private static void Block(Passes passes, string layer, in Conv2dGeometry g, double z)
+    {
+        double y = g.Output.Count * ActivationBytes;
+        var plan = new Conv2dPlan(g, DType.BF16, hopper: true);
+        passes.AddGather(layer, "forward", g, plan.Forward);
+        passes.Add(layer, "batch norm: statistics", 0, y);
+        passes.Add(layer, "batch norm: apply, ReLU, pool", 0, y + z);
+        passes.Add(layer, "batch norm: sums of gradients", 0, y + z);
+        passes.Add(layer, "batch norm: gradient", 0, 2 * y + z);
+        passes.AddWeight(layer, "gradient of weights", g, plan);
+        passes.AddGather(layer, "gradient of x", g, plan.BackwardData);
+    }
+
+    /// <summary>Weights of embeddings and heads: the speaker has 1,251 classes, as VoxCeleb has, every other factor 5.</summary>
+    private static long Heads(NetworkOptions network)
+    {
+        int joined = network.FaceChannels[^1] + network.VoiceChannels[^1];
+        static int Classes(string factor) => factor == "speaker" ? Speakers : Emotions;
+        return network.Built.Sum(name =>
+        {
+            var factor = network.Factors[name];
+            return (long)joined * factor.Embedding + factor.Embedding * (Classes(name) + factor.Forget.Keys.Sum(other => (long)Classes(other)));
+        });
+    }
+
+    private sealed class Passes(GpuCeilings gpu)
+    {
+        public List<PassPrediction> All { get; } = [];
+
+        public void Add(string layer, string pass, double flops, double bytes) => Add(layer, pass, "", flops, bytes, flops, bytes);
+
+        public void AddGather(string layer, string pass, in Conv2dGeometry g, Conv2dGatherPlan plan)
+        {
+            double room = 0;
+            foreach (var each in plan.Classes)
+                room += Room(plan.Tiles(each), plan.TileRows * plan.TileColumns, each.Depth, plan.Slices);
+            double sums = plan.Slices == 1 ? 0 : 2.0 * sizeof(float) * plan.Slices * plan.Results;
+            AddConvolution(layer, pass, g, plan.Hopper ? $"conv2d_hopper_gather_bf16_{plan.TileRows}x{plan.TileColumns}" : "conv2d_gather_bf16", room, sums);
+        }
+
+        public void AddWeight(string layer, string pass, in Conv2dGeometry g, Conv2dPlan plan)
+        {
+            double sums = plan.WeightSlices == 1 ? 0 : 2.0 * sizeof(float) * plan.WeightSlices * g.Weight.Count;
+            AddConvolution(
+                layer, pass, g, plan.WeightHopper ? $"conv2d_hopper_weight_bf16_128x{plan.WeightTile}" : "conv2d_weight_bf16",
+                Room(plan.WeightTiles, WeightRows * plan.WeightTile, plan.Weight.Pixels, plan.WeightSlices), sums);
+        }
+
+        /// <summary>Products that fit into the rounds of a pass while all multiprocessors have one block.</summary>
+        private static double Room(long tiles, int sums, int depth, int slices)
+        {
+            int steps = (depth + TileDepth - 1) / TileDepth;
+            long rounds = (tiles * slices + Conv2dPlan.HopperBlocks - 1) / Conv2dPlan.HopperBlocks;
+            return 2.0 * Conv2dPlan.HopperBlocks * rounds * ((steps + slices - 1) / slices) * TileDepth * sums;
+        }
+
+        private void AddConvolution(string layer, string pass, in Conv2dGeometry g, string kernel, double room, double sums)
+        {
+            double flops = 2.0 * g.Output.Count * g.R * g.S * g.C;
+            // the weights: read, written in the order of the product and read again, or a gradient that is added to
+            double bytes = (g.Input.Count + g.Output.Count) * ActivationBytes + g.Weight.Count * 2.0 * WeightBytes;
+            Add(layer, pass, kernel, flops, bytes, room, bytes + sums);
+        }
+
+        private void Add(string layer, string pass, string kernel, double flops, double bytes, double plannedFlops, double plannedBytes)
+        {
+            double Time(double products, double moved, double share) => 1e6 * Math.Max(products / (gpu.Flops * share), moved / gpu.BytesPerSecond);
+            All.Add(new(
+                layer, pass, kernel, flops / 1e9, bytes / 1e6, Time(flops, bytes, 1), Time(flops, bytes, MmaSyncShare), Time(flops, bytes, WgmmaShare),
+                plannedFlops == 0 ? 1 : flops / plannedFlops, Time(plannedFlops, plannedBytes, WgmmaShare)));
+        }
+    }
+}
