@@ -69,7 +69,7 @@ static void gram(double* sums, const stem_signal* signals, int64_t count_of_sign
 
 // ---- convolution: lanes hold output channels, kStemBlock of them at a time
 
-constexpr int kVectors = kStemBlock / kLanes, kPixels = kLanes == 16 ? 12 : 2;
+constexpr int kVectors = kStemBlock / kLanes, kPixels = kLanes == 16 ? 12 : 3;
 
 AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat weights, const float* pixel) {
     return sum + weights * *pixel;
