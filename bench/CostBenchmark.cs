@@ -105,7 +105,7 @@ public sealed class CostBenchmark(string device, string preset, string precision
             int kept = 0, lost = 0, steps = Math.Max(1, (int)Math.Ceiling(TurnSeconds / engine.Run(1).Seconds[0]));
             while (kept < rounds)
             {
-                var (timing, foreign) = ProcessorLoad.Watch([engine], () => engine.Run(steps));
+                var (timing, foreign) = ProcessorLoad.Watch(engine, steps);
                 peak = timing.PeakBytes;
                 if (foreign <= foreignLimit)
                 {

@@ -5,8 +5,8 @@ using Avedis.Trainer;
 namespace Avedis.Bench;
 
 /// <summary>
-/// How busy the processors that this process may use are, from /proc/stat, in clock ticks. The share that is neither ours nor an engine's is other people's
-/// work: one busy foreign thread can make a step three times slower, because every parallel region waits for its slowest thread.
+/// How busy the processors that this process may use are, from /proc/stat, in clock ticks. The share that is neither ours nor of the engine at work is
+/// foreign: one busy foreign thread can make a step three times slower, because every parallel region waits for its slowest thread.
 /// </summary>
 public static class ProcessorLoad
 {
@@ -16,14 +16,17 @@ public static class ProcessorLoad
     /// <summary>Processor seconds spent since boot by anyone on the processors that we may use.</summary>
     public static double BusySeconds() => BusySeconds(File.ReadLines("/proc/stat"), Allowed(File.ReadLines("/proc/self/status")));
 
-    /// <summary>Has an engine take a turn, and tells which share of the processors others than this process and its engines used meanwhile.</summary>
-    public static (Timing Timing, double Foreign) Watch(IReadOnlyList<EngineProcess> engines, Func<Timing> turn)
+    /// <summary>
+    /// Has an engine take a turn, and tells which share of the processors others than it and this process used meanwhile: other programs, and engines whose
+    /// turn it is not, if their threads do not wait quietly.
+    /// </summary>
+    public static (Timing Timing, double Foreign) Watch(EngineProcess engine, int steps)
     {
-        double OurSeconds() => Environment.CpuUsage.TotalTime.TotalSeconds + engines.Sum(e => e.ProcessorTime.TotalSeconds);
+        double OurSeconds() => (Environment.CpuUsage.TotalTime + engine.ProcessorTime).TotalSeconds;
 
         double busy = BusySeconds(), ours = OurSeconds();
         var watch = Stopwatch.StartNew();
-        var timing = turn();
+        var timing = engine.Run(steps);
         double capacity = watch.Elapsed.TotalSeconds * Environment.ProcessorCount;
         double others = BusySeconds() - busy - (OurSeconds() - ours);
         return (timing, Math.Max(0, others / capacity));

@@ -205,7 +205,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
             double worst = 0;
             for (int i = 0; i < engines.Count; i++)
             {
-                (round[i], double foreign) = ProcessorLoad.Watch(processes, () => processes[i].Run(stepsPerTurn[i]));
+                (round[i], double foreign) = ProcessorLoad.Watch(processes[i], stepsPerTurn[i]);
                 worst = Math.Max(worst, foreign);
             }
             bool quiet = worst <= options.ForeignLimit;
