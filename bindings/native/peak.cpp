@@ -8,9 +8,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <stdexcept>
 
+#include "isa.h"
 #include "status.h"
 
 namespace avedis {
@@ -94,10 +94,6 @@ __attribute__((target("avx512f,amx-tile,amx-bf16"))) int64_t bf16_amx() {
     return kIterations / 8 * kTiles * 2 * 16 * 16 * 32;
 }
 
-bool includes(int32_t features) {
-    return (static_cast<int32_t>(dnnl_get_effective_cpu_isa()) & features) == features;
-}
-
 // Linux gives a process tiles only when it asks.
 bool may_use_tiles() {
     constexpr int kRequest = 0x1023, kTileData = 18;
@@ -108,11 +104,11 @@ using kernel = int64_t (*)();
 
 kernel fastest(int32_t type) {
     if (type == AVEDIS_BF16) {
-        if (includes(dnnl_cpu_isa_avx512_core_amx) && may_use_tiles()) return bf16_amx;
-        if (includes(dnnl_cpu_isa_avx512_core_bf16)) return bf16_avx512;
+        if (has_matrix_units() && may_use_tiles()) return bf16_amx;
+        if (current_isa() == isa::avx512_bf16) return bf16_avx512;
     }
-    if (includes(dnnl_cpu_isa_avx512_core)) return f32_avx512;
-    if (includes(dnnl_cpu_isa_avx2)) return f32_avx2;
+    if (current_isa() >= isa::avx512) return f32_avx512;
+    if (current_isa() == isa::avx2) return f32_avx2;
     throw std::runtime_error("the peak rate is measured with AVX2 or newer instructions");
 }
 
