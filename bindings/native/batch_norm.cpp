@@ -38,13 +38,7 @@ struct batch_norm_rows {
                               avedis_pool2d_geometry g, int64_t row);
 };
 
-struct batch_norm_kernels {
-    batch_norm_rows<float> f32;
-    batch_norm_rows<bf16> narrow;
-
-    const batch_norm_rows<float>& of(float) const { return f32; }
-    const batch_norm_rows<bf16>& of(bf16) const { return narrow; }
-};
+using batch_norm_kernels = by_type<batch_norm_rows>;
 
 }  // namespace avedis
 
@@ -174,7 +168,8 @@ int32_t avedis_batch_norm_backward(void* dx_memory, float* dgamma, float* dbeta,
             double* sums = partial + i * 2 * c;
             int64_t end = std::min(units, (i + 1) * size);
             if (pool)
-                for (int64_t row = i * size; row < end; row++) kernels.sums_of_pool_row(sums, dy, argmax, x, ch, *pool, row);
+                for (int64_t row = i * size; row < end; row++)
+                    kernels.sums_of_pool_row(sums, dy, argmax, x, ch, *pool, row);
             else
                 for (int64_t run = i * size; run < end; run += kRun)
                     kernels.sums(sums, dy, x, ch, c, run, std::min(end, run + kRun));

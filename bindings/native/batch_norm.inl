@@ -34,8 +34,7 @@ AVEDIS_INLINE void moments_of_run(float* first, float* second, const T* x, const
 // Mean and sum of squared deviations of rows [begin, end), both [c] in double. Each run is shifted by about its mean,
 // so that no digits cancel; runs combine as in Chan, Golub and LeVeque 1983.
 template <class T>
-static void moments_of_block(double* mean, double* deviation, const T* x, int64_t c, int64_t begin,
-                                           int64_t end) {
+static void moments_of_block(double* mean, double* deviation, const T* x, int64_t c, int64_t begin, int64_t end) {
     float *shift = scratch<float, 0>(3 * c), *first = shift + c, *second = first + c;
     std::fill(mean, mean + c, 0.0);
     std::fill(deviation, deviation + c, 0.0);
@@ -73,8 +72,7 @@ static void apply_range(T* y, const T* x, affine f, int64_t c, int64_t begin, in
 }
 
 template <class T>
-static void apply_pool_row(T* y, uint8_t* argmax, const T* x, affine f, avedis_pool2d_geometry g,
-                                         int64_t row) {
+static void apply_pool_row(T* y, uint8_t* argmax, const T* x, affine f, avedis_pool2d_geometry g, int64_t row) {
     pool_row<true>(y, argmax, x, f, g, row);
 }
 
@@ -105,8 +103,7 @@ AVEDIS_INLINE void write_gradient(T* dx, vfloat dz, vfloat x, const channels& ch
 
 // sums [2, c] += sum(dz) and sum(dz * (x - mean)) of rows [begin, end), without pooling.
 template <class T>
-static void sums_of_run(double* sums, const T* dy, const T* x, channels ch, int64_t c, int64_t begin,
-                                      int64_t end) {
+static void sums_of_run(double* sums, const T* dy, const T* x, channels ch, int64_t c, int64_t begin, int64_t end) {
     float *first = scratch<float, 0>(2 * c), *second = first + c;
     std::fill(first, first + 2 * c, 0.0f);
     for (int64_t i = begin * c, k; i < end * c; i += c) {
@@ -138,7 +135,7 @@ AVEDIS_INLINE vfloat winners(const uint8_t* argmax, const T* image, const avedis
 // The same sums of one output row: x is read where it won.
 template <class T>
 static void sums_of_pool_row(double* sums, const T* dy, const uint8_t* argmax, const T* x, channels ch,
-                                           avedis_pool2d_geometry g, int64_t row) {
+                             avedis_pool2d_geometry g, int64_t row) {
     int32_t p = pool_p(g), q = pool_q(g), c = g.c, k;
     float *first = scratch<float, 0>(2 * c), *second = first + c;
     std::fill(first, first + 2 * c, 0.0f);
@@ -157,8 +154,7 @@ static void sums_of_pool_row(double* sums, const T* dy, const uint8_t* argmax, c
 }
 
 template <class T>
-static void gradient_range(T* dx, const T* dy, const T* x, channels ch, int64_t c, int64_t begin,
-                                         int64_t end) {
+static void gradient_range(T* dx, const T* dy, const T* x, channels ch, int64_t c, int64_t begin, int64_t end) {
     for (int64_t i = begin * c, k; i < end * c; i += c) {
         for (k = 0; k + kLanes <= c; k += kLanes)
             write_gradient(dx + i, load(dy + i + k, kLanes), load(x + i + k, kLanes), ch, k, all_lanes());
@@ -170,7 +166,7 @@ static void gradient_range(T* dx, const T* dy, const T* x, channels ch, int64_t 
 
 template <class T>
 static void gradient_pool_row(T* dx, const T* dy, const uint8_t* argmax, const T* x, channels ch,
-                                            avedis_pool2d_geometry g, int64_t row) {
+                              avedis_pool2d_geometry g, int64_t row) {
     int32_t p = pool_p(g), q = pool_q(g), h = static_cast<int32_t>(row % g.h), k;
     int64_t first = row / g.h * p * q * g.c;
     for (int32_t w = 0; w < g.w; w++) {
@@ -186,7 +182,7 @@ static void gradient_pool_row(T* dx, const T* dy, const uint8_t* argmax, const T
 }
 
 template <class T>
-constexpr batch_norm_rows<T> rows_of{moments_of_block<T>, apply_range<T>, apply_pool_row<T>, sums_of_run<T>,
+constexpr batch_norm_rows<T> rows_of{moments_of_block<T>, apply_range<T>,    apply_pool_row<T>,   sums_of_run<T>,
                                      sums_of_pool_row<T>, gradient_range<T>, gradient_pool_row<T>};
 
 static const batch_norm_kernels& kernels() {

@@ -7,8 +7,8 @@
 //   - where the processor has no fast bfloat16 primitive, bfloat16 activations are widened to float and the result is
 //     rounded once, and weights are rounded to bfloat16 on the way in, so that the numbers are those of bfloat16.
 // Three have something better: a window that covers the whole image is a matrix product (gemm); the weight gradient has
-// its own kernel (conv2d_weight.cpp); and the gradient of x is a convolution forwards, or a few (conv2d_gather.h), where
-// oneDNN's forward pass works on channels-last and its backward pass does not.
+// its own kernel (conv2d_weight.cpp); and the gradient of x is a convolution forwards, or a few (conv2d_gather.h),
+// where oneDNN's forward pass works on channels-last and its backward pass does not.
 #include <memory>
 #include <string>
 
@@ -138,8 +138,12 @@ struct shapes {
           padding{g.pad_h, g.pad_w} {}
 
     conv_descs descs(data_type act, data_type weight, tag layout) const {
-        return {memory::desc(src, act, layout), memory::desc(weights, weight, tag::any), memory::desc(dst, act, layout),
-                strides, padding, padding};
+        return {memory::desc(src, act, layout),
+                memory::desc(weights, weight, tag::any),
+                memory::desc(dst, act, layout),
+                strides,
+                padding,
+                padding};
     }
 
     memory::dims src, weights, dst, strides, padding;

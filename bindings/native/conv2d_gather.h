@@ -1,7 +1,7 @@
 // Gradient of x as convolutions of dy: only the taps r = a, a + stride, ... of the window meet the rows of x with
-// (row + padding) % stride = a, and to these rows they are a window of stride 1 that slides over dy, the last tap first;
-// likewise columns. At stride 1 that is one convolution, whose result is dx; at stride 2 there are four, whose results
-// are interleaved.
+// (row + padding) % stride = a, and to these rows they are a window of stride 1 that slides over dy, the last tap
+// first; likewise columns. At stride 1 that is one convolution, whose result is dx; at stride 2 there are four, whose
+// results are interleaved.
 #pragma once
 
 #include <algorithm>
@@ -40,8 +40,12 @@ public:
         : rows(rows), columns(columns), g(g) {
         memory::dims filter{g.c, g.k, rows.taps, columns.taps};
         dst = memory::desc({g.n, g.c, rows.count, columns.count}, type, kChannelsLast);
-        auto desc = conv_forward({memory::desc(dy, type, kChannelsLast), memory::desc(filter, type, tag::any), dst,
-                                  {1, 1}, {rows.pad_begin, columns.pad_begin}, {rows.pad_end, columns.pad_end}});
+        auto desc = conv_forward({memory::desc(dy, type, kChannelsLast),
+                                  memory::desc(filter, type, tag::any),
+                                  dst,
+                                  {1, 1},
+                                  {rows.pad_begin, columns.pad_begin},
+                                  {rows.pad_end, columns.pad_end}});
         if (!desc) return;
         implementation = desc.impl_info_str();
         // [k, rows, columns, c] in memory, as the weights are
@@ -126,7 +130,8 @@ public:
 
     void run(void* dx, void* weight, void* dy, void* workspace) override {
         for (auto& each : classes)
-            each.run(dx, classes.size() == 1, dy, static_cast<float*>(weight), {reinterpret_cast<uintptr_t>(workspace)});
+            each.run(dx, classes.size() == 1, dy, static_cast<float*>(weight),
+                     {reinterpret_cast<uintptr_t>(workspace)});
     }
 
 private:

@@ -1,9 +1,10 @@
 // Every output channel of a pixel meets every input channel of the pixel under each tap: an outer product, summed over
-// pixels. A few input channels times a few vectors of output channels stay in registers over some rows, for one tap; then
-// they are added to sums [tile of k, tap, c, k in the tile].
+// pixels. A few input channels times a few vectors of output channels stay in registers over some rows, for one tap;
+// then they are added to sums [tile of k, tap, c, k in the tile].
 //
 // The operands are copied, some images at a time, so that what is read together lies together and fits the cache:
-//   dy as [tile of k, image, p, step, k in the tile, lane], the rows of x, padded, as [c, column modulo stride, column].
+//   dy as [tile of k, image, p, step, k in the tile, lane], the rows of x, padded, as [c, column modulo stride,
+//   column].
 // A step is a pixel in float, two in bfloat16, which is multiplied in pairs; the last pair of an odd row has a zero.
 // Where the processor has no such multiplication, bfloat16 is widened in the copy.
 //
@@ -50,12 +51,12 @@ AVEDIS_INLINE void copy(bf16* y, bf16 x) {
     *y = x;
 }
 
-// Bytes of a tile of dy that all taps and input channels of a unit meet before the next; images that are copied at a time;
-// units, at least, if there are enough channels.
+// Bytes of a tile of dy that all taps and input channels of a unit meet before the next; images that are copied at a
+// time; units, at least, if there are enough channels.
 constexpr int64_t kTileBytes = 96 * 1024, kImagesAtOnce = 8, kUnits = 16;
 
-// Fewer taps do not pay for the copies as well as oneDNN's blocks do (measured at 64 to 256 channels: 9 taps lose up to a
-// fifth, 25 gain 5 to 25 %).
+// Fewer taps do not pay for the copies as well as oneDNN's blocks do (measured at 64 to 256 channels: 9 taps lose up to
+// a fifth, 25 gain 5 to 25 %).
 constexpr int64_t kLeastTaps = 16;
 
 struct weight_plan {
@@ -93,11 +94,11 @@ struct weight_plan {
 
     avedis_conv2d_geometry g;
     int64_t lanes, p, q, steps, taps;
-    int64_t phase, columns, rows;         // columns of one remainder in a copied row of x; all; rows, with padding
-    int64_t copied;                       // images
-    int64_t vectors, tile, tiles;         // of output channels
+    int64_t phase, columns, rows;  // columns of one remainder in a copied row of x; all; rows, with padding
+    int64_t copied;                // images
+    int64_t vectors, tile, tiles;  // of output channels
     int64_t channels_at_once, piece, units_of_tile;  // input channels: in registers; of a unit
-    int64_t images, rows_at_once;         // that one tile of dy in the cache consists of
+    int64_t images, rows_at_once;                    // that one tile of dy in the cache consists of
 };
 
 // y [8, y_pitch] = transposed x [8, x_pitch], eight columns of each.
@@ -120,8 +121,8 @@ AVEDIS_INLINE void transpose_8x8(T* y, int64_t y_pitch, const T* x, int64_t x_pi
     for (int i = 0; i < 8; i++) std::memcpy(static_cast<void*>(y + i * y_pitch), &row[i], sizeof(row[i]));
 }
 
-// y [c, columns] = row of an image [w, c], sorted by column modulo the stride, zeros where there is no pixel; null: a row
-// of padding.
+// y [c, columns] = row of an image [w, c], sorted by column modulo the stride, zeros where there is no pixel; null: a
+// row of padding.
 template <class Y, class X>
 AVEDIS_CLONES static void copy_x_row(Y* y, const X* x, const weight_plan& plan) {
     const auto& g = plan.g;
@@ -132,7 +133,8 @@ AVEDIS_CLONES static void copy_x_row(Y* y, const X* x, const weight_plan& plan) 
     for (int64_t phase = 0; phase < g.stride_w; phase++, y += plan.phase) {
         // columns [begin, end) of this phase lie on the image
         int64_t begin = std::max<int64_t>(0, (g.pad_w - phase + g.stride_w - 1) / g.stride_w);
-        int64_t end = std::min(plan.phase, (g.w + g.pad_w - phase + g.stride_w - 1) / g.stride_w), step = g.stride_w * g.c;
+        int64_t end = std::min(plan.phase, (g.w + g.pad_w - phase + g.stride_w - 1) / g.stride_w),
+                step = g.stride_w * g.c;
         const X* pixels = x + (phase - g.pad_w) * g.c;
         int64_t c = 0;
         for (; c + 8 <= g.c; c += 8) {
@@ -182,7 +184,8 @@ static void gradient(float* dweight, const X* dy, const X* x, const weight_plan&
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < images * plan.rows; i++) {
             int64_t h = i % plan.rows - g.pad_h, image = first + i / plan.rows;
-            copy_x_row(x_copy + i * plan.x_row(), h >= 0 && h < g.h ? x + (image * g.h + h) * g.w * g.c : nullptr, plan);
+            copy_x_row(x_copy + i * plan.x_row(), h >= 0 && h < g.h ? x + (image * g.h + h) * g.w * g.c : nullptr,
+                       plan);
         }
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < images * plan.p; i++)
@@ -195,9 +198,15 @@ static void gradient(float* dweight, const X* dy, const X* x, const weight_plan&
             int64_t end = std::min<int64_t>(begin + plan.piece, g.c);
             for (int64_t i = 0; i < images; i += plan.images)
                 for (int64_t row = 0; row < plan.p; row += plan.rows_at_once) {
-                    outer_shape s{std::min(plan.images, images - i), std::min(plan.rows_at_once, plan.p - row), plan.steps,
-                                  plan.p * plan.dy_row(), plan.dy_row(), plan.rows * plan.x_row(),
-                                  g.stride_h * plan.x_row(), plan.columns, plan.tile};
+                    outer_shape s{std::min(plan.images, images - i),
+                                  std::min(plan.rows_at_once, plan.p - row),
+                                  plan.steps,
+                                  plan.p * plan.dy_row(),
+                                  plan.dy_row(),
+                                  plan.rows * plan.x_row(),
+                                  g.stride_h * plan.x_row(),
+                                  plan.columns,
+                                  plan.tile};
                     const Y* gradients = dy_copy + tile * plan.dy_tile() + (i * plan.p + row) * plan.dy_row();
                     const Y* image = x_copy + (i * plan.rows + row * g.stride_h) * plan.x_row();
                     for (int64_t c = begin; c < end; c += plan.channels_at_once)
@@ -222,7 +231,8 @@ static void gradient(float* dweight, const X* dy, const X* x, const weight_plan&
 template <class Body>
 static auto with_plan(const avedis_conv2d_geometry& g, int32_t type, Body body) {
     const auto& kernels = kernels_of_this_machine();
-    if (type == AVEDIS_BF16 && kernels.outer_bf16) return body(weight_plan(g, kernels, 2, 2), kernels.outer_bf16, bf16{});
+    if (type == AVEDIS_BF16 && kernels.outer_bf16)
+        return body(weight_plan(g, kernels, 2, 2), kernels.outer_bf16, bf16{});
     return body(weight_plan(g, kernels, 1, 4), kernels.outer_f32, 0.0f);
 }
 
@@ -242,7 +252,8 @@ void weight_gradient(float* dweight, const void* dy, const void* x, const avedis
     with_plan(g, type, [&](const weight_plan& plan, auto kernel, auto zero) {
         using Y = decltype(zero);
         if (type == AVEDIS_BF16)
-            return gradient<Y>(dweight, static_cast<const bf16*>(dy), static_cast<const bf16*>(x), plan, kernel, workspace);
+            return gradient<Y>(dweight, static_cast<const bf16*>(dy), static_cast<const bf16*>(x), plan, kernel,
+                               workspace);
         if constexpr (std::is_same_v<Y, float>)
             gradient<Y>(dweight, static_cast<const float*>(dy), static_cast<const float*>(x), plan, kernel, workspace);
     });

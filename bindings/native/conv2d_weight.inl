@@ -7,26 +7,14 @@ constexpr int most_channels(int vectors) {
     return kLanes == 16 ? (vectors == 4 ? 6 : vectors == 3 ? 8 : 12) : (vectors == 3 ? 4 : vectors == 2 ? 6 : 8);
 }
 
-#if AVEDIS_HAS_BF16
-// Two neighbouring pixels of a row at once.
-AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat gradients, const bf16* pixels) {
-    int32_t pair;
-    std::memcpy(&pair, pixels, sizeof(pair));
-    return (vfloat)_mm512_dpbf16_ps((__m512)sum, (__m512bh)gradients, (__m512bh)_mm512_set1_epi32(pair));
-}
-#endif
-
-AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat gradients, const float* pixel) {
-    return sum + gradients * *pixel;
-}
-
 template <int Channels, int Vectors, class T>
 static void outer(float* sums, const T* dy, const T* x, const outer_shape& s) {
     constexpr int64_t kElements = 4 * kLanes / sizeof(T), kLanesOfStep = 4 / sizeof(T);
     vfloat acc[Channels][Vectors] = {};
     for (int64_t image = 0; image < s.images; image++)
         for (int64_t row = 0; row < s.rows; row++) {
-            const T *gradients = dy + image * s.dy_image + row * s.dy_row, *pixels = x + image * s.x_image + row * s.x_row;
+            const T *gradients = dy + image * s.dy_image + row * s.dy_row,
+                    *pixels = x + image * s.x_image + row * s.x_row;
             for (int64_t step = 0; step < s.steps; step++, gradients += Vectors * kElements, pixels += kLanesOfStep) {
                 vfloat g[Vectors];
 #pragma GCC unroll 8
@@ -34,7 +22,8 @@ static void outer(float* sums, const T* dy, const T* x, const outer_shape& s) {
 #pragma GCC unroll 16
                 for (int c = 0; c < Channels; c++)
 #pragma GCC unroll 8
-                    for (int v = 0; v < Vectors; v++) acc[c][v] = multiply_add(acc[c][v], g[v], pixels + c * s.x_channel);
+                    for (int v = 0; v < Vectors; v++)
+                        acc[c][v] = multiply_add(acc[c][v], g[v], pixels + c * s.x_channel);
             }
         }
 #pragma GCC unroll 16
@@ -63,7 +52,8 @@ static void outer_channels(float* sums, const T* dy, const T* x, const outer_sha
 }
 
 template <class T>
-static void outer_vectors(float* sums, const T* dy, const T* x, const outer_shape& s, int64_t channels, int64_t vectors) {
+static void outer_vectors(float* sums, const T* dy, const T* x, const outer_shape& s, int64_t channels,
+                          int64_t vectors) {
     if constexpr (kMostVectors >= 4)
         if (vectors == 4) return outer_channels<4>(sums, dy, x, s, channels);
     if (vectors == 3) return outer_channels<3>(sums, dy, x, s, channels);
@@ -77,7 +67,8 @@ static int64_t channels_at_once(int64_t vectors) {
 
 static const weight_kernels& kernels() {
 #if AVEDIS_HAS_BF16
-    static constexpr weight_kernels table{kLanes, kMostVectors, channels_at_once, outer_vectors<float>, outer_vectors<bf16>};
+    static constexpr weight_kernels table{kLanes, kMostVectors, channels_at_once, outer_vectors<float>,
+                                          outer_vectors<bf16>};
 #else
     static constexpr weight_kernels table{kLanes, kMostVectors, channels_at_once, outer_vectors<float>, nullptr};
 #endif

@@ -1,5 +1,5 @@
-// kLanes channels in registers, for one instruction set: see instruction_sets.h. A tail of C % kLanes channels takes the
-// same path with fewer lanes: the others read as zero.
+// kLanes channels in registers, for one instruction set: see instruction_sets.h. A tail of C % kLanes channels takes
+// the same path with fewer lanes: the others read as zero.
 
 typedef float vfloat __attribute__((vector_size(4 * kLanes)));
 typedef int32_t vint __attribute__((vector_size(4 * kLanes)));
@@ -90,3 +90,17 @@ AVEDIS_INLINE void store(bf16* p, vfloat v, int lanes) {
     vuint quiet = (bits >> 16) | 0x40;
     write(p, narrow(v != v ? quiet : rounded), lanes);
 }
+
+// sum + v * x[0]
+AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat v, const float* x) {
+    return sum + v * *x;
+}
+
+#if AVEDIS_HAS_BF16
+// sum + v0 * x[0] + v1 * x[1] for pairs of bfloat16 in v
+AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat v, const bf16* x) {
+    int32_t pair;
+    std::memcpy(&pair, x, sizeof(pair));
+    return (vfloat)_mm512_dpbf16_ps((__m512)sum, (__m512bh)v, (__m512bh)_mm512_set1_epi32(pair));
+}
+#endif

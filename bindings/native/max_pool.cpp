@@ -10,13 +10,7 @@ struct max_pool_rows {
     void (*backward)(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2d_geometry g, int64_t row);
 };
 
-struct max_pool_kernels {
-    max_pool_rows<float> f32;
-    max_pool_rows<bf16> narrow;
-
-    const max_pool_rows<float>& of(float) const { return f32; }
-    const max_pool_rows<bf16>& of(bf16) const { return narrow; }
-};
+using max_pool_kernels = by_type<max_pool_rows>;
 
 }  // namespace avedis
 

@@ -7,8 +7,7 @@ static void forward_row(T* y, uint8_t* argmax, const T* x, avedis_pool2d_geometr
 }
 
 template <class T>
-static void backward_row(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2d_geometry g,
-                                       int64_t row) {
+static void backward_row(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2d_geometry g, int64_t row) {
     int32_t p = pool_p(g), q = pool_q(g), h = static_cast<int32_t>(row % g.h);
     int64_t first = row / g.h * p * q * g.c;
     for (int32_t w = 0; w < g.w; w++) {
@@ -22,6 +21,7 @@ static void backward_row(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2
 }
 
 static const max_pool_kernels& kernels() {
-    static constexpr max_pool_kernels table{{forward_row<float>, backward_row<float>}, {forward_row<bf16>, backward_row<bf16>}};
+    static constexpr max_pool_kernels table{{forward_row<float>, backward_row<float>},
+                                            {forward_row<bf16>, backward_row<bf16>}};
     return table;
 }

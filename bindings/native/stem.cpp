@@ -1,25 +1,27 @@
 // The first block of a stream: convolution of a data image, batch norm, ReLU if asked, max pooling. The convolution's
-// output z is by far the largest tensor of a network, so it is never stored: its statistics follow from the input alone,
-// and so does the dense part of the weight gradient.
+// output z is by far the largest tensor of a network, so it is never stored: its statistics follow from the input
+// alone, and so does the dense part of the weight gradient.
 //
 // With T = r * s * c taps, w_k the T weights of channel k, x_p the T pixels under the window at position p and
 // n = N * P * Q positions, one pass over the input gives
 //   S = sum_p x_p    Gc = sum_p (x_p - S / n) (x_p - S / n)^T.
 //   z_pk = w_k . x_p, so  mean_k = w_k . S / n  and  variance_k = w_k^T Gc w_k / n.
-// With dA the gradient behind the batch norm, not zero only where a pooled output took its value from and ReLU let pass,
-//   D_k = sum_p dA_pk x_p    dbeta_k = sum_p dA_pk    dgamma_k = i_k (w_k . D_k - mean_k dbeta_k)    (i = inverse deviation)
-//   dW_k = gamma_k i_k (D_k - dbeta_k / n S - dgamma_k i_k / n Gc w_k).
+// With dA the gradient behind the batch norm, not zero only where a pooled output took its value from and ReLU let
+// pass,
+//   D_k = sum_p dA_pk x_p    dbeta_k = sum_p dA_pk    dgamma_k = i_k (w_k . D_k - mean_k dbeta_k)    (i = inverse
+//   deviation) dW_k = gamma_k i_k (D_k - dbeta_k / n S - dgamma_k i_k / n Gc w_k).
 // None of it changes when the same number is taken from every tap of every x_p, those of the padding included. It is
 // about the mean of the image: so a large mean costs no digits.
 //
 //   forward    1. Gram matrix, from rows whose pixels are sorted by column modulo the stride, so that one tap of
-//              neighbouring positions is a vector; 2. kStemBlock channels of a few rows of z at a time, which stay in the
-//              cache until they are pooled.
-//   backward   the windows of the winners, kStemPiece pixels at a time; channel by channel, so that D_k stays in registers.
+//              neighbouring positions is a vector; 2. kStemBlock channels of a few rows of z at a time, which stay in
+//              the cache until they are pooled.
+//   backward   the windows of the winners, kStemPiece pixels at a time; channel by channel, so that D_k stays in
+//   registers.
 //
-// Channels of the image lie side by side in a row, so c channels are a window c times as wide that moves c times as far.
-// At bfloat16 the weights are rounded on the way in; z stays float. Sums are float within a row or a few, double beyond,
-// in blocks whose bounds depend on the shape alone: the same bits with any number of threads.
+// Channels of the image lie side by side in a row, so c channels are a window c times as wide that moves c times as
+// far. At bfloat16 the weights are rounded on the way in; z stays float. Sums are float within a row or a few, double
+// beyond, in blocks whose bounds depend on the shape alone: the same bits with any number of threads.
 #include "stem.h"
 
 #include <cmath>
@@ -130,7 +132,8 @@ static void gram_of_rows(double* sums, const T* image, const stem_shape& s, int6
     for (int64_t i = 0; i < input; i++) {
         padded_rows(row, image, s, top + i, top + i + 1, shift);
         for (int64_t p = 0; p < s.step; p++)
-            for (int64_t q = 0; p + q * s.step < pitch; q++) sorted[i * sorted_pitch + p * phase + q] = row[p + q * s.step];
+            for (int64_t q = 0; p + q * s.step < pitch; q++)
+                sorted[i * sorted_pitch + p * phase + q] = row[p + q * s.step];
     }
     float* ones = sorted + input * sorted_pitch;
     std::fill(ones, ones + pitch, 1.0f);
@@ -208,8 +211,8 @@ static int64_t packed_taps(const stem_shape& s) {
     return s.conv.r * ((s.columns + together - 1) / together * together);
 }
 
-// The largest a * z + b of a window is where |a| / a * z is largest, so the convolution carries the sign: packed [blocks of
-// channels, taps, kStemBlock, taps together] of sign(a) * weight [k, taps]; what is beyond either is 0.
+// The largest a * z + b of a window is where |a| / a * z is largest, so the convolution carries the sign: packed
+// [blocks of channels, taps, kStemBlock, taps together] of sign(a) * weight [k, taps]; what is beyond either is 0.
 template <class Z>
 static void pack_weights(Z* packed, const float* weight, const float* a, const stem_shape& s) {
     int64_t together = 4 / sizeof(Z), columns = packed_taps<Z>(s) / s.conv.r;
@@ -229,7 +232,7 @@ template <class Z, class T>
 static void forward_band(T* y, uint8_t* argmax, const T* image, const Z* packed, affine f, const stem_shape& s,
                          void (*convolve)(float*, const Z*, const Z*, stem_window, int64_t, int64_t), int64_t begin,
                          int64_t end) {
-    const auto &conv = s.conv;
+    const auto& conv = s.conv;
     const auto& pool = s.pool;
     auto rows_of = [&](int64_t i) {
         int64_t corner = i * pool.stride_h - pool.pad_h;
@@ -253,11 +256,12 @@ static void forward_band(T* y, uint8_t* argmax, const T* image, const Z* packed,
             std::memmove(z, z + (from - held) * row_size * (kept > 0), kept * row_size * sizeof(float));
             held = from;
             for (next = from + kept; next < to; next++)
-                convolve(z + (next - held) * row_size, rows + (next * conv.stride_h - conv.pad_h - top) * s.pitch(), packed,
-                         {conv.r, s.columns, s.pitch()}, pool.w, s.step);
+                convolve(z + (next - held) * row_size, rows + (next * conv.stride_h - conv.pad_h - top) * s.pitch(),
+                         packed, {conv.r, s.columns, s.pitch()}, pool.w, s.step);
             int64_t out = i * pool_q(pool) * conv.k + k;
             kernels.pool(best, winner, z, pool, i, held);
-            kernels.of(T{}).finish_row(y + out, argmax ? argmax + out : nullptr, best, winner, here, pool, i, channels);
+            kernels.rows.of(T{}).finish_row(y + out, argmax ? argmax + out : nullptr, best, winner, here, pool, i,
+                                            channels);
         }
     }
 }
@@ -273,8 +277,8 @@ static void forward_images(T* y, uint8_t* argmax, const T* x, const float* weigh
 #pragma omp parallel for schedule(static)
     for (int64_t unit = 0; unit < s.conv.n * bands; unit++) {
         int64_t image = unit / bands, band = unit % bands;
-        forward_band(y + image * out_size, argmax ? argmax + image * out_size : nullptr, x + image * image_size, packed, f,
-                     s, convolve, band * p / bands, (band + 1) * p / bands);
+        forward_band(y + image * out_size, argmax ? argmax + image * out_size : nullptr, x + image * image_size, packed,
+                     f, s, convolve, band * p / bands, (band + 1) * p / bands);
     }
 }
 
@@ -299,14 +303,15 @@ static void forward(T* y, uint8_t* argmax, const T* x, const float* weight, floa
 template <class T>
 static void gradient_of_row(double* sums, const T* image, const T* dy, const T* y, const uint8_t* argmax,
                             const stem_shape& s, int64_t i, float shift, bool relu) {
-    const auto &conv = s.conv;
+    const auto& conv = s.conv;
     const auto& pool = s.pool;
     int64_t q = pool_q(pool), pitch = s.pitch(), length = s.pieces * kStemPiece, pieces_of_row = s.pieces / conv.r;
     int64_t top = (i * pool.stride_h - pool.pad_h) * conv.stride_h - conv.pad_h;
     int64_t input = (pool.r - 1) * conv.stride_h + conv.r;
     float* rows = scratch<float, 0>(input * pitch + kStemPiece);
     padded_rows(rows, image, s, top, top + input, shift);
-    float *sum = scratch<float, 1>(length + (1 + q) * kStemBlock), *window = sum + kStemBlock, *gradients = window + length;
+    float *sum = scratch<float, 1>(length + (1 + q) * kStemBlock), *window = sum + kStemBlock,
+          *gradients = window + length;
     // where the windows of the elements of a pooling window start, and the pieces of a window
     int32_t* corners = scratch<int32_t, 0>(pool.r * pool.s + s.pieces);
     int32_t* offsets = corners + pool.r * pool.s;
@@ -318,10 +323,10 @@ static void gradient_of_row(double* sums, const T* image, const T* dy, const T* 
     const int32_t at_once = kernels.lanes;
     for (int32_t k = 0; k < conv.k; k += at_once) {
         int lanes = std::min(at_once, conv.k - k);
-        kernels.of(T{}).active_row(sum, gradients, dy + k, y + k, q, conv.k, relu, lanes);
+        kernels.rows.of(T{}).active_row(sum, gradients, dy + k, y + k, q, conv.k, relu, lanes);
         for (int lane = 0; lane < lanes; lane++, sums += 1 + length) {
-            kernels.gather(window, gradients + lane, argmax + k + lane, conv.k, q, rows, pool.stride_w * s.step, corners,
-                           offsets, s.pieces);
+            kernels.gather(window, gradients + lane, argmax + k + lane, conv.k, q, rows, pool.stride_w * s.step,
+                           corners, offsets, s.pieces);
             sums[0] += sum[lane];
             for (int64_t t = 0; t < length; t++) sums[1 + t] += window[t];
         }
@@ -377,7 +382,8 @@ int32_t avedis_stem_inference(void* y, const void* x, const float* weight, const
             a[k] = gamma[k] / std::sqrt(running_variance[k] + epsilon);
             b[k] = beta[k] - running_mean[k] * a[k];
         }
-        forward<T>(static_cast<T*>(y), nullptr, static_cast<const T*>(x), multiplied_weights<T>(weight, s), a, b, relu, s);
+        forward<T>(static_cast<T*>(y), nullptr, static_cast<const T*>(x), multiplied_weights<T>(weight, s), a, b, relu,
+                   s);
     });
 }
 
@@ -401,8 +407,8 @@ int32_t avedis_stem_backward(float* dweight, float* dgamma, float* dbeta, const 
         for (int64_t block = 0; block < blocks; block++)
             for (int64_t row = block * rows / blocks; row < (block + 1) * rows / blocks; row++) {
                 int64_t out = row * q * conv->k;
-                gradient_of_row(partial + block * size, x + row / p * s.width * conv->h, dy + out, y + out, argmax + out,
-                                s, row % p, shift, relu);
+                gradient_of_row(partial + block * size, x + row / p * s.width * conv->h, dy + out, y + out,
+                                argmax + out, s, row % p, shift, relu);
             }
         for (int64_t block = 1; block < blocks; block++)
             for (int64_t i = 0; i < size; i++) partial[i] += partial[block * size + i];

@@ -1,9 +1,5 @@
 // The arithmetic of stem.cpp for one instruction set: see instruction_sets.h.
 
-AVEDIS_INLINE vfloat load_all(const float* p) {
-    return load(p, kLanes);
-}
-
 // ---- Gram matrix: products of A signals with B others, summed over rows of `count` positions; lanes hold positions
 
 template <int A, int B>
@@ -21,10 +17,10 @@ static void gram_tile(double* sums, int64_t pitch, const stem_signal* a, const s
         for (int64_t q = 0; q < whole; q += kLanes) {
             vfloat x[A];
 #pragma GCC unroll 8
-            for (int i = 0; i < A; i++) x[i] = load_all(pa[i] + q);
+            for (int i = 0; i < A; i++) x[i] = load(pa[i] + q, kLanes);
 #pragma GCC unroll 8
             for (int j = 0; j < B; j++) {
-                vfloat y = load_all(pb[j] + q);
+                vfloat y = load(pb[j] + q, kLanes);
 #pragma GCC unroll 8
                 for (int i = 0; i < A; i++) acc[i][j] += x[i] * y;
             }
@@ -32,9 +28,9 @@ static void gram_tile(double* sums, int64_t pitch, const stem_signal* a, const s
         if (whole == count) continue;
 #pragma GCC unroll 8
         for (int j = 0; j < B; j++) {
-            vfloat y = (vfloat)((vint)load_all(pb[j] + whole) & tail);
+            vfloat y = (vfloat)((vint)load(pb[j] + whole, kLanes) & tail);
 #pragma GCC unroll 8
-            for (int i = 0; i < A; i++) acc[i][j] += (vfloat)((vint)load_all(pa[i] + whole) & tail) * y;
+            for (int i = 0; i < A; i++) acc[i][j] += (vfloat)((vint)load(pa[i] + whole, kLanes) & tail) * y;
         }
     }
     for (int i = 0; i < A; i++)
@@ -70,19 +66,6 @@ static void gram(double* sums, const stem_signal* signals, int64_t count_of_sign
 // ---- convolution: lanes hold output channels, kStemBlock of them at a time
 
 constexpr int kVectors = kStemBlock / kLanes, kPixels = kLanes == 16 ? 12 : 3;
-
-AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat weights, const float* pixel) {
-    return sum + weights * *pixel;
-}
-
-#if AVEDIS_HAS_BF16
-// Two neighbouring columns at once.
-AVEDIS_INLINE vfloat multiply_add(vfloat sum, vfloat weights, const bf16* pixels) {
-    int32_t pair;
-    std::memcpy(&pair, pixels, sizeof(pair));
-    return (vfloat)_mm512_dpbf16_ps((__m512)sum, (__m512bh)weights, (__m512bh)_mm512_set1_epi32(pair));
-}
-#endif
 
 template <int Pixels, class T>
 AVEDIS_INLINE void convolve_pixels(float* z, const T* x, const T* weight, const stem_window& window, int64_t step) {
@@ -121,8 +104,8 @@ static void convolve(float* z, const T* x, const T* weight, stem_window window, 
     for (; q < count; q++) convolve_pixels<1>(z + q * kStemBlock, x + q * step, weight, window, step);
 }
 
-// ---- pooling: the largest z of the windows of one output row, and which it was, both [outputs, kStemBlock]; z starts with
-// row `first` of its image
+// ---- pooling: the largest z of the windows of one output row, and which it was, both [outputs, kStemBlock]; z starts
+// with row `first` of its image
 
 static void pool(float* best, int32_t* winner, const float* z, const avedis_pool2d_geometry& g, int64_t row,
                  int64_t first) {
@@ -139,7 +122,7 @@ static void pool(float* best, int32_t* winner, const float* z, const avedis_pool
             for (int32_t s = columns.begin; s < columns.end; s++)
 #pragma GCC unroll 8
                 for (int v = 0; v < kVectors; v++) {
-                    vfloat candidate = load_all(here + s * kStemBlock + v * kLanes);
+                    vfloat candidate = load(here + s * kStemBlock + v * kLanes, kLanes);
                     vint wins = candidate > most[v];
                     most[v] = wins ? candidate : most[v];
                     place[v] = wins ? vint{} + (r * g.s + s) : place[v];
@@ -156,7 +139,7 @@ static void pool(float* best, int32_t* winner, const float* z, const avedis_pool
 // [count, kStemBlock]. Where nothing is above the floor all elements are equal, and the first of the window wins.
 template <class T>
 static void finish_row(T* y, uint8_t* argmax, const float* best, const int32_t* winner, affine f,
-                                     avedis_pool2d_geometry g, int64_t row, int32_t channels) {
+                       avedis_pool2d_geometry g, int64_t row, int32_t channels) {
     span rows = inside(static_cast<int32_t>(row), g.stride_h, g.pad_h, g.r, g.h);
     vfloat floor = vfloat{} + f.floor;
     for (int32_t j = 0; j < pool_q(g); j++, y += g.c, best += kStemBlock, winner += kStemBlock) {
@@ -176,8 +159,8 @@ static void finish_row(T* y, uint8_t* argmax, const float* best, const int32_t* 
 
 // dA of kLanes channels of a row of pooled pixels, [q, kLanes]; sums [kLanes] of it.
 template <class T>
-static void active_row(float* sums, float* gradients, const T* dy, const T* y, int64_t q, int64_t k,
-                                     bool relu, int lanes) {
+static void active_row(float* sums, float* gradients, const T* dy, const T* y, int64_t q, int64_t k, bool relu,
+                       int lanes) {
     vfloat sum = {}, floor = vfloat{} + relu_floor(relu);
     for (int64_t j = 0; j < q; j++, dy += k, y += k) {
         vfloat gradient = (vfloat)((vint)load(dy, lanes) & (vint)(load(y, lanes) > floor));
@@ -234,8 +217,12 @@ static const stem_kernels& kernels() {
 #else
     constexpr std::nullptr_t multiply = nullptr;
 #endif
-    static constexpr stem_kernels table{kLanes, gram,   convolve<float>,  multiply,
-                                        pool,   gather, {finish_row<float>, active_row<float>},
-                                        {finish_row<bf16>, active_row<bf16>}};
+    static constexpr stem_kernels table{kLanes,
+                                        gram,
+                                        convolve<float>,
+                                        multiply,
+                                        pool,
+                                        gather,
+                                        {{finish_row<float>, active_row<float>}, {finish_row<bf16>, active_row<bf16>}}};
     return table;
 }

@@ -10,8 +10,8 @@
 #include <vector>
 
 // Compiles a function once per instruction set; the loader picks. The body of an OpenMP region is not cloned, so a
-// parallel loop calls such a function for each range of its work. For plain loops; what is written in vectors goes through
-// instruction_sets.h.
+// parallel loop calls such a function for each range of its work. For plain loops; what is written in vectors goes
+// through instruction_sets.h.
 #define AVEDIS_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #define AVEDIS_INLINE inline __attribute__((always_inline))
 
@@ -44,6 +44,16 @@ AVEDIS_INLINE void store(bf16* y, float x) {
     uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     y->bits = static_cast<uint16_t>(x != x ? (bits >> 16) | 0x40 : rounded);
 }
+
+// The same table of functions for either type of activations.
+template <template <class> class Table>
+struct by_type {
+    Table<float> f32;
+    Table<bf16> narrow;
+
+    const Table<float>& of(float) const { return f32; }
+    const Table<bf16>& of(bf16) const { return narrow; }
+};
 
 // Scratch of the calling thread that outlives the call: after the first step nothing is allocated. The slot keeps
 // buffers that are alive at the same time apart.
