@@ -113,21 +113,6 @@ private:
     int64_t n, k, inner;
 };
 
-class weight_pass : public pass {
-public:
-    weight_pass(const avedis_conv2d_geometry& g, int32_t type) : g(g), type(type) { implementation = "outer product"; }
-
-    int64_t workspace_bytes() override { return weight_gradient_workspace_bytes(g, type); }
-
-    void run(void* src, void* weights, void* dst, void* workspace) override {
-        weight_gradient(static_cast<float*>(weights), dst, src, g, type, workspace);
-    }
-
-private:
-    avedis_conv2d_geometry g;
-    int32_t type;
-};
-
 // The shapes of a geometry as oneDNN counts them: channels second.
 struct shapes {
     explicit shapes(const avedis_conv2d_geometry& g)
@@ -188,10 +173,8 @@ struct avedis_conv2d {
 private:
     std::unique_ptr<pass> build(pass_kind kind) {
         bool whole_image = g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
-        // tiles of matrix units (AMX) are faster than vectors
-        bool vectors = type == AVEDIS_F32 || !has_matrix_units();
-        if (kind == pass_kind::backward_weight && vectors && !whole_image && weight_gradient_fits(g))
-            return std::make_unique<weight_pass>(g, type);
+        if (kind == pass_kind::backward_weight && !whole_image)
+            if (auto outer_product = build_weight(g, type)) return outer_product;
         if (kind == pass_kind::backward_data && !whole_image && (type == AVEDIS_F32 || avedis_native_bf16()))
             if (auto gather = build_gather(g, type)) return gather;
         // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image

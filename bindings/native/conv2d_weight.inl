@@ -9,13 +9,13 @@ constexpr int most_channels(int vectors) {
 
 template <int Channels, int Vectors, class T>
 static void outer(float* sums, const T* dy, const T* x, const outer_shape& s) {
-    constexpr int64_t kElements = 4 * kLanes / sizeof(T), kLanesOfStep = 4 / sizeof(T);
+    constexpr int64_t kLanesOfStep = 4 / sizeof(T), kElements = kLanes * kLanesOfStep;
     vfloat acc[Channels][Vectors] = {};
     for (int64_t image = 0; image < s.images; image++)
         for (int64_t row = 0; row < s.rows; row++) {
             const T *gradients = dy + image * s.dy_image + row * s.dy_row,
                     *pixels = x + image * s.x_image + row * s.x_row;
-            for (int64_t step = 0; step < s.steps; step++, gradients += Vectors * kElements, pixels += kLanesOfStep) {
+            for (int64_t step = 0; step < s.steps; step++, gradients += Vectors * kElements, pixels += s.x_step) {
                 vfloat g[Vectors];
 #pragma GCC unroll 8
                 for (int v = 0; v < Vectors; v++) std::memcpy(&g[v], gradients + v * kElements, sizeof(vfloat));
@@ -23,7 +23,7 @@ static void outer(float* sums, const T* dy, const T* x, const outer_shape& s) {
                 for (int c = 0; c < Channels; c++)
 #pragma GCC unroll 8
                     for (int v = 0; v < Vectors; v++)
-                        acc[c][v] = multiply_add(acc[c][v], g[v], pixels + c * s.x_channel);
+                        acc[c][v] = multiply_add(acc[c][v], g[v], pixels + c * kLanesOfStep);
             }
         }
 #pragma GCC unroll 16
@@ -38,28 +38,43 @@ static void outer(float* sums, const T* dy, const T* x, const outer_shape& s) {
         }
 }
 
-template <int Vectors, class T>
-static void outer_channels(float* sums, const T* dy, const T* x, const outer_shape& s, int64_t channels) {
-    int64_t c = 0;
-    auto each = [&](auto some) {
-        for (; c + some <= channels; c += some)
-            outer<some, Vectors>(sums + c * s.sums_channel, dy, x + c * s.x_channel, s);
-    };
-    each(std::integral_constant<int, most_channels(Vectors)>());
-    each(std::integral_constant<int, 4>());
-    each(std::integral_constant<int, 2>());
-    each(std::integral_constant<int, 1>());
+template <int Vectors, class T, int... Channels>
+static void outer_channels(float* sums, const T* dy, const T* x, const outer_shape& s, int64_t channels,
+                           std::integer_sequence<int, Channels...>) {
+    static constexpr void (*kernels[])(float*, const T*, const T*,
+                                       const outer_shape&) = {outer<Channels + 1, Vectors, T>...};
+    kernels[channels - 1](sums, dy, x, s);
 }
 
 template <class T>
-static void outer_vectors(float* sums, const T* dy, const T* x, const outer_shape& s, int64_t channels,
+static void outer_product(float* sums, const T* dy, const T* x, const outer_shape& s, int64_t channels,
                           int64_t vectors) {
+    auto with = [&](auto count) {
+        outer_channels<count>(sums, dy, x, s, channels, std::make_integer_sequence<int, most_channels(count)>());
+    };
     if constexpr (kMostVectors >= 4)
-        if (vectors == 4) return outer_channels<4>(sums, dy, x, s, channels);
-    if (vectors == 3) return outer_channels<3>(sums, dy, x, s, channels);
-    if (vectors == 2) return outer_channels<2>(sums, dy, x, s, channels);
-    outer_channels<1>(sums, dy, x, s, channels);
+        if (vectors == 4) return with(std::integral_constant<int, 4>());
+    if (vectors == 3) return with(std::integral_constant<int, 3>());
+    if (vectors == 2) return with(std::integral_constant<int, 2>());
+    with(std::integral_constant<int, 1>());
 }
+
+static void pack(float* y, const float* x, const float*, int64_t count) {
+    std::memcpy(y, x, static_cast<size_t>(count) * sizeof(float));
+}
+
+static void pack(float* y, const bf16* x, const bf16*, int64_t count) {
+    for (int64_t i = 0; i < count; i++) y[i] = to_float(x[i]);
+}
+
+#if AVEDIS_HAS_BF16
+static void pack(bf16* y, const bf16* first, const bf16* second, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t pair = first[i].bits | static_cast<uint32_t>(second[i].bits) << 16;
+        std::memcpy(static_cast<void*>(y + 2 * i), &pair, sizeof(pair));
+    }
+}
+#endif
 
 static int64_t channels_at_once(int64_t vectors) {
     return most_channels(static_cast<int>(vectors));
@@ -67,10 +82,15 @@ static int64_t channels_at_once(int64_t vectors) {
 
 static const weight_kernels& kernels() {
 #if AVEDIS_HAS_BF16
-    static constexpr weight_kernels table{kLanes, kMostVectors, channels_at_once, outer_vectors<float>,
-                                          outer_vectors<bf16>};
+    static constexpr weight_kernels table{kLanes,
+                                          kMostVectors,
+                                          channels_at_once,
+                                          {outer_product<float>, pack},
+                                          {outer_product<float>, pack},
+                                          {outer_product<bf16>, pack}};
 #else
-    static constexpr weight_kernels table{kLanes, kMostVectors, channels_at_once, outer_vectors<float>, nullptr};
+    static constexpr weight_kernels table{
+        kLanes, kMostVectors, channels_at_once, {outer_product<float>, pack}, {outer_product<float>, pack}, {}};
 #endif
     return table;
 }
