@@ -1,50 +1,77 @@
 using System.Security.Cryptography;
 using System.Text.Json;
+using Avedis.Bindings;
 
 namespace Avedis.Engine;
 
 /// <summary>
-/// Folders of checkpoints that are either whole or not there: files are written to NAME.tmp and flushed, manifest.json with their lengths and SHA-256 comes
-/// last, then the folder is renamed and LATEST replaced. Reading verifies the manifest first.
+/// Folders of checkpoints that are either whole or not there. Files are written to NAME.tmp; each is flushed to the disk, manifest.json with their lengths and
+/// SHA-256 comes last, then the folder; only then does it get its name, in exchange with an older one of that name, and LATEST is replaced. Whatever stops this,
+/// kill or power, every name stands for a checkpoint that was saved as a whole. Reading verifies the manifest first.
 /// </summary>
 public static class Checkpoint
 {
     private const string ManifestName = "manifest.json";
     private const string LatestName = "LATEST";
+    private const string Unfinished = ".tmp", Replaced = ".old";
 
     private sealed record Entry(long Bytes, string Sha256);
 
     /// <summary>Writes checkpoint <paramref name="name"/> under <paramref name="root"/>; an older one of that name is replaced.</summary>
-    /// <param name="writeFiles">Writes all files into the folder that it is given.</param>
+    /// <param name="writeFiles">Writes all files into the folder that it is given; that they reach the disk is seen to here.</param>
     /// <param name="latest">Whether LATEST is to name this one.</param>
+    /// <exception cref="IOException">It may not be on the disk; the older ones are.</exception>
     public static void Save(string root, string name, Action<string> writeFiles, bool latest = true)
     {
-        string final = Path.Combine(root, name), temporary = final + ".tmp";
+        string final = Path.Combine(root, name), temporary = final + Unfinished;
         if (Directory.Exists(temporary))
             Directory.Delete(temporary, recursive: true);
-        Directory.CreateDirectory(temporary);
+        string? older;
         try
         {
+            Directory.CreateDirectory(temporary);
             writeFiles(temporary);
             var manifest = new SortedDictionary<string, Entry>(StringComparer.Ordinal);
             foreach (string file in Directory.GetFiles(temporary))
-                manifest.Add(Path.GetFileName(file), Describe(file));
-            WriteFlushed(Path.Combine(temporary, ManifestName), JsonSerializer.Serialize(manifest, Json.Indented));
+                manifest.Add(Path.GetFileName(file), Flush(file));
+            Write(Path.Combine(temporary, ManifestName), JsonSerializer.Serialize(manifest, Json.Indented));
+            DurableFiles.SyncFolder(temporary);
+            older = Publish(temporary, final);
         }
         catch
         {
-            Directory.Delete(temporary, recursive: true);
+            TryDelete(temporary);
             throw;
         }
-        if (Directory.Exists(final))
-            Directory.Delete(final, recursive: true);
-        Directory.Move(temporary, final);
-        if (!latest)
-            return;
-        string pointer = Path.Combine(root, LatestName);
-        WriteFlushed(pointer + ".tmp", name);
-        File.Move(pointer + ".tmp", pointer, overwrite: true);
+        DurableFiles.SyncFolder(root);
+        if (latest)
+        {
+            string pointer = Path.Combine(root, LatestName);
+            Write(pointer + Unfinished, name);
+            File.Move(pointer + Unfinished, pointer, overwrite: true);
+            DurableFiles.SyncFolder(root);
+        }
+        if (older is not null)
+            TryDelete(older);
     }
+
+    /// <summary>Removes what a process that was killed while it saved left behind. Only for who writes checkpoints there.</summary>
+    public static void Recover(string root)
+    {
+        foreach (string folder in Directory.GetDirectories(root, "*" + Replaced))
+            if (folder[..^Replaced.Length] is var name && !Directory.Exists(name))
+                Directory.Move(folder, name);
+            else
+                Directory.Delete(folder, recursive: true);
+        foreach (string folder in Directory.GetDirectories(root, "*" + Unfinished))
+            Directory.Delete(folder, recursive: true);
+        File.Delete(Path.Combine(root, LatestName + Unfinished));
+    }
+
+    /// <summary>All checkpoints, in no order; some may not verify.</summary>
+    public static IEnumerable<string> All(string root) => Directory.Exists(root)
+        ? Directory.GetDirectories(root).Where(folder => Path.GetExtension(folder) is not (Unfinished or Replaced))
+        : [];
 
     /// <summary>The folder that LATEST names, or null if there is no checkpoint.</summary>
     public static string? Latest(string root)
@@ -56,14 +83,14 @@ public static class Checkpoint
     /// <summary>Deletes all but the newest <paramref name="keep"/> of the checkpoints whose names start with <paramref name="prefix"/>.</summary>
     public static void Prune(string root, string prefix, int keep)
     {
-        foreach (string folder in Directory.GetDirectories(root, prefix + "*").Order(StringComparer.Ordinal).SkipLast(keep))
+        foreach (string folder in Named(root, prefix).Order(StringComparer.Ordinal).SkipLast(keep))
             Directory.Delete(folder, recursive: true);
     }
 
     /// <summary>Deletes those whose names start with <paramref name="prefix"/> but <paramref name="names"/>.</summary>
     public static void Keep(string root, string prefix, IReadOnlyCollection<string> names)
     {
-        foreach (string folder in Directory.GetDirectories(root, prefix + "*").Where(folder => !names.Contains(Path.GetFileName(folder))))
+        foreach (string folder in Named(root, prefix).Where(folder => !names.Contains(Path.GetFileName(folder))))
             Directory.Delete(folder, recursive: true);
     }
 
@@ -94,16 +121,65 @@ public static class Checkpoint
         }
     }
 
+    private static List<string> Named(string root, string prefix) =>
+        [.. All(root).Where(folder => Path.GetFileName(folder).StartsWith(prefix, StringComparison.Ordinal))];
+
+    /// <summary>Gives a folder its name; returns where one that had the name before is now.</summary>
+    private static string? Publish(string temporary, string final)
+    {
+        if (!Directory.Exists(final))
+        {
+            Directory.Move(temporary, final);
+            return null;
+        }
+        if (DurableFiles.TryExchange(temporary, final))
+            return temporary;
+        string older = final + Replaced;
+        TryDelete(older);
+        Directory.Move(final, older);
+        try
+        {
+            Directory.Move(temporary, final);
+        }
+        catch
+        {
+            Directory.Move(older, final);
+            throw;
+        }
+        return older;
+    }
+
+    // of a folder that nobody needs any more: to fail here is to leave rubbish, which the next run removes
+    private static void TryDelete(string folder)
+    {
+        try
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+        }
+    }
+
     private static Entry Describe(string file)
     {
         using var stream = File.OpenRead(file);
-        return new Entry(stream.Length, Convert.ToHexStringLower(SHA256.HashData(stream)));
+        return Describe(stream);
     }
 
-    private static void WriteFlushed(string path, string text)
+    private static Entry Describe(FileStream stream) => new(stream.Length, Convert.ToHexStringLower(SHA256.HashData(stream)));
+
+    private static Entry Flush(string file)
     {
-        using var file = new FileStream(path, FileMode.Create, FileAccess.Write);
+        using var stream = new FileStream(file, FileMode.Open, FileAccess.ReadWrite);
+        DurableFiles.Sync(stream.SafeFileHandle, file);
+        return Describe(stream);
+    }
+
+    private static void Write(string path, string text)
+    {
+        using var file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 0);
         file.Write(System.Text.Encoding.UTF8.GetBytes(text));
-        file.Flush(flushToDisk: true);
+        DurableFiles.Sync(file.SafeFileHandle, path);
     }
 }

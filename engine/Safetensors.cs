@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using Avedis.Bindings;
 
 namespace Avedis.Engine;
 
@@ -73,7 +74,8 @@ public static class Safetensors
         buffer.WriteTo(file);
         foreach (var (_, tensor) in order)
             file.Write(tensor.Data);
-        file.Flush(flushToDisk: true);
+        file.Flush();
+        DurableFiles.Sync(file.SafeFileHandle, path);
     }
 
     /// <exception cref="InvalidDataException">The file is not a complete, valid safetensors file; the message says where.</exception>

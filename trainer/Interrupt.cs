@@ -3,13 +3,17 @@ using System.Runtime.InteropServices;
 namespace Avedis.Trainer;
 
 /// <summary>
-/// Turns the first Ctrl-C or SIGTERM into a request to stop at the next safe point; a second one ends the process at once. Long commands hold one for as
-/// long as they run and end with <see cref="ExitCode"/>.
+/// Turns the first Ctrl-C or SIGTERM into a request to stop at the next safe point, a second one ends the process at once; and SIGUSR1, which schedulers send
+/// ahead of time and mpirun passes on, into a request to save what there is and go on. Long commands hold one for as long as they run and end with
+/// <see cref="ExitCode"/>.
 /// </summary>
 public sealed class Interrupt : IDisposable
 {
+    private const PosixSignal UserSignal = (PosixSignal)10; // SIGUSR1 has no name in .NET; its number is that of Linux
+
     private readonly CancellationTokenSource source = new();
     private readonly PosixSignalRegistration[] registrations;
+    private volatile bool saveRequested;
 
     public Interrupt()
     {
@@ -17,6 +21,11 @@ public sealed class Interrupt : IDisposable
         [
             PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Request(context, Trainer.ExitCode.Interrupted)),
             PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Request(context, Trainer.ExitCode.Terminated)),
+            PosixSignalRegistration.Create(UserSignal, context =>
+            {
+                context.Cancel = true;
+                saveRequested = true;
+            }),
         ];
     }
 
@@ -27,6 +36,14 @@ public sealed class Interrupt : IDisposable
 
     /// <summary>130 after Ctrl-C, 143 after SIGTERM, 0 without a signal.</summary>
     public int ExitCode { get; private set; }
+
+    /// <summary>Whether a SIGUSR1 came since the last time.</summary>
+    public bool TakeSaveRequest()
+    {
+        bool requested = saveRequested;
+        saveRequested = false;
+        return requested;
+    }
 
     /// <summary>Asks for a stop as a signal would.</summary>
     public void Request(int exitCode)

@@ -43,6 +43,7 @@ public static class TrainCommand
         {
             var output = parsed.InvocationConfiguration.Output;
             var folder = new RunFolder(parsed.GetRequiredValue(run));
+            using var claim = folder.Claim();
             bool resuming = parsed.GetValue(resume) && folder.HasCheckpoint;
             if (parsed.GetValue(resume) && !resuming)
                 output.WriteLine($"{folder.Path} has no checkpoint to resume: starting afresh");

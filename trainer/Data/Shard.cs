@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Features;
 using Microsoft.Win32.SafeHandles;
@@ -176,7 +177,7 @@ public sealed class Shard : IDisposable
     }
 
     /// <summary>Asks the system to bring what was written to the disk.</summary>
-    public void Flush() => RandomAccess.FlushToDisk(file);
+    public void Flush() => DurableFiles.Sync(file, Path);
 
     /// <summary>Reads the payload at <paramref name="offset"/> and compares its checksum. Thread-safe.</summary>
     /// <exception cref="UserException">Exit code 3: the file ends before, or holds other bytes than were written.</exception>

@@ -1,3 +1,5 @@
+using Avedis.Bindings;
+
 namespace Avedis.Trainer.Data;
 
 /// <summary>Files that are there as a whole or not at all.</summary>
@@ -10,8 +12,10 @@ public static class WholeFile
         using (var stream = new FileStream(unfinished, FileMode.Create, FileAccess.Write))
         {
             write(stream);
-            stream.Flush(flushToDisk: true);
+            stream.Flush();
+            DurableFiles.Sync(stream.SafeFileHandle, unfinished);
         }
         File.Move(unfinished, path, overwrite: true);
+        DurableFiles.SyncFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
     }
 }

@@ -75,7 +75,7 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
     public double? Train(Config own, string path)
     {
         var run = new RunFolder(path);
-        Directory.CreateDirectory(path);
+        using var claim = run.Claim();
         using var log = new StreamWriter(Path.Combine(path, "train.log"), append: true) { AutoFlush = true };
         var clock = Stopwatch.StartNew();
         using var loop = new TrainingLoop(own, dataset, run, log, interrupt, resume: run.HasCheckpoint);

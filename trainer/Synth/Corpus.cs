@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.ExceptionServices;
 using System.Text;
+using Avedis.Bindings;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Media;
 
@@ -87,7 +88,8 @@ public static class Corpus
             if (found.Length == 0)
             {
                 file.Write(Encoding.UTF8.GetBytes(options.ToJson()));
-                file.Flush(flushToDisk: true);
+                file.Flush();
+                DurableFiles.Sync(file.SafeFileHandle, path);
             }
             else if (options.DifferenceFrom(found) is { } difference)
             {

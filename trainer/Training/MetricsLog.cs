@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Export;
 
@@ -45,7 +46,10 @@ public sealed record MetricsRecord
     public long? PeakRssBytes { get; init; }
 }
 
-/// <summary>Appends records to metrics.jsonl, one write per line, and to an event file for TensorBoard beside it.</summary>
+/// <summary>
+/// Appends records to metrics.jsonl, one write per line, and to an event file for TensorBoard beside it. What a full disk does not take waits for the next
+/// time; the event file does without.
+/// </summary>
 public sealed class MetricsLog : IDisposable
 {
     private static readonly JsonSerializerOptions Options = new(Json.Line)
@@ -55,6 +59,7 @@ public sealed class MetricsLog : IDisposable
 
     private readonly FileStream file;
     private readonly EventLog events;
+    private readonly Queue<byte[]> waiting = [];
 
     /// <param name="keepBytes">What a resumed run keeps of the file; the rest belongs to steps that will be done again.</param>
     public MetricsLog(string path, long keepBytes)
@@ -62,21 +67,51 @@ public sealed class MetricsLog : IDisposable
         file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 0);
         file.SetLength(Math.Min(keepBytes, file.Length));
         file.Seek(0, SeekOrigin.End);
+        Bytes = file.Length;
         events = new EventLog(Path.GetDirectoryName(Path.GetFullPath(path))!, resumed: file.Length > 0);
     }
 
-    public long Bytes => file.Length;
+    /// <summary>Length of the whole lines in the file.</summary>
+    public long Bytes { get; private set; }
 
     public void Write(MetricsRecord record)
     {
         record = record with { Time = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0 };
-        file.Write(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(record, Options) + "\n"));
-        events.Write(record);
+        waiting.Enqueue(Encoding.UTF8.GetBytes(JsonSerializer.Serialize(record, Options) + "\n"));
+        try
+        {
+            WriteWaiting();
+            events.Write(record);
+        }
+        catch (IOException)
+        {
+            // Flush, before the next checkpoint, says so
+        }
+    }
+
+    /// <summary>Returns when every record is on the disk.</summary>
+    /// <exception cref="IOException">The disk is full or fails; nothing is lost as long as the process lives.</exception>
+    public void Flush()
+    {
+        WriteWaiting();
+        DurableFiles.Sync(file.SafeFileHandle, file.Name);
     }
 
     /// <summary>All records of a file, for reports.</summary>
     public static IReadOnlyList<MetricsRecord> Read(string path) =>
         [.. File.ReadLines(path).Where(l => l.Length > 0).Select(l => JsonSerializer.Deserialize<MetricsRecord>(l, Options)!)];
+
+    private void WriteWaiting()
+    {
+        while (waiting.TryPeek(out byte[]? line))
+        {
+            // over what a write that failed may have left of a line
+            file.Seek(Bytes, SeekOrigin.Begin);
+            file.Write(line);
+            Bytes += line.Length;
+            waiting.Dequeue();
+        }
+    }
 
     public void Dispose()
     {

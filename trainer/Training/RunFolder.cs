@@ -17,10 +17,53 @@ public sealed class RunFolder(string path)
 
     public string BestPath => System.IO.Path.Combine(CheckpointsPath, "best");
 
-    public bool HasCheckpoint => Checkpoint.Latest(CheckpointsPath) is not null;
+    public bool HasCheckpoint => Checkpoint.Latest(CheckpointsPath) is not null || Checkpoint.All(CheckpointsPath).Any(IsStep);
 
     /// <summary>Whether so many epochs have been trained.</summary>
     public bool IsComplete(int epochs) => HasCheckpoint && TrainingState.Load(Resolve("latest")).Epoch >= epochs;
+
+    /// <summary>Takes the folder for one process, for as long as the result lives: two would train over each other.</summary>
+    /// <exception cref="UserException">Exit code 2: another has it.</exception>
+    public IDisposable Claim()
+    {
+        Directory.CreateDirectory(Path);
+        string path = System.IO.Path.Combine(Path, "lock");
+        try
+        {
+            // the system gives it back when the process ends, however it ends
+            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
+        }
+        catch (IOException error) when (File.Exists(path))
+        {
+            throw new UserException(ExitCode.Usage, $"{Path} is being trained by another avedis: wait for it, or choose another --run ({error.Message})", error);
+        }
+    }
+
+    /// <summary>The newest checkpoint that verifies, to go on from.</summary>
+    /// <param name="log">Hears of every newer one that was passed over, and why.</param>
+    /// <exception cref="UserException">Exit code 4: none does.</exception>
+    public string ResolveNewest(TextWriter log)
+    {
+        string? latest = Checkpoint.Latest(CheckpointsPath);
+        // steps in the order of their numbers; "best" and the like are a last resort, since what is saved after them may be missing
+        var candidates = Checkpoint.All(CheckpointsPath)
+            .OrderByDescending(path => path == latest).ThenByDescending(IsStep).ThenByDescending(path => path, StringComparer.Ordinal);
+        foreach (string path in candidates)
+            try
+            {
+                Checkpoint.Verify(path);
+                return path;
+            }
+            catch (InvalidDataException error)
+            {
+                log.WriteLine($"skipped: {error.Message}");
+            }
+        throw new UserException(ExitCode.BadCheckpoint, $"no checkpoint in {CheckpointsPath} is whole: start a new run with another --run");
+    }
+
+    private static bool IsStep(string checkpoint) => System.IO.Path.GetFileName(checkpoint).StartsWith(StepPrefix, StringComparison.Ordinal);
+
+    internal const string StepPrefix = "step-";
 
     /// <summary>
     /// The checkpoint that a user means: "best" by the primary score, "clean" for the lowest leak above the floor, "latest", or a folder.

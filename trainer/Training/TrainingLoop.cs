@@ -1,5 +1,6 @@
 using System.Diagnostics;
-using System.Text.Json;
+using System.Text;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Evaluation;
@@ -17,6 +18,9 @@ public sealed class TrainingLoop : IDisposable
 {
     private const int LogEverySteps = 10;
 
+    // after a checkpoint that could not be written
+    private static readonly TimeSpan SaveAgain = TimeSpan.FromMinutes(1);
+
     private readonly Config config;
     private readonly PreparedDataset dataset;
     private readonly RunFolder folder;
@@ -27,6 +31,9 @@ public sealed class TrainingLoop : IDisposable
     private readonly PooledFeatures? pooled; // of a frozen trunk
     private readonly Func<Action<string>?, IBackend> createBackend;
     private readonly Stopwatch sinceCheckpoint = Stopwatch.StartNew();
+    private readonly Watchdog watchdog;
+    private int failedSaves; // in a row
+    private long savedStep; // what LATEST has
     private IReadOnlyDictionary<string, SafeTensor> carried = new Dictionary<string, SafeTensor>(); // a frozen trunk's weights
     private TrainingState state;
 
@@ -42,7 +49,7 @@ public sealed class TrainingLoop : IDisposable
     {
         (this.config, this.dataset, this.folder, this.log, this.interrupt, this.createBackend) = (config, dataset, folder, log, interrupt, createBackend);
         var training = config.Training;
-        string? start = resume ? folder.Resolve("latest") : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
+        string? start = resume ? folder.ResolveNewest(log) : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
         if (start is null && training.Freeze.Count > 0)
             throw new UserException(ExitCode.Usage, "training.freeze keeps what training.start brings: name a run or checkpoint there (--start), or freeze nothing");
         training.Augment.ValidateFor(dataset.Features);
@@ -78,12 +85,14 @@ public sealed class TrainingLoop : IDisposable
             WindowSums = new double[losses],
         };
         Directory.CreateDirectory(folder.CheckpointsPath);
+        Checkpoint.Recover(folder.CheckpointsPath);
         runtime.Network.Initialise(training.Seed);
         if (resume)
             Load(start!);
         else if (start is not null)
             carried = ModelFile.LoadStart(Path.Combine(start, "model.safetensors"), runtime, training.Renew);
-        File.WriteAllText(folder.ConfigPath, config.ToJson());
+        WholeFile.Write(folder.ConfigPath, file => file.Write(Encoding.UTF8.GetBytes(config.ToJson())));
+        watchdog = new Watchdog(TimeSpan.FromSeconds(training.WatchdogSeconds), GiveUp);
     }
 
     /// <returns>The state at the end; the caller looks at the interrupt for an early one.</returns>
@@ -101,7 +110,11 @@ public sealed class TrainingLoop : IDisposable
         }
     }
 
-    public void Dispose() => runtime.Dispose();
+    public void Dispose()
+    {
+        watchdog.Dispose();
+        runtime.Dispose();
+    }
 
     private TrainingState TrainEpochs()
     {
@@ -118,23 +131,24 @@ public sealed class TrainingLoop : IDisposable
                 log.WriteLine($"stopped at step {state.Step}: checkpoint saved, go on with --resume");
                 return state;
             }
+            watchdog.Rest();
+            var before = state;
             bool better = Validate(metrics);
             state = state with { Epoch = state.Epoch + 1, Position = 0, LossSums = new double[runtime.LossValues.Length] };
-            // what LATEST knows of is there already
-            if (better)
-                Save("best", metrics);
-            var front = state.Front(training.Selection.Floor);
-            if (front.Any(candidate => candidate.Epoch == state.Epoch - 1))
-                Save(Selection.CheckpointName(front[^1]), metrics);
-            Save(StepName(), metrics);
-            // only now does LATEST no longer name the others
-            Checkpoint.Keep(folder.CheckpointsPath, Selection.Prefix, [.. front.Select(Selection.CheckpointName)]);
+            // what LATEST knows of is there already: an epoch that could not be saved is neither the best nor a candidate
+            if (better && !TrySave("best", metrics))
+                state = state with { BestScore = before.BestScore, BestEpoch = before.BestEpoch };
+            if (Front().FirstOrDefault(candidate => candidate.Epoch == state.Epoch - 1) is { } candidate && !TrySave(Selection.CheckpointName(candidate), metrics))
+                state = state with { Candidates = before.Candidates };
+            TrySave(StepName(), metrics);
             if (training.Patience > 0 && state.Epoch - 1 - state.BestEpoch >= training.Patience)
             {
                 log.WriteLine($"stopped early: no better validation score in {training.Patience} epochs");
                 break;
             }
         }
+        if (savedStep != state.Step)
+            Save(StepName(), metrics);
         return state;
     }
 
@@ -143,7 +157,9 @@ public sealed class TrainingLoop : IDisposable
 
     private bool LimitReached(int ahead = 0) => config.Training.MaxSteps > 0 && state.Step + ahead >= config.Training.MaxSteps;
 
-    private string StepName() => $"step-{state.Step:D8}";
+    private string StepName() => $"{RunFolder.StepPrefix}{state.Step:D8}";
+
+    private IReadOnlyList<Candidate> Front() => state.Front(config.Training.Selection.Floor);
 
     /// <summary>Trains the rest of the current epoch; false if it was stopped on the way.</summary>
     private bool TrainEpoch(BatchLoader loader, int steps, MetricsLog metrics)
@@ -163,6 +179,7 @@ public sealed class TrainingLoop : IDisposable
                 progress.End();
                 return false;
             }
+            watchdog.Begin(() => $"step {state.Step + 1} (epoch {state.Epoch + 1})");
             if (!loaded)
                 LoadNext(loader);
             runtime.Advance(training.LearningRate * decay, training.AuxiliaryLearningRate * (training.Adversary.Decay ? decay : 1));
@@ -200,8 +217,8 @@ public sealed class TrainingLoop : IDisposable
             }
             state = state with { TrainClipsPerSecond = clips };
             progress.Report((long)state.Position * training.BatchSize, (long)steps * training.BatchSize, before, LossNote());
-            if (training.CheckpointSeconds > 0 && sinceCheckpoint.Elapsed.TotalSeconds > training.CheckpointSeconds && state.Position < steps)
-                Save(StepName(), metrics);
+            if (state.Position < steps && CheckpointIsDue())
+                TrySave(StepName(), metrics);
         }
         return true;
     }
@@ -276,18 +293,49 @@ public sealed class TrainingLoop : IDisposable
 
     private string LastGood() => Checkpoint.Latest(folder.CheckpointsPath) ?? "none";
 
+    private void GiveUp(string what)
+    {
+        log.WriteLine();
+        Console.Error.WriteLine(
+            $"avedis: {what}: the device or the disk does not answer (training.watchdogSeconds); the last good checkpoint is {LastGood()}; go on with --resume");
+        DurableFiles.ExitNow(ExitCode.DeviceFailed);
+    }
+
     private UserException Diverged(string what, long step) => new(
         ExitCode.Diverged,
         $"training diverged at step {step}: {what}; the last good checkpoint is {LastGood()}; try a smaller training.learningRate");
+
+    private bool CheckpointIsDue() => interrupt.TakeSaveRequest()
+        || (failedSaves > 0 && sinceCheckpoint.Elapsed > SaveAgain)
+        || (config.Training.CheckpointSeconds > 0 && sinceCheckpoint.Elapsed.TotalSeconds > config.Training.CheckpointSeconds);
+
+    /// <summary>Saves a checkpoint that the training can do without for a while; false if that failed.</summary>
+    private bool TrySave(string name, MetricsLog metrics)
+    {
+        try
+        {
+            Save(name, metrics);
+            failedSaves = 0;
+            return true;
+        }
+        catch (UserException failure) when (failure.Code == ExitCode.DiskOrIo && failedSaves < config.Training.FailedSaves)
+        {
+            failedSaves++;
+            sinceCheckpoint.Restart();
+            log.WriteLine($"{failure.Message} (training goes on and tries again)");
+            return false;
+        }
+    }
 
     private void Save(string name, MetricsLog metrics)
     {
         // a step may spoil the weights and have had a good loss before
         if (runtime.CountNonFinite() is > 0 and var count)
             throw Diverged($"{count} of {runtime.Network.ParameterCount} parameters are not finite", state.Step);
-        state = state with { MetricsBytes = metrics.Bytes, PeakRssBytes = ProcessMemory.PeakRssBytes };
         try
         {
+            metrics.Flush();
+            state = state with { MetricsBytes = metrics.Bytes, PeakRssBytes = ProcessMemory.PeakRssBytes };
             Checkpoint.Save(folder.CheckpointsPath, name, path =>
             {
                 ModelFile.Save(Path.Combine(path, "model.safetensors"), runtime, carried);
@@ -295,13 +343,19 @@ public sealed class TrainingLoop : IDisposable
                 File.WriteAllText(Path.Combine(path, "config.json"), config.ToJson());
                 state.Save(path);
             }, latest: name == StepName());
-            Checkpoint.Prune(folder.CheckpointsPath, "step-", config.Training.KeepCheckpoints);
+            if (name == StepName())
+            {
+                savedStep = state.Step;
+                Checkpoint.Prune(folder.CheckpointsPath, RunFolder.StepPrefix, config.Training.KeepCheckpoints);
+                // only when LATEST no longer names the others
+                Checkpoint.Keep(folder.CheckpointsPath, Selection.Prefix, [.. Front().Select(Selection.CheckpointName)]);
+            }
         }
-        catch (IOException error)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             throw new UserException(ExitCode.DiskOrIo,
-                $"checkpoint {name} could not be written to {folder.CheckpointsPath}: {error.Message} " +
-                $"The last good one is {LastGood()}; make room and go on with --resume", error);
+                $"checkpoint {name} could not be written to {folder.CheckpointsPath}: {error.Message.TrimEnd('.')}; " +
+                $"the last good one is {LastGood()}; make room, and if training ended go on with --resume", error);
         }
         sinceCheckpoint.Restart();
     }
@@ -319,6 +373,7 @@ public sealed class TrainingLoop : IDisposable
         carried = ModelFile.Load(Path.Combine(checkpoint, "model.safetensors"), runtime);
         ModelFile.LoadOptimisers(Path.Combine(checkpoint, "optim.safetensors"), runtime);
         state = loaded with { Device = runtime.DeviceDescription };
+        savedStep = state.Step;
         log.WriteLine(state.Epoch < config.Training.Epochs
             ? $"resumed from {checkpoint}: step {state.Step}, epoch {state.Epoch + 1}"
             : $"{checkpoint} has all {state.Epoch} epochs: nothing left to train (more with --epochs)");

@@ -121,6 +121,15 @@ public sealed record TrainingOptions
     /// <summary>Saves a checkpoint every so many seconds within an epoch, besides the one after each epoch; 0 never.</summary>
     public int CheckpointSeconds { get; init; } = 600;
 
+    /// <summary>
+    /// Checkpoints in a row that may fail to be written, to a full disk say, while training goes on with the old one and tries again a minute later; one more
+    /// ends it. 0: the first ends it.
+    /// </summary>
+    public int FailedSaves { get; init; } = 10;
+
+    /// <summary>Seconds that a step may take before the run is given up as stuck; 0 for any time.</summary>
+    public int WatchdogSeconds { get; init; } = 1800;
+
     /// <summary>Checkpoints of past epochs to keep, besides the best.</summary>
     public int KeepCheckpoints { get; init; } = 2;
 
@@ -149,6 +158,8 @@ public sealed record TrainingOptions
         Require(LearningRate > 0 && double.IsFinite(LearningRate), "training.learningRate", LearningRate, "above 0");
         Require(AuxiliaryLearningRate > 0 && double.IsFinite(AuxiliaryLearningRate), "training.auxiliaryLearningRate", AuxiliaryLearningRate, "above 0");
         Require(Decay is > 0 and <= 1, "training.decay", Decay, "above 0, at most 1");
+        Require(FailedSaves >= 0, "training.failedSaves", FailedSaves, "0 or more");
+        Require(WatchdogSeconds >= 0, "training.watchdogSeconds", WatchdogSeconds, "0 (any time) or more");
         Require(KeepCheckpoints >= 1, "training.keepCheckpoints", KeepCheckpoints, "1 or more");
         Require(Device is "auto" or "cpu" or "cuda", "training.device", Device, "auto, cpu or cuda");
         Require(Threads >= 0, "training.threads", Threads, "0 (all cores) or more");
