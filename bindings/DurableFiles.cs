@@ -9,8 +9,12 @@ namespace Avedis.Bindings;
 /// </summary>
 public static partial class DurableFiles
 {
+    internal const string Library = "libc";
+
     private const int ReadOnly = 0, Directory = 0x10000, CloseOnExec = 0x80000, CurrentFolder = -100, Exchange = 2;
     private const int Interrupted = 4, Invalid = 22, NotImplemented = 38;
+
+    static DurableFiles() => NativeLibraries.Register();
 
     /// <summary>Returns when a file's contents are on the disk.</summary>
     /// <exception cref="IOException">They are not; HResult is the system's error number.</exception>
@@ -49,15 +53,15 @@ public static partial class DurableFiles
 
     private static IOException Failure(string what, string path, int error) => new($"{what} of {path}: {Marshal.GetPInvokeErrorMessage(error)}", error);
 
-    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    [LibraryImport(Library, EntryPoint = "fsync", SetLastError = true)]
     private static partial int FileSync(SafeFileHandle file);
 
-    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(Library, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Open(string path, int flags);
 
-    [LibraryImport("libc", EntryPoint = "renameat2", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    [LibraryImport(Library, EntryPoint = "renameat2", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int RenameAt2(int folder, string path, int newFolder, string newPath, uint flags);
 
-    [LibraryImport("libc", EntryPoint = "_exit")]
+    [LibraryImport(Library, EntryPoint = "_exit")]
     private static partial void ExitProcess(int code);
 }

@@ -50,6 +50,8 @@ internal static partial class NativeLibraries
         CpuNative.Library => CpuLibrary.Load(),
         CudaLibrary.Name => CudaLibrary.Load(),
         FaceDetectorLibrary.Library => FaceDetectorLibrary.Load(),
+        // as the program itself sees it: what is preloaded comes first
+        DurableFiles.Library => NativeLibrary.GetMainProgramHandle(),
         _ => 0,
     };
 

@@ -84,14 +84,14 @@ public static class Checkpoint
     public static void Prune(string root, string prefix, int keep)
     {
         foreach (string folder in Named(root, prefix).Order(StringComparer.Ordinal).SkipLast(keep))
-            Directory.Delete(folder, recursive: true);
+            Remove(folder);
     }
 
     /// <summary>Deletes those whose names start with <paramref name="prefix"/> but <paramref name="names"/>.</summary>
     public static void Keep(string root, string prefix, IReadOnlyCollection<string> names)
     {
         foreach (string folder in Named(root, prefix).Where(folder => !names.Contains(Path.GetFileName(folder))))
-            Directory.Delete(folder, recursive: true);
+            Remove(folder);
     }
 
     /// <summary>Checks every file of a checkpoint against its manifest.</summary>
@@ -149,6 +149,15 @@ public static class Checkpoint
         return older;
     }
 
+    // it loses its name first: no name ever stands for half a checkpoint
+    private static void Remove(string folder)
+    {
+        string unnamed = folder + Unfinished;
+        TryDelete(unnamed);
+        Directory.Move(folder, unnamed);
+        TryDelete(unnamed);
+    }
+
     // of a folder that nobody needs any more: to fail here is to leave rubbish, which the next run removes
     private static void TryDelete(string folder)
     {
@@ -158,6 +167,7 @@ public static class Checkpoint
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
+            // also where there is none
         }
     }
 
