@@ -77,7 +77,7 @@ internal sealed class KernelBenchmark(CudaBackend backend, IBackend processor, P
 
         void Measure(string layer, string name, string shape, double? floor, Action run, Func<double> check, Tensor result, PeerCall? peer)
         {
-            var row = new KernelRow(preset, precision, batch, layer, name, shape, null, floor, null, []);
+            var row = new KernelRow(preset, precision, batch, layer, name, shape, [], FloorMicroseconds: floor);
             row = this.Measure(row, run, check, result, peer);
             log.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{precision} {layer} {name}: {(row.Failure is { } wrong ? $"WRONG: {wrong}" : $"{row.Microseconds:F1} us")}{string.Concat(row.Peers.Select(p => $"; {p.Library} {(p.Failure is { } failure ? failure : $"{p.Microseconds:F1} us")}"))}"));
@@ -122,11 +122,11 @@ internal sealed class KernelBenchmark(CudaBackend backend, IBackend processor, P
             algorithm = peer.Prepare();
             peer.Run();
             ResultCheck.Alike(backend, ours, peer.Result, Math.Max(error, peer.Check()));
-            return new(peer.Library, peer.Version, algorithm, null);
+            return new(peer.Library, peer.Version, algorithm);
         }
         catch (Exception failure) when (failure is PeerException or WrongResultException)
         {
-            return new(peer.Library, peer.Version, algorithm, null, failure.Message);
+            return new(peer.Library, peer.Version, algorithm, Failure: failure.Message);
         }
     }
 

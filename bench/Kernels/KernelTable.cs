@@ -10,7 +10,7 @@ namespace Avedis.Bench.Kernels;
 /// <param name="Algorithm">In its own words.</param>
 /// <param name="Microseconds">Median; null if it did not take part.</param>
 /// <param name="Failure">Why not: it refuses, or computes something else.</param>
-public sealed record PeerRow(string Library, string Version, string? Algorithm, double? Microseconds, string? Failure = null);
+public sealed record PeerRow(string Library, string Version, string? Algorithm = null, double? Microseconds = null, string? Failure = null);
 
 /// <summary>One operation at one layer.</summary>
 /// <param name="Microseconds">Median, caches cold; null if the result was wrong.</param>
@@ -18,8 +18,8 @@ public sealed record PeerRow(string Library, string Version, string? Algorithm, 
 /// <param name="Launches">Kernels with their settings.</param>
 /// <param name="Failure">What was wrong with the result.</param>
 public sealed record KernelRow(
-    string Preset, string Precision, int Batch, string Layer, string Operation, string Shape, double? Microseconds, double? FloorMicroseconds, string? Launches,
-    PeerRow[] Peers, string? Failure = null)
+    string Preset, string Precision, int Batch, string Layer, string Operation, string Shape, PeerRow[] Peers, double? Microseconds = null,
+    double? FloorMicroseconds = null, string? Launches = null, string? Failure = null)
 {
     /// <summary>Rows of the same work; a new one takes the place of the old.</summary>
     public (string, string, int, string, string) Work => (Preset, Precision, Batch, Layer, Operation);
@@ -30,11 +30,7 @@ public sealed record KernelRow(
 /// <summary>The contents of kernels.json.</summary>
 /// <param name="LeftOut">A line for each library that was not there.</param>
 /// <param name="Rounds">Runs that the medians are taken of.</param>
-public sealed record KernelFile(string Device, string Machine, string Revision, string Date, int Rounds, string[] LeftOut, KernelRow[] Rows)
-{
-    /// <summary>Whether every result of ours was right.</summary>
-    public bool Passed => Rows.All(row => row.Failure is null);
-}
+public sealed record KernelFile(string Device, string Machine, string Revision, string Date, int Rounds, string[] LeftOut, KernelRow[] Rows);
 
 /// <summary>Writes kernels.json and the same as a table, kernels.md.</summary>
 public static class KernelTable

@@ -70,7 +70,7 @@ public sealed class KernelBenchmarkTests
         foreach (var row in rows)
         {
             Assert.That(row.Failure, Is.Null, $"{row}");
-            Assert.That(row.Peers.Single() with { Microseconds = null }, Is.EqualTo(new PeerRow("cuBLAS", "12.4.5", compute, null)));
+            Assert.That(row.Peers.Single() with { Microseconds = null }, Is.EqualTo(new PeerRow("cuBLAS", "12.4.5", compute)));
         }
     }
 
@@ -180,12 +180,13 @@ public sealed class KernelBenchmarkTests
         try
         {
             KernelRow Row(string precision, double time) => new(
-                "demo", precision, 32, "face.conv3", "conv2d forward", "[1]", time, 50, "kernel", [new("cuDNN", "9.1.0", "algorithm 1", 150)]);
+                "demo", precision, 32, "face.conv3", "conv2d forward", "[1]", [new("cuDNN", "9.1.0", "algorithm 1", 150)], time, 50, "kernel");
             KernelFile File(params KernelRow[] rows) => new("A GPU", "a machine", "1", "2026-01-02", 7, ["left out, cuBLAS: none"], rows);
-            KernelTable.Write(folder, File(Row("fp32", 300), Row("bf16", 200)));
+            var refused = Row("tf32", 400) with { Peers = [new("cuDNN", "9.1.0", Failure: "refused")], FloorMicroseconds = null, Launches = null };
+            KernelTable.Write(folder, File(Row("fp32", 300), refused, Row("bf16", 200)));
             KernelTable.Write(folder, File(Row("bf16", 100)));
             var read = JsonSerializer.Deserialize<KernelFile>(System.IO.File.ReadAllText(Path.Combine(folder, "kernels.json")), BenchJson.Options)!;
-            Assert.That(read.Rows.Select(row => (row.Precision, row.Microseconds)), Is.EqualTo(new[] { ("fp32", (double?)300), ("bf16", 100) }));
+            Assert.That(read.Rows.Select(row => (row.Precision, row.Microseconds)), Is.EqualTo(new[] { ("fp32", (double?)300), ("tf32", 400), ("bf16", 100) }));
             string table = System.IO.File.ReadAllText(Path.Combine(folder, "kernels.md"));
             Assert.That(table, Does.Contain("| conv2d forward | face.conv3 | [1] | 100.0 | 50 % | cuDNN | 150.0 | 1.50 | algorithm 1 |"));
             Assert.That(table, Does.Contain("left out, cuBLAS").And.Not.Contain("No GPU took part"));
