@@ -129,6 +129,9 @@ public sealed class ConvolutionTuningTests
             var found = tuner.Tune("face.conv3", small, "bf16", passes).ToList();
             Assert.That(log.ToString(), Does.Contain("bf16 face.conv3 conv2d backward weight: planned Hopper").And.Not.Contain("WRONG"));
             Assert.That(backend.Tuning.Rows, Is.Empty, "trials leave nothing behind");
+            string launches = string.Join('\n', backend.TakeLaunches());
+            foreach (string tile in new[] { "hopper_gather_bf16_128x256", "hopper_gather_bf16_256x64", "gather_bf16_128x128", "gather_bf16_128x32", "hopper_weight_bf16_128x256", "weight_bf16_64x64" })
+                Assert.That(launches, Does.Contain($"conv2d_{tile} "));
 
             // which cut is faster under emulation is chance: rows of known cuts stand for what was found
             Assert.That(found.All(each => each.Microseconds < each.PlannedMicroseconds));

@@ -48,8 +48,9 @@ internal sealed class Conv2dGatherPlan
         (Classes, Taps, Columns, Results) = (classes, taps, columns, results);
         General = channels % (Conv2dPlan.CopyBytes / act.Bytes()) != 0;
         HopperFits = hopper && act == DType.BF16 && !General && columns % Conv2dPlan.HopperVector == 0 && columns >= hopperTiles[^1].Columns;
-        Cut = cut ?? Choose(classes, columns, act, HopperFits);
-        Conv2dPlan.Require(Cut, Families, MostSlices(Cut.Hopper, act), results);
+        Cut = cut is { } measured
+            ? Conv2dPlan.Possible(measured, Families, MostSlices(measured.Hopper, act), results)
+            : Choose(classes, columns, act, HopperFits);
         int step = Step(Hopper, act);
         for (int i = 0; i < classes.Length; i++)
         {
@@ -219,8 +220,9 @@ internal sealed class Conv2dPlan
         int vector = CopyBytes / act.Bytes();
         WeightGeneral = g.C % vector != 0 || g.K % vector != 0;
         weightHopperFits = hopper && act == DType.BF16 && !WeightGeneral && Math.Min(g.K, Weight.Columns) >= HopperWeightRows / 2;
-        WeightCut = cuts.BackwardWeight ?? ChooseWeight(act);
-        Require(WeightCut, WeightFamilies, MostWeightSlices(WeightHopper, act), g.Weight.Count);
+        WeightCut = cuts.BackwardWeight is { } measured
+            ? Possible(measured, WeightFamilies, MostWeightSlices(measured.Hopper, act), g.Weight.Count)
+            : ChooseWeight(act);
         WorkspaceBytes = Math.Max(
             Math.Max(PreparedBytes(Forward, act) + SliceBytes(Forward), PreparedBytes(BackwardData, act) + SliceBytes(BackwardData)),
             WeightSlices == 1 ? 0 : WeightSlices * Weight.Rows * (long)Weight.Columns * sizeof(float));
@@ -272,9 +274,10 @@ internal sealed class Conv2dPlan
     /// <summary>Whether so many slices leave the batch room for anything else.</summary>
     public static bool SumsFit(int slices, long results) => slices == 1 || slices * results * sizeof(float) <= MostSliceBytes;
 
+    /// <summary>The cut that is given.</summary>
     /// <param name="results">Elements of the result, of which every slice stores an FP32 sum.</param>
-    /// <exception cref="ArgumentException">The cut is impossible.</exception>
-    public static void Require(Conv2dCut cut, IEnumerable<(bool Hopper, int Rows, int Columns)> families, int mostSlices, long results)
+    /// <exception cref="ArgumentException">It is impossible.</exception>
+    public static Conv2dCut Possible(Conv2dCut cut, IEnumerable<(bool Hopper, int Rows, int Columns)> families, int mostSlices, long results)
     {
         if (!families.Contains((cut.Hopper, cut.TileRows, cut.TileColumns)))
             throw new ArgumentException(
@@ -283,6 +286,7 @@ internal sealed class Conv2dPlan
             throw new ArgumentException($"{cut}: the depth has 1 to {mostSlices} slices");
         if (!SumsFit(cut.Slices, results))
             throw new ArgumentException($"{cut}: its sums take {cut.Slices * results * sizeof(float)} bytes of workspace, more than {MostSliceBytes}");
+        return cut;
     }
 
     public static int RoundUp(int x, int to) => checked((x + to - 1) / to * to);

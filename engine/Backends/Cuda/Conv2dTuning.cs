@@ -41,11 +41,6 @@ internal sealed record Conv2dTuningRow(
 /// <param name="Device">The GPU that measured; null where none has.</param>
 internal sealed record Conv2dTuning(string Architecture, string? Device, Conv2dTuningRow[] Rows)
 {
-    private readonly Dictionary<(Conv2dGeometry, string), Conv2dCuts> cuts = Rows
-        .GroupBy(row => (row.Geometry, row.Precision))
-        .ToDictionary(group => group.Key, group => new Conv2dCuts(
-            CutOf(group, Conv2dPass.Forward), CutOf(group, Conv2dPass.BackwardData), CutOf(group, Conv2dPass.BackwardWeight)));
-
     /// <summary>The name of an architecture's table.</summary>
     public static string FileName(string architecture) => $"conv2d-tuning-{architecture}.json";
 
@@ -65,7 +60,13 @@ internal sealed record Conv2dTuning(string Architecture, string? Device, Conv2dT
 
     public string ToJson() => JsonSerializer.Serialize(this, Json.Indented) + "\n";
 
-    public Conv2dCuts this[in Conv2dGeometry geometry, string precision] => cuts.GetValueOrDefault((geometry, precision));
+    public Conv2dCuts this[Conv2dGeometry geometry, string precision]
+    {
+        get
+        {
+            return new(CutOf(Conv2dPass.Forward), CutOf(Conv2dPass.BackwardData), CutOf(Conv2dPass.BackwardWeight));
 
-    private static Conv2dCut? CutOf(IEnumerable<Conv2dTuningRow> rows, Conv2dPass pass) => rows.LastOrDefault(row => row.Pass == pass)?.Cut;
+            Conv2dCut? CutOf(Conv2dPass pass) => Rows.LastOrDefault(row => (row.Pass, row.Precision, row.Geometry) == (pass, precision, geometry))?.Cut;
+        }
+    }
 }
