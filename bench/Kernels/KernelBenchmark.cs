@@ -42,7 +42,7 @@ internal sealed class KernelBenchmark(CudaBackend backend, IBackend processor, P
             if (passes.Length == 0)
                 continue;
             using var rig = new ConvolutionRig(backend, precision, layer.Geometry);
-            var workspace = peers.Cudnn is null ? null : rig.Tensors.Zeroes("cuDNN workspace", new Shape(checked((int)options.Workspace)), DType.U8);
+            var workspace = peers.Cudnn is null ? null : rig.Tensors.Bytes("cuDNN workspace", options.Workspace);
             foreach (var pass in passes)
                 Measure(
                     layer.Name, ConvolutionRig.NameOf(pass), $"{layer.Geometry.Input} by {layer.Geometry.Weight}",
