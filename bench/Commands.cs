@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.Json;
+using Avedis.Bench.Kernels;
 using Avedis.Bindings.Cpu;
 using Avedis.Engine;
 using Avedis.Trainer;
@@ -11,7 +12,7 @@ using BenchmarkDotNet.Running;
 namespace Avedis.Bench;
 
 /// <summary>
-/// The command line of the benchmarks: step, cost, data, host; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu
+/// The command line of the benchmarks: step, cost, kernels, data, host; tune, which chooses cuts of convolutions by trial; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu
 /// ends with. Exit codes are those of the program avedis: <see cref="ExitCode"/>.
 /// </summary>
 public static class Commands
@@ -38,7 +39,7 @@ public static class Commands
 
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, what a step costs, data against ffmpeg, host work. Exit codes are those of avedis, listed in README.md.");
+        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, what a step costs, single operations against cuDNN and cuBLAS, data against ffmpeg, host work. Exit codes are those of avedis, listed in README.md.");
         root.Subcommands.Add(Step());
         root.Subcommands.Add(Cost());
         root.Subcommands.Add(Data());
@@ -48,6 +49,8 @@ public static class Commands
         root.Subcommands.Add(Table());
         root.Subcommands.Add(Summary());
         root.Subcommands.Add(KernelPrediction.Command());
+        root.Subcommands.Add(KernelCommands.Kernels());
+        root.Subcommands.Add(KernelCommands.Tune());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
         {
@@ -261,7 +264,7 @@ public static class Commands
         return command;
     }
 
-    private static string[] All(string choice, params string[] all) => choice == "all" ? all : [choice];
+    internal static string[] All(string choice, params string[] all) => choice == "all" ? all : [choice];
 
     /// <summary>Words separated by commas or by repeating the option.</summary>
     private static Option<string[]> Choices(string name, string description, params string[] choices)
@@ -275,10 +278,10 @@ public static class Commands
         return option;
     }
 
-    private static string[] Words(IEnumerable<string> given) =>
+    internal static string[] Words(IEnumerable<string> given) =>
         [.. given.SelectMany(words => words.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)).Distinct()];
 
-    private static Option<int> Positive(string name, string description, int standard)
+    internal static Option<int> Positive(string name, string description, int standard)
     {
         var option = new Option<int>(name) { Description = description, DefaultValueFactory = _ => standard };
         option.Validators.Add(AtLeast(1));
@@ -292,13 +295,13 @@ public static class Commands
         return option;
     }
 
-    private static Action<OptionResult> AtLeast(int least) => result =>
+    internal static Action<OptionResult> AtLeast(int least) => result =>
     {
         if (result.Tokens.Count > 0 && int.TryParse(result.Tokens[^1].Value, CultureInfo.InvariantCulture, out int value) && value < least)
             result.AddError($"{result.Option.Name} is {value}; it has to be {least} or more.");
     };
 
-    private static Option<string> Choice(string name, string description, string standard, params string[] choices)
+    internal static Option<string> Choice(string name, string description, string standard, params string[] choices)
     {
         var option = new Option<string>(name) { Description = description, DefaultValueFactory = _ => standard };
         option.AcceptOnlyFromAmong(choices);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Avedis.Bench.Kernels;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
 
@@ -35,7 +36,7 @@ public sealed record TrainingScore(
 /// <param name="Emulated">The kernels ran on the processor, under the emulated driver: a rehearsal, no figure of a GPU.</param>
 public sealed partial record GpuCheck(
     string Device, bool Emulated, string Machine, string Revision, string Date, CheckPart[] Parts, TestReport? Tests, SanitizerReport[] Sanitizers,
-    TrainingScore[] Training, ResultRow[] Steps, BenchReport[] Operations)
+    TrainingScore[] Training, ResultRow[] Steps, BenchReport[] Operations, KernelRow[] Kernels)
 {
     private const int FailuresShown = 20;
 
@@ -59,7 +60,8 @@ public sealed partial record GpuCheck(
                 [.. Files(folder, "sanitizer-*.log").Select(ReadSanitizer)],
                 ReadTraining(folder, list),
                 string.Concat(Lines(Path.Combine(folder, "step.json"))) is { Length: > 0 } steps ? ResultFile.Parse(steps).Rows : [],
-                [.. Files(folder, "bench-*.json").Select(path => Load<BenchReport>(path)!)]);
+                [.. Files(folder, "bench-*.json").Select(path => Load<BenchReport>(path)!)],
+                Load<KernelFile>(Path.Combine(folder, "kernels.json"))?.Rows ?? []);
         }
         catch (Exception failure) when (failure is JsonException or FormatException or IndexOutOfRangeException)
         {
@@ -134,6 +136,8 @@ public sealed partial record GpuCheck(
             text.AppendLine().AppendLine("One training step, median, reading its loss included.").AppendLine().Append(ResultTable.Tables(Steps));
         foreach (var report in Operations)
             AppendOperations(text, report);
+        if (Kernels.Length > 0)
+            text.AppendLine().AppendLine("Single operations, checked, with cold caches, beside the libraries that are there; median.").AppendLine().Append(KernelTable.Rows(Kernels));
         return text.ToString();
     }
 

@@ -5,14 +5,24 @@ using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
-using Avedis.Trainer.Model;
 
 namespace Avedis.Bench;
 
-/// <summary>What a GPU can do at best: BF16 products, and bytes that it really moves, which are fewer than the datasheet's.</summary>
-public sealed record GpuCeilings(string Name, double Flops, double BytesPerSecond)
+/// <summary>What a GPU can do at best: products, and bytes that it really moves, which are fewer than the datasheet's.</summary>
+public sealed record GpuCeilings(string Name, double BytesPerSecond)
 {
-    public static IReadOnlyList<GpuCeilings> Known { get; } = [new("H200", 990e12, 4.3e12), new("H100", 990e12, 3.0e12)];
+    public static IReadOnlyList<GpuCeilings> Known { get; } = [new("H200", 4.3e12), new("H100", 3.0e12)];
+
+    /// <summary>The one whose name a device's description has; null of others.</summary>
+    public static GpuCeilings? Of(string description) => Known.FirstOrDefault(gpu => description.Contains(gpu.Name, StringComparison.Ordinal));
+
+    /// <summary>Multiplications and additions a second.</summary>
+    public double Flops(string precision) => PeakRates.OfGpu(Name)[precision]!.Value * 1e9;
+
+    /// <summary>The larger of both.</summary>
+    /// <param name="share">Of the products that the GPU can make at best.</param>
+    public double Microseconds(string precision, double flops, double bytes, double share = 1) =>
+        1e6 * Math.Max(flops / (Flops(precision) * share), bytes / BytesPerSecond);
 }
 
 /// <summary>
@@ -31,16 +41,16 @@ public sealed record StepPrediction(string Gpu, string Preset, int Batch, double
 }
 
 /// <summary>
-/// Times of a BF16 training step as arithmetic has them, without a GPU: bytes of activations and weights that a pass must move, products that it must make, over
+/// Times of a training step as arithmetic has them, without a GPU: bytes of activations and weights that a pass must move, products that it must make, over
 /// what the GPU's memory and matrix units can do. To be compared with what is measured.
 /// </summary>
 public static class KernelPrediction
 {
     private const double MmaSyncShare = 0.64, WgmmaShare = 0.75;
-    private const int Speakers = 1251, Emotions = 5, ActivationBytes = 2, WeightBytes = 4, AdamBytes = 28;
+    private const int WeightBytes = 4, AdamBytes = 28;
 
-    // conv2d_hopper.cu: rows of a tile of a gradient of weights, and the depth of a step
-    private const int WeightRows = 128, TileDepth = 64;
+    // conv2d_hopper.cu: the depth of a step
+    private const int TileDepth = 64;
 
     public static Command Command()
     {
@@ -68,18 +78,20 @@ public static class KernelPrediction
         return command;
     }
 
-    public static StepPrediction Of(GpuCeilings gpu, string preset, int batch)
+    public static StepPrediction Of(GpuCeilings gpu, string preset, int batch, string precision = "bf16")
     {
-        var config = Config.FromPreset(preset);
-        var (features, network) = (config.Features, config.Network);
-        var passes = new Passes(gpu);
-        long parameters = Stack(
-            passes, "face", ConvStack.FaceRows, network.FaceChannels, new Shape(batch * features.FaceFrames, features.FaceSize, features.FaceSize, 1));
-        parameters += Stack(passes, "voice", ConvStack.VoiceRows, network.VoiceChannels, new Shape(batch, features.MelBins, features.MelFrames, 1));
-        long heads = Heads(network);
+        var passes = new Passes(gpu, precision);
+        var layers = StepLayers.Convolutions(preset, batch);
+        foreach (var layer in layers)
+            if (layer.Stem)
+                passes.AddStem(layer);
+            else
+                passes.AddBlock(layer);
+        long parameters = layers.Sum(layer => layer.Geometry.Weight.Count + 2 * layer.Geometry.K);
+        long heads = StepLayers.Linears(preset, batch).Sum(layer => (long)layer.Inputs * layer.Outputs);
         passes.Add("heads", "all passes", 6.0 * batch * heads, heads * 3 * WeightBytes);
         passes.Add("parameters", "Adam", 0, (parameters + heads) * AdamBytes);
-        return new(gpu.Name, preset, batch, gpu.Flops / 1e12, gpu.BytesPerSecond / 1e12, [.. passes.All]);
+        return new(gpu.Name, preset, batch, gpu.Flops(precision) / 1e12, gpu.BytesPerSecond / 1e12, [.. passes.All]);
     }
 
     public static string Markdown(StepPrediction step)
@@ -109,85 +121,59 @@ public static class KernelPrediction
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>Returns the stack's number of parameters.</summary>
-    private static long Stack(Passes passes, string name, IReadOnlyList<ConvRow> rows, IReadOnlyList<int> channels, Shape x)
+    private sealed class Passes(GpuCeilings gpu, string precision)
     {
-        long parameters = 0;
-        for (int i = 0; i < rows.Count; i++)
-        {
-            var w = rows[i].Conv;
-            var g = new Conv2dGeometry(
-                x[0], x[1], x[2], x[3], channels[i], w.R == 0 ? x[1] : w.R, w.S == 0 ? x[2] : w.S, w.StrideH, w.StrideW, w.PadH, w.PadW);
-            Shape pooled = g.Output;
-            if (rows[i].Pool is { } p)
-                pooled = new Pool2dGeometry(g.N, g.P, g.Q, g.K, p.R, p.S, p.StrideH, p.StrideW, p.PadH, p.PadW).Output;
-            // pooled values and, of each, which element of the window won
-            double z = pooled.Count * ((rows[i].Pool is null ? 0 : 1) + ActivationBytes);
-            if (i == 0)
-                Stem(passes, name, g, pooled.Count * ActivationBytes, z);
-            else
-                Block(passes, $"{name}.conv{i + 1}", g, z);
-            parameters += g.Weight.Count + 2 * g.K;
-            x = pooled;
-        }
-        return parameters;
-    }
+        private readonly DType act = precision == "bf16" ? DType.BF16 : DType.F32;
 
-    /// <summary>stem.cu: statistics from the image's Gram matrix, then everything up to the pooled result in one pass; the image takes no gradient.</summary>
-    private static void Stem(Passes passes, string name, in Conv2dGeometry g, double pooledBytes, double z)
-    {
-        double positions = (double)g.N * g.P * g.Q, taps = g.R * g.S * g.C, image = g.Input.Count * ActivationBytes, products = 2 * positions * taps * g.K;
-        passes.Add($"{name}.conv1", "Gram matrix", positions * taps * (taps + 1), image);
-        passes.Add($"{name}.conv1", "forward to pool", products, image + z);
-        passes.Add($"{name}.conv1", "backward", products, image + z + pooledBytes);
-    }
-
-    private static void Block(Passes passes, string layer, in Conv2dGeometry g, double z)
-    {
-        double y = g.Output.Count * ActivationBytes;
-        var plan = new Conv2dPlan(g, DType.BF16, hopper: true);
-        passes.AddGather(layer, "forward", g, plan.Forward);
-        passes.Add(layer, "batch norm: statistics", 0, y);
-        passes.Add(layer, "batch norm: apply, ReLU, pool", 0, y + z);
-        passes.Add(layer, "batch norm: sums of gradients", 0, y + z);
-        passes.Add(layer, "batch norm: gradient", 0, 2 * y + z);
-        passes.AddWeight(layer, "gradient of weights", g, plan);
-        passes.AddGather(layer, "gradient of x", g, plan.BackwardData);
-    }
-
-    /// <summary>Weights of embeddings and heads: the speaker has 1,251 classes, as VoxCeleb has, every other factor 5.</summary>
-    private static long Heads(NetworkOptions network)
-    {
-        int joined = network.FaceChannels[^1] + network.VoiceChannels[^1];
-        static int Classes(string factor) => factor == "speaker" ? Speakers : Emotions;
-        return network.Built.Sum(name =>
-        {
-            var factor = network.Factors[name];
-            return (long)joined * factor.Embedding + factor.Embedding * (Classes(name) + factor.Forget.Keys.Sum(other => (long)Classes(other)));
-        });
-    }
-
-    private sealed class Passes(GpuCeilings gpu)
-    {
         public List<PassPrediction> All { get; } = [];
 
         public void Add(string layer, string pass, double flops, double bytes) => Add(layer, pass, "", flops, bytes, flops, bytes);
 
-        public void AddGather(string layer, string pass, in Conv2dGeometry g, Conv2dGatherPlan plan)
+        /// <summary>stem.cu: statistics from the image's Gram matrix, then everything up to the pooled result in one pass; the image takes no gradient.</summary>
+        public void AddStem(ConvolutionLayer layer)
+        {
+            var g = layer.Geometry;
+            double positions = (double)g.N * g.P * g.Q, taps = g.R * g.S * g.C, products = 2 * positions * taps * g.K;
+            double image = Bytes(g.Input.Count), z = Pooled(layer);
+            Add(layer.Name, "Gram matrix", positions * taps * (taps + 1), image);
+            Add(layer.Name, "forward to pool", products, image + z);
+            Add(layer.Name, "backward", products, image + z + Bytes(layer.Output.Count));
+        }
+
+        public void AddBlock(ConvolutionLayer layer)
+        {
+            var (name, g) = (layer.Name, layer.Geometry);
+            double y = Bytes(g.Output.Count), z = Pooled(layer);
+            var plan = new Conv2dPlan(g, act, hopper: true);
+            AddGather(name, "forward", g, plan.Forward);
+            Add(name, "batch norm: statistics", 0, y);
+            Add(name, "batch norm: apply, ReLU, pool", 0, y + z);
+            Add(name, "batch norm: sums of gradients", 0, y + z);
+            Add(name, "batch norm: gradient", 0, 2 * y + z);
+            AddWeight(name, "gradient of weights", g, plan);
+            AddGather(name, "gradient of x", g, plan.BackwardData);
+        }
+
+        private double Bytes(long activations) => (double)activations * act.Bytes();
+
+        /// <summary>Bytes of the layer's output and, where it pools, of which element of the window won.</summary>
+        private double Pooled(ConvolutionLayer layer) => Bytes(layer.Output.Count) + (layer.Pool is null ? 0 : layer.Output.Count);
+
+        private void AddGather(string layer, string pass, in Conv2dGeometry g, Conv2dGatherPlan plan)
         {
             double room = 0;
             foreach (var each in plan.Classes)
                 room += Room(plan.Tiles(each), plan.TileRows * plan.TileColumns, each.Depth, plan.Slices);
             double sums = plan.Slices == 1 ? 0 : 2.0 * sizeof(float) * plan.Slices * plan.Results;
-            AddConvolution(layer, pass, g, plan.Hopper ? $"conv2d_hopper_gather_bf16_{plan.TileRows}x{plan.TileColumns}" : "conv2d_gather_bf16", room, sums);
+            AddConvolution(layer, pass, g, plan.Hopper ? $"conv2d_hopper_gather_bf16_{plan.TileRows}x{plan.TileColumns}" : $"conv2d_gather_{precision}", room, sums);
         }
 
-        public void AddWeight(string layer, string pass, in Conv2dGeometry g, Conv2dPlan plan)
+        private void AddWeight(string layer, string pass, in Conv2dGeometry g, Conv2dPlan plan)
         {
             double sums = plan.WeightSlices == 1 ? 0 : 2.0 * sizeof(float) * plan.WeightSlices * g.Weight.Count;
             AddConvolution(
-                layer, pass, g, plan.WeightHopper ? $"conv2d_hopper_weight_bf16_128x{plan.WeightTile}" : "conv2d_weight_bf16",
-                Room(plan.WeightTiles, WeightRows * plan.WeightTile, plan.Weight.Pixels, plan.WeightSlices), sums);
+                layer, pass, g, plan.WeightHopper ? $"conv2d_hopper_weight_bf16_128x{plan.WeightTile}" : $"conv2d_weight_{precision}",
+                Room(plan.WeightTiles, plan.WeightCut.TileRows * plan.WeightTile, plan.Weight.Pixels, plan.WeightSlices), sums);
         }
 
         /// <summary>Products that fit into the rounds of a pass while all multiprocessors have one block.</summary>
@@ -202,13 +188,13 @@ public static class KernelPrediction
         {
             double flops = 2.0 * g.Output.Count * g.R * g.S * g.C;
             // the weights: read, written in the order of the product and read again, or a gradient that is added to
-            double bytes = (g.Input.Count + g.Output.Count) * ActivationBytes + g.Weight.Count * 2.0 * WeightBytes;
+            double bytes = Bytes(g.Input.Count + g.Output.Count) + g.Weight.Count * 2.0 * WeightBytes;
             Add(layer, pass, kernel, flops, bytes, room, bytes + sums);
         }
 
         private void Add(string layer, string pass, string kernel, double flops, double bytes, double plannedFlops, double plannedBytes)
         {
-            double Time(double products, double moved, double share) => 1e6 * Math.Max(products / (gpu.Flops * share), moved / gpu.BytesPerSecond);
+            double Time(double products, double moved, double share) => gpu.Microseconds(precision, products, moved, share);
             All.Add(new(
                 layer, pass, kernel, flops / 1e9, bytes / 1e6, Time(flops, bytes, 1), Time(flops, bytes, MmaSyncShare), Time(flops, bytes, WgmmaShare),
                 plannedFlops == 0 ? 1 : flops / plannedFlops, Time(plannedFlops, plannedBytes, WgmmaShare)));

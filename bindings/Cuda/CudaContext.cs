@@ -28,6 +28,7 @@ internal sealed unsafe class CudaContext : IDisposable
         DeviceName = Encoding.UTF8.GetString(name[..name.IndexOf((byte)0)]);
         ComputeCapability = (Attribute(CudaDriver.ComputeCapabilityMajor), Attribute(CudaDriver.ComputeCapabilityMinor));
         Multiprocessors = Attribute(CudaDriver.MultiprocessorCount);
+        CacheBytes = Attribute(CudaDriver.L2CacheSize);
         SharedBytesPerBlock = Attribute(CudaDriver.MaxSharedMemoryPerBlockOptin);
         MakeCurrent();
     }
@@ -40,6 +41,9 @@ internal sealed unsafe class CudaContext : IDisposable
     public (int Major, int Minor) ComputeCapability { get; }
 
     public int Multiprocessors { get; }
+
+    /// <summary>Of the level-2 cache.</summary>
+    public int CacheBytes { get; }
 
     /// <summary>Dynamic shared memory that one block may ask for.</summary>
     public int SharedBytesPerBlock { get; }

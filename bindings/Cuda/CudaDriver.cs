@@ -27,7 +27,7 @@ internal static unsafe partial class CudaDriver
     internal const int OutOfMemory = 2;
 
     // CUdevice_attribute
-    internal const int MultiprocessorCount = 16, ComputeCapabilityMajor = 75, ComputeCapabilityMinor = 76, MaxSharedMemoryPerBlockOptin = 97;
+    internal const int MultiprocessorCount = 16, L2CacheSize = 38, ComputeCapabilityMajor = 75, ComputeCapabilityMinor = 76, MaxSharedMemoryPerBlockOptin = 97;
 
     // CUfunction_attribute
     internal const int MaxDynamicSharedSizeBytes = 8;

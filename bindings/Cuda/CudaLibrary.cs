@@ -30,6 +30,9 @@ public static partial class CudaLibrary
     /// <summary>The file that was loaded; null before <see cref="Load"/> has succeeded.</summary>
     public static string? Path { get; private set; }
 
+    /// <summary>Lets the driver load each kernel at its first launch, for a program that brings many and records nothing; before the driver is loaded.</summary>
+    public static void LoadKernelsWhenUsed() => _ = SetEnv("CUDA_MODULE_LOADING", "LAZY", overwrite: 0);
+
     /// <exception cref="CudaLibraryException">None could be loaded.</exception>
     internal static nint Load()
     {

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Avedis.Bench;
+using Avedis.Bench.Kernels;
 using Avedis.Trainer.Benchmark;
 using Avedis.Trainer;
 using NUnit.Framework;
@@ -50,6 +51,8 @@ public sealed class GpuCheckTests
             "avedis", "1", "demo", "fp32", 32, 2, 6400, 0.005, 1 << 20, [2.5], 10, 5, 0, "2020-01-02")]));
         new BenchReport("A GPU", "a machine", "1", "demo", "bf16", 32, 5, 6400, 0.005, 1 << 20, 1 << 20,
             [new OpRow("conv2d forward", "a", "[1]", 100, 0.5, 300, 10), new OpRow("conv2d forward", "b", "[1]", 300, 0.5, 100, 30)]).Write(folder);
+        KernelTable.Write(folder, new KernelFile("A GPU", "a machine", "1", "2020-01-02", 7, [], [
+            new("paper", "bf16", 16, "face.conv3", "conv2d forward", "[1]", [new("cuDNN", "9.1.0", "algorithm 1", 180)], 200, 160)]));
 
         var check = GpuCheck.Read(folder);
         Assert.That(check.Passed);
@@ -69,6 +72,8 @@ public sealed class GpuCheckTests
         Assert.That(table, Does.Contain("Tests on the GPU: 10 passed, 0 failed, 2 skipped"));
         Assert.That(table, Does.Contain("| memcheck | 0 |"));
         Assert.That(table, Does.Contain("| cuda | fp32 | 12.3 | 1000.0 | 0.500 | 0.750 |  |"));
+        Assert.That(json.GetProperty("kernels")[0].GetProperty("peers")[0].GetProperty("microseconds").GetDouble(), Is.EqualTo(180));
+        Assert.That(table, Does.Contain("| conv2d forward | face.conv3 | [1] | 200.0 | 80 % | cuDNN | 180.0 | 0.90 | algorithm 1 |"));
         // 300 GFLOP/s for 100 us and 100 for 300 us are 60 MFLOP in 400 us
         Assert.That(table, Does.Contain("| conv2d forward | 400.0 | 100.0 % | 150 | 25.0 |"));
     }

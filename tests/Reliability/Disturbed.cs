@@ -51,7 +51,7 @@ internal sealed class Disturbed : IDisposable
         });
     }
 
-    /// <summary>Faults that a process preloads; see tests/faults.</summary>
+    /// <summary>Faults that a process preloads; see tests/native/faults.cpp.</summary>
     public static string Faults => Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "native", "libavedis_faults.so"));
 
     /// <summary>Hash of what an undisturbed run leaves.</summary>

@@ -27,13 +27,15 @@ internal readonly record struct Conv2dHopperWeights(
 internal readonly record struct Conv2dTaps(int FirstR, int FirstS, int Rows, int Columns);
 
 /// <summary>
-/// A forward pass or a gradient of x: the family of kernels, the tile and slices that suit its shape, and its classes of positions. All is a pure function of
-/// the geometry and of whether the GPU is a Hopper, so that the order of every sum is the same on every GPU of a family.
+/// A forward pass or a gradient of x: its cut and its classes of positions. Both are a pure function of the geometry and of whether the GPU is a Hopper, so that
+/// the order of every sum is the same on every GPU of a family; but for a cut that was measured (Conv2dTuning.cs), which is the same on every GPU of an architecture.
 /// </summary>
 internal sealed class Conv2dGatherPlan
 {
     /// <summary>So many blocks fill a large GPU: two on each of some 132 multiprocessors. With half of them there is nothing to gain from slices.</summary>
     private const int Blocks = 264;
+
+    private const int TileHeight = 128;
 
     /// <summary>Widths of tiles, and what a sum costs in each: a narrower tile reads more bytes for it (estimates).</summary>
     private static readonly (int Columns, double Cost)[] tiles = [(128, 1), (96, 1.05), (64, 1.15), (32, 1.5)];
@@ -41,17 +43,15 @@ internal sealed class Conv2dGatherPlan
     /// <summary>Those of conv2d_hopper.cu, as large as the sums fit the registers.</summary>
     private static readonly (int Rows, int Columns)[] hopperTiles = [(128, 256), (128, 192), (256, 128), (256, 96), (256, 64)];
 
-    private Conv2dGatherPlan(Conv2dGather[] classes, Conv2dTaps[] taps, int columns, int channels, long results, DType act, bool hopper)
+    private Conv2dGatherPlan(Conv2dGather[] classes, Conv2dTaps[] taps, int columns, int channels, long results, DType act, bool hopper, Conv2dCut? cut)
     {
         (Classes, Taps, Columns, Results) = (classes, taps, columns, results);
         General = channels % (Conv2dPlan.CopyBytes / act.Bytes()) != 0;
-        Hopper = hopper && act == DType.BF16 && !General && columns % Conv2dPlan.HopperVector == 0 && columns >= hopperTiles[^1].Columns;
-        (TileRows, TileColumns) = Hopper
-            ? hopperTiles.MinBy(tile => HopperCost(classes, columns, tile))
-            : (128, tiles.MinBy(tile => CountOf(columns, tile.Columns) * tile.Columns * tile.Cost).Columns);
-        ColumnTiles = CountOf(columns, TileColumns);
-        int step = (Hopper ? Conv2dPlan.HopperStepBytes : Conv2dPlan.StepBytes) / act.Bytes();
-        Slices = SlicesOf(classes, TileRows, ColumnTiles, step, Hopper ? Conv2dPlan.HopperBlocks : Blocks);
+        HopperFits = hopper && act == DType.BF16 && !General && columns % Conv2dPlan.HopperVector == 0 && columns >= hopperTiles[^1].Columns;
+        Cut = cut is { } measured
+            ? Conv2dPlan.Possible(measured, Families, MostSlices(measured.Hopper, act), results)
+            : Choose(classes, columns, act, HopperFits);
+        int step = Step(Hopper, act);
         for (int i = 0; i < classes.Length; i++)
         {
             int pitch = Conv2dPlan.RoundUp(classes[i].Depth, step);
@@ -67,13 +67,15 @@ internal sealed class Conv2dGatherPlan
 
     public int Columns { get; }
 
-    public int TileRows { get; }
+    public Conv2dCut Cut { get; }
 
-    public int TileColumns { get; }
+    public int TileRows => Cut.TileRows;
 
-    public int ColumnTiles { get; }
+    public int TileColumns => Cut.TileColumns;
 
-    public int Slices { get; }
+    public int ColumnTiles => CountOf(Columns, TileColumns);
+
+    public int Slices => Cut.Slices;
 
     /// <summary>Elements of the result.</summary>
     public long Results { get; }
@@ -84,24 +86,34 @@ internal sealed class Conv2dGatherPlan
     public bool General { get; }
 
     /// <summary>Whether it runs on the kernels of conv2d_hopper.cu.</summary>
-    public bool Hopper { get; }
+    public bool Hopper => Cut.Hopper;
+
+    /// <summary>Whether these kernels can do it here.</summary>
+    private bool HopperFits { get; }
+
+    /// <summary>Every family of kernels and tile that can do it here.</summary>
+    public IEnumerable<(bool Hopper, int Rows, int Columns)> Families =>
+        [.. hopperTiles.Where(_ => HopperFits).Select(tile => (true, tile.Rows, tile.Columns)), .. tiles.Select(tile => (false, TileHeight, tile.Columns))];
+
+    /// <summary>Slices of one step each.</summary>
+    public int MostSlices(bool hopper, DType act) => CountOf(Math.Max(1, Classes.Max(each => each.Depth)), Step(hopper, act));
 
     /// <summary>Tiles of a class.</summary>
     public long Tiles(in Conv2dGather each) => (long)CountOf(each.Positions, TileRows) * ColumnTiles;
 
-    public static Conv2dGatherPlan Forward(in Conv2dGeometry g, DType act, bool hopper)
+    public static Conv2dGatherPlan Forward(in Conv2dGeometry g, DType act, bool hopper, Conv2dCut? cut)
     {
         var gather = new Conv2dGather(
             0, FastDivisor.Of(g.P * g.Q), FastDivisor.Of(g.Q), FastDivisor.Of(g.S), FastDivisor.Of(g.C), checked(g.N * g.P * g.Q), checked(g.R * g.S * g.C), 0,
             g.H, g.W, g.StrideH, g.StrideW, -g.PadH, -g.PadW, g.P, g.Q, 1, 1, 0, 0);
-        return new([gather], [new(0, 0, g.R, g.S)], g.K, g.C, g.Output.Count, act, hopper);
+        return new([gather], [new(0, 0, g.R, g.S)], g.K, g.C, g.Output.Count, act, hopper, cut);
     }
 
     /// <summary>
     /// Class (a, b): the pixels of x whose (h + PadH) leaves a when divided by StrideH, and so on. Pixel h = first + stride * i meets tap a + stride * u in
     /// row (h + PadH - a) / stride - u of dY; with the taps in reverse that is a window that starts at i + offset.
     /// </summary>
-    public static Conv2dGatherPlan BackwardData(in Conv2dGeometry g, DType act, bool hopper)
+    public static Conv2dGatherPlan BackwardData(in Conv2dGeometry g, DType act, bool hopper, Conv2dCut? cut)
     {
         var classes = new List<Conv2dGather>();
         var taps = new List<Conv2dTaps>();
@@ -118,10 +130,22 @@ internal sealed class Conv2dGatherPlan
                     g.H, g.W, g.StrideH, g.StrideW, firstH, firstW));
                 taps.Add(new(a, b, tapRows, tapColumns));
             }
-        return new([.. classes], [.. taps], g.C, g.K, g.Input.Count, act, hopper);
+        return new([.. classes], [.. taps], g.C, g.K, g.Input.Count, act, hopper, cut);
     }
 
     private static int CountOf(int extent, int tile) => (extent + tile - 1) / tile;
+
+    /// <summary>Elements of a row in one step of the pipeline.</summary>
+    private static int Step(bool hopper, DType act) => (hopper ? Conv2dPlan.HopperStepBytes : Conv2dPlan.StepBytes) / act.Bytes();
+
+    /// <summary>The tile and slices that suit the shape.</summary>
+    private static Conv2dCut Choose(Conv2dGather[] classes, int columns, DType act, bool hopper)
+    {
+        var (rows, width) = hopper
+            ? hopperTiles.MinBy(tile => HopperCost(classes, columns, tile))
+            : (TileHeight, tiles.MinBy(tile => CountOf(columns, tile.Columns) * tile.Columns * tile.Cost).Columns);
+        return new(hopper, rows, width, SlicesOf(classes, rows, CountOf(columns, width), Step(hopper, act), hopper ? Conv2dPlan.HopperBlocks : Blocks));
+    }
 
     private static int SlicesOf(Conv2dGather[] classes, int tileRows, int columnTiles, int step, int blocks)
     {
@@ -171,35 +195,34 @@ internal sealed class Conv2dPlan
 
     private const int HopperWeightRows = 128;
 
+    /// <summary>Bytes that the slices of a pass may store.</summary>
+    private const long MostSliceBytes = 1L << 30;
+
     /// <summary>Steps below which a slice is not worth its sums in memory.</summary>
     private const int FewestSteps = 8;
 
-    private static readonly int[] hopperWeightTiles = [256, 128];
+    private static readonly int[] hopperWeightTiles = [256, 128], weightTiles = [128, 64];
+
+    private readonly bool weightHopperFits;
 
     /// <param name="hopper">Whether the GPU has the instructions of sm_90a.</param>
-    public Conv2dPlan(in Conv2dGeometry geometry, DType act, bool hopper)
+    /// <param name="cuts">Those that were measured.</param>
+    /// <exception cref="ArgumentException">One of them is impossible.</exception>
+    public Conv2dPlan(in Conv2dGeometry geometry, DType act, bool hopper, in Conv2dCuts cuts = default)
     {
         var g = Simplify(geometry);
         Geometry = g;
-        Forward = Conv2dGatherPlan.Forward(g, act, hopper);
-        BackwardData = Conv2dGatherPlan.BackwardData(g, act, hopper);
+        Forward = Conv2dGatherPlan.Forward(g, act, hopper, cuts.Forward);
+        BackwardData = Conv2dGatherPlan.BackwardData(g, act, hopper, cuts.BackwardData);
         Weight = new(
             FastDivisor.Of(g.P * g.Q), FastDivisor.Of(g.Q), FastDivisor.Of(g.S), FastDivisor.Of(g.C), checked(g.N * g.P * g.Q), g.K,
             checked(g.R * g.S * g.C), g.H, g.W, g.StrideH, g.StrideW, g.PadH, g.PadW);
         int vector = CopyBytes / act.Bytes();
         WeightGeneral = g.C % vector != 0 || g.K % vector != 0;
-        WeightHopper = hopper && act == DType.BF16 && !WeightGeneral && Math.Min(g.K, Weight.Columns) >= HopperWeightRows / 2;
-        if (WeightHopper)
-        {
-            (WeightTile, WeightSlices) = HopperWeight(Weight);
-            WeightTiles = HopperWeightTiles(Weight, WeightTile);
-        }
-        else
-        {
-            WeightTile = g.K <= 64 || Weight.Columns <= 64 ? 64 : 128;
-            WeightTiles = (long)((g.K + WeightTile - 1) / WeightTile) * ((Weight.Columns + WeightTile - 1) / WeightTile);
-            WeightSlices = SlicesOf(WeightBlocks / WeightTiles, Weight.Pixels, StepBytes / act.Bytes());
-        }
+        weightHopperFits = hopper && act == DType.BF16 && !WeightGeneral && Math.Min(g.K, Weight.Columns) >= HopperWeightRows / 2;
+        WeightCut = cuts.BackwardWeight is { } measured
+            ? Possible(measured, WeightFamilies, MostWeightSlices(measured.Hopper, act), g.Weight.Count)
+            : ChooseWeight(act);
         WorkspaceBytes = Math.Max(
             Math.Max(PreparedBytes(Forward, act) + SliceBytes(Forward), PreparedBytes(BackwardData, act) + SliceBytes(BackwardData)),
             WeightSlices == 1 ? 0 : WeightSlices * Weight.Rows * (long)Weight.Columns * sizeof(float));
@@ -216,15 +239,22 @@ internal sealed class Conv2dPlan
 
     public bool WeightGeneral { get; }
 
+    public Conv2dCut WeightCut { get; }
+
     /// <summary>Whether the weight pass runs on the kernels of conv2d_hopper.cu.</summary>
-    public bool WeightHopper { get; }
+    public bool WeightHopper => WeightCut.Hopper;
 
     /// <summary>Columns of a tile of the weight pass, and but for conv2d_hopper.cu rows too.</summary>
-    public int WeightTile { get; }
+    public int WeightTile => WeightCut.TileColumns;
 
-    public long WeightTiles { get; }
+    public long WeightTiles =>
+        (long)((Weight.Rows + WeightCut.TileRows - 1) / WeightCut.TileRows) * ((Weight.Columns + WeightTile - 1) / WeightTile);
 
-    public int WeightSlices { get; }
+    public int WeightSlices => WeightCut.Slices;
+
+    /// <summary>Every family of kernels and tile that can do the weight pass here.</summary>
+    public IEnumerable<(bool Hopper, int Rows, int Columns)> WeightFamilies =>
+        [.. hopperWeightTiles.Where(_ => weightHopperFits).Select(tile => (true, HopperWeightRows, tile)), .. weightTiles.Select(tile => (false, tile, tile))];
 
     public long WorkspaceBytes { get; }
 
@@ -234,7 +264,44 @@ internal sealed class Conv2dPlan
     /// <summary>As many slices as wanted, but none shorter than is worth it.</summary>
     public static int SlicesOf(long wanted, int depth, int step) => (int)Math.Clamp(wanted, 1, Math.Max(1, depth / (step * FewestSteps)));
 
+    /// <summary>Slices of the weight pass of one step each.</summary>
+    public int MostWeightSlices(bool hopper, DType act)
+    {
+        int step = (hopper ? HopperStepBytes : StepBytes) / act.Bytes();
+        return (Weight.Pixels + step - 1) / step;
+    }
+
+    /// <summary>Whether so many slices leave the batch room for anything else.</summary>
+    public static bool SumsFit(int slices, long results) => slices == 1 || slices * results * sizeof(float) <= MostSliceBytes;
+
+    /// <summary>The cut that is given.</summary>
+    /// <param name="results">Elements of the result, of which every slice stores an FP32 sum.</param>
+    /// <exception cref="ArgumentException">It is impossible.</exception>
+    public static Conv2dCut Possible(Conv2dCut cut, IEnumerable<(bool Hopper, int Rows, int Columns)> families, int mostSlices, long results)
+    {
+        if (!families.Contains((cut.Hopper, cut.TileRows, cut.TileColumns)))
+            throw new ArgumentException(
+                $"{cut}: there is no such tile here, but {string.Join(", ", families.Select(f => $"{(f.Hopper ? "Hopper " : "")}{f.Rows}x{f.Columns}"))}");
+        if (cut.Slices < 1 || cut.Slices > mostSlices)
+            throw new ArgumentException($"{cut}: the depth has 1 to {mostSlices} slices");
+        if (!SumsFit(cut.Slices, results))
+            throw new ArgumentException($"{cut}: its sums take {cut.Slices * results * sizeof(float)} bytes of workspace, more than {MostSliceBytes}");
+        return cut;
+    }
+
     public static int RoundUp(int x, int to) => checked((x + to - 1) / to * to);
+
+    private Conv2dCut ChooseWeight(DType act)
+    {
+        if (weightHopperFits)
+        {
+            var (width, slices) = HopperWeight(Weight);
+            return new(true, HopperWeightRows, width, slices);
+        }
+        int tile = Math.Min(Weight.Rows, Weight.Columns) <= 64 ? 64 : 128;
+        long tiles = (long)((Weight.Rows + tile - 1) / tile) * ((Weight.Columns + tile - 1) / tile);
+        return new(false, tile, tile, SlicesOf(WeightBlocks / tiles, Weight.Pixels, StepBytes / act.Bytes()));
+    }
 
     private static long HopperWeightTiles(in Conv2dWeightPass pass, int width) =>
         (long)((pass.Rows + HopperWeightRows - 1) / HopperWeightRows) * ((pass.Columns + width - 1) / width);

@@ -61,6 +61,18 @@ public sealed partial class CudaBackend
     private readonly record struct ReduceSlicesArguments(nint Y, nint Partial, long Count, int Slices);
 
     private readonly Dictionary<(Conv2dGeometry Geometry, DType Act), Conv2dPlan> conv2dPlans = [];
+    private Conv2dTuning? tuning;
+
+    /// <summary>Cuts that were measured: those committed for this architecture, or others to try.</summary>
+    internal Conv2dTuning Tuning
+    {
+        get => tuning ??= Conv2dTuning.Of(context.ComputeCapability);
+        set
+        {
+            tuning = value;
+            conv2dPlans.Clear();
+        }
+    }
 
     public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => Conv2dPlanOf(geometry, act).WorkspaceBytes;
 
@@ -163,10 +175,21 @@ public sealed partial class CudaBackend
 
     private string Precision(DType act) => act == DType.BF16 ? "bf16" : tf32 ? "tf32" : "f32";
 
-    private Conv2dPlan Conv2dPlanOf(in Conv2dGeometry geometry, DType act)
+    /// <exception cref="InvalidOperationException">The table of this architecture has an impossible cut.</exception>
+    internal Conv2dPlan Conv2dPlanOf(in Conv2dGeometry geometry, DType act)
     {
-        if (!conv2dPlans.TryGetValue((geometry, act), out var plan))
-            conv2dPlans.Add((geometry, act), plan = new Conv2dPlan(geometry, act, context.ComputeCapability == (9, 0)));
+        if (conv2dPlans.TryGetValue((geometry, act), out var plan))
+            return plan;
+        string precision = act == DType.BF16 ? "bf16" : tf32 ? "tf32" : "fp32";
+        try
+        {
+            plan = new Conv2dPlan(geometry, act, context.ComputeCapability == (9, 0), Tuning[geometry, precision]);
+        }
+        catch (ArgumentException impossible)
+        {
+            throw new InvalidOperationException($"{Conv2dTuning.FileName(Tuning.Architecture)}, {precision}, {geometry}: {impossible.Message}", impossible);
+        }
+        conv2dPlans.Add((geometry, act), plan);
         return plan;
     }
 

@@ -51,6 +51,16 @@ public sealed partial class CudaBackend : IBackend
 
     public bool HasFastBf16 => true;
 
+    /// <summary>Of the GPU's level-2 cache.</summary>
+    internal long CacheBytes => context.CacheBytes;
+
+    /// <summary>The driver's handle (CUstream) of the stream that the operations run on, for other libraries to join.</summary>
+    internal nint Stream => stream.DangerousGetHandle();
+
+    internal int Multiprocessors => context.Multiprocessors;
+
+    internal (int Major, int Minor) ComputeCapability => context.ComputeCapability;
+
     public nint Allocate(long bytes)
     {
         Enter();

@@ -1,1 +1,0 @@
-return Avedis.Bench.Commands.Run(args, Console.Out, Console.Error);
