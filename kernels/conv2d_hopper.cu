@@ -23,6 +23,14 @@
 //
 // Columns of a GATHER are interleaved among the lines of the prepared weights so that a lane ends up with eight neighbouring results, 16 bytes of BF16.
 //
+// A forward pass without slices leaves moments for the batch norm behind it (moments.cuh), while the copies for the next tile go on. The copying threads keep
+// 152 registers, since they hold 16 pixels each: with fewer the compiler spills.
+//
+// Why no TF32. The units cut off the lower 13 bits of what they read from shared memory, and copies cannot round: x would be wrong by up to 2^-10 of itself,
+// always towards zero, where round_to_tf32 leaves 2^-11 of either sign, and the results would leave the bound of the tests, which is that of a sum of products
+// of rounded numbers. It would have to go through registers, which wgmma allows for its first operand; compiled so, 128 x 256 has just room for the fragments
+// beside its sums, 256 x 128 spills. The gradient of the weights could not follow at all: wgmma transposes 16-bit numbers only.
+//
 // Channels, in and out, in multiples of 8; other convolutions, and other precisions, are conv2d.cu's.
 //
 // Launch: 384 threads; dynamic shared memory kStages * (rows + columns) * 128 bytes and 1,024 to align them; x = blocks, each of which takes every x-th tile,
