@@ -35,8 +35,9 @@ public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
         // more tiles than a multiprocessor does at a time, in both directions
         new(3, 19, 31, 8, 264, 1, 1, 1, 1, 0, 0),
         new(1, 25, 33, 8, 192, 1, 1, 1, 1, 0, 0),
-        // more parts than the statistics take unmerged, the last group of fewer parts, the last of these of fewer rows
+        // more parts than the statistics take unmerged: the last group of fewer parts than the others; of as many, the last of them of a single row
         new(1, 183, 182, 4, 3, 1, 1, 1, 1, 0, 0),
+        new(1, 1, 33409, 4, 3, 1, 1, 1, 1, 0, 0),
     ];
 
     // so many tiles that those of 128 x 192 and 256 x 96 are worth it on a Hopper
