@@ -52,6 +52,9 @@ public static class KernelPrediction
     // conv2d_hopper.cu: the depth of a step
     private const int TileDepth = 64;
 
+    // moments.cuh: a multiprocessor takes 2,000 cycles for the moments of a tile of 128 x 256 (estimate), in which wgmma would make 4,096 * 0.75 flops each
+    private const double MomentFlops = 2000.0 / (128 * 256) * 4096 * WgmmaShare;
+
     public static Command Command()
     {
         var preset = new Option<string>("--preset") { Description = "Size of the network and of its clips.", DefaultValueFactory = _ => "paper" };
@@ -145,8 +148,10 @@ public static class KernelPrediction
             var (name, g) = (layer.Name, layer.Geometry);
             double y = Bytes(g.Output.Count), z = Pooled(layer);
             var plan = new Conv2dPlan(g, act, hopper: true);
-            AddGather(name, "forward", g, plan.Forward);
-            Add(name, "batch norm: statistics", 0, y);
+            AddGather(name, "forward", g, plan.Forward, plan.MomentRows > 0);
+            // from the output, or from the moments that the convolution has written
+            double parts = plan.MomentRows == 0 ? 0 : Math.Ceiling((double)g.N * g.P * g.Q / plan.MomentRows);
+            Add(name, "batch norm: statistics", 0, parts == 0 ? y : 2 * parts * 2 * sizeof(float) * g.K);
             Add(name, "batch norm: apply, ReLU, pool", 0, y + z);
             Add(name, "batch norm: sums of gradients", 0, y + z);
             Add(name, "batch norm: gradient", 0, 2 * y + z);
@@ -159,13 +164,16 @@ public static class KernelPrediction
         /// <summary>Bytes of the layer's output and, where it pools, of which element of the window won.</summary>
         private double Pooled(ConvolutionLayer layer) => Bytes(layer.Output.Count) + (layer.Pool is null ? 0 : layer.Output.Count);
 
-        private void AddGather(string layer, string pass, in Conv2dGeometry g, Conv2dGatherPlan plan)
+        private void AddGather(string layer, string pass, in Conv2dGeometry g, Conv2dGatherPlan plan, bool moments = false)
         {
-            double room = 0;
+            double room = 0, waiting = 0;
             foreach (var each in plan.Classes)
+            {
                 room += Room(plan.Tiles(each), plan.TileRows * plan.TileColumns, each.Depth, plan.Slices);
+                waiting += moments ? MomentFlops * Results(plan.Tiles(each), plan.TileRows * plan.TileColumns) : 0;
+            }
             double sums = plan.Slices == 1 ? 0 : 2.0 * sizeof(float) * plan.Slices * plan.Results;
-            AddConvolution(layer, pass, g, plan.Hopper ? $"conv2d_hopper_gather_bf16_{plan.TileRows}x{plan.TileColumns}" : $"conv2d_gather_{precision}", room, sums);
+            AddConvolution(layer, pass, g, plan.Hopper ? $"conv2d_hopper_gather_bf16_{plan.TileRows}x{plan.TileColumns}" : $"conv2d_gather_{precision}", room, sums, waiting);
         }
 
         private void AddWeight(string layer, string pass, in Conv2dGeometry g, Conv2dPlan plan)
@@ -180,24 +188,26 @@ public static class KernelPrediction
         private static double Room(long tiles, int sums, int depth, int slices)
         {
             int steps = (depth + TileDepth - 1) / TileDepth;
-            long rounds = (tiles * slices + Conv2dPlan.HopperBlocks - 1) / Conv2dPlan.HopperBlocks;
-            return 2.0 * Conv2dPlan.HopperBlocks * rounds * ((steps + slices - 1) / slices) * TileDepth * sums;
+            return 2.0 * ((steps + slices - 1) / slices) * TileDepth * Results(tiles * slices, sums);
         }
 
-        private void AddConvolution(string layer, string pass, in Conv2dGeometry g, string kernel, double room, double sums)
+        private static double Results(long tiles, int sums) => (double)((tiles + Conv2dPlan.HopperBlocks - 1) / Conv2dPlan.HopperBlocks) * Conv2dPlan.HopperBlocks * sums;
+
+        /// <param name="waiting">Products for which there would be room while the matrix units wait.</param>
+        private void AddConvolution(string layer, string pass, in Conv2dGeometry g, string kernel, double room, double sums, double waiting = 0)
         {
             double flops = 2.0 * g.Output.Count * g.R * g.S * g.C;
             // the weights: read, written in the order of the product and read again, or a gradient that is added to
             double bytes = Bytes(g.Input.Count + g.Output.Count) + g.Weight.Count * 2.0 * WeightBytes;
-            Add(layer, pass, kernel, flops, bytes, room, bytes + sums);
+            Add(layer, pass, kernel, flops, bytes, room, bytes + sums, waiting);
         }
 
-        private void Add(string layer, string pass, string kernel, double flops, double bytes, double plannedFlops, double plannedBytes)
+        private void Add(string layer, string pass, string kernel, double flops, double bytes, double plannedFlops, double plannedBytes, double waiting = 0)
         {
             double Time(double products, double moved, double share) => gpu.Microseconds(precision, products, moved, share);
             All.Add(new(
                 layer, pass, kernel, flops / 1e9, bytes / 1e6, Time(flops, bytes, 1), Time(flops, bytes, MmaSyncShare), Time(flops, bytes, WgmmaShare),
-                plannedFlops == 0 ? 1 : flops / plannedFlops, Time(plannedFlops, plannedBytes, WgmmaShare)));
+                plannedFlops == 0 ? 1 : flops / plannedFlops, Time(plannedFlops + waiting, plannedBytes, WgmmaShare)));
         }
     }
 }

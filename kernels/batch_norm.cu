@@ -1,6 +1,8 @@
 // Batch normalisation of x [rows, c] with ReLU and max pooling in the same pass; c channels beside each other, sums over all rows.
 //
-//   forward    moments      per block: mean and sum of squared deviations of each channel over a run of rows
+//   forward    moments      per block: mean and sum of squared deviations of each channel over a run of rows; not where the convolution in front has left
+//                           them, of each of its tiles (moments.cuh)
+//              merge        of these, which may be many: groups of them become one, since the next pass has few blocks
 //              statistics   merges the blocks' (Chan, Golub and LeVeque 1983): mean, inverse_std, running statistics
 //              apply        y = pool(relu(a * x + b)), a = gamma * inverse_std, b = beta - mean * a; the image before pooling is never written
 //   backward   dz = dy, sent back to the winner of its window, where relu was active
@@ -8,7 +10,7 @@
 //              gradients    merges them: dbeta += sum(dz), dgamma += sum(dz * xhat), and both divided by rows, kept in means [2,c]
 //              input        dx = a * (dz - mean(dz) - xhat * mean(dz * xhat)), xhat = (x - mean) * inverse_std
 //
-// All big passes are bound by memory. Bytes: forward reads x twice and writes y (and argmax); backward reads x, dy (and argmax) twice and writes dx.
+// All big passes are bound by memory. Bytes: forward reads x twice, once behind a convolution, and writes y (and argmax); backward reads x, dy (and argmax) twice and writes dx.
 // That is the least possible where x does not fit into a cache, as a channel's statistics need all of it before the first result.
 //
 // Threads: a vector of channels (16 bytes where c allows it, else one) is a group. Without pooling a block takes up to 256 groups and as many whole rows
@@ -19,6 +21,7 @@
 //
 // Cancellation: a block subtracts its own first row from all its values before squaring. That row is one of the numbers summed over, so the
 // variance of a block of n rows loses at most a factor n of its 2^24, however large the mean is; merging subtracts means from means.
+#include "moments.cuh"
 #include "pool_window.cuh"
 
 namespace batch_norm {
@@ -199,7 +202,32 @@ __device__ inline void for_each_partial(const float* partial, int32_t blocks, in
     }
 }
 
+// merged [groups][2][c]: each the moments of so many parts, the last of perhaps fewer, each of so many rows, the very last of perhaps fewer.
+__device__ inline void merge(float* merged, const float* partial, int64_t rows, int64_t rows_per_part, int32_t parts_per_group, int32_t c) {
+    int32_t parts = static_cast<int32_t>((rows + rows_per_part - 1) / rows_per_part), groups = (parts + parts_per_group - 1) / parts_per_group;
+    for (int32_t i = static_cast<int32_t>(blockIdx.x * blockDim.x + threadIdx.x); i < groups * c; i += static_cast<int32_t>(gridDim.x * blockDim.x)) {
+        int32_t group = i / c, channel = i - group * c, begin = group * parts_per_group, end = min(parts, begin + parts_per_group);
+        const float* from = partial + static_cast<int64_t>(begin) * 2 * c + channel;
+        auto rows_of = [&](int32_t part) { return static_cast<int32_t>(min(rows - part * rows_per_part, rows_per_part)); };
+        Moments all{from[0], from[c]};
+        int32_t before = rows_of(begin);
+#pragma unroll 4
+        for (int32_t part = begin + 1; part < end; part++) {
+            from += 2 * c;
+            all = merge_of(before, rows_of(part))(all, {from[0], from[c]});
+            before += rows_of(part);
+        }
+        float* to = merged + static_cast<int64_t>(group) * 2 * c + channel;
+        to[0] = all.mean;
+        to[c] = all.squares;
+    }
+}
+
 }  // namespace batch_norm
+
+KERNEL((256), batch_norm_merge, (float* merged, const float* partial, int64_t rows, int64_t rows_per_part, int32_t parts_per_group, int32_t c)) {
+    batch_norm::merge(merged, partial, rows, rows_per_part, parts_per_group, c);
+}
 
 KERNEL((256), batch_norm_statistics,
        (float* mean, float* inverse_std, float* running_mean, float* running_variance, const float* partial, int64_t rows,

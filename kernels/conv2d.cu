@@ -218,11 +218,24 @@ struct GatherLoader {
 template <class P, class Tile>
 struct MatrixSums {
     static constexpr int kTilesM = Tile::kWarpRows / 16, kTilesN = Tile::kWarpColumns / 8, kGroup = Tile::kGroup;
+    static constexpr int kRowsOfThread = kTilesM * 2, kColumnsOfThread = kTilesN * 2, kRun = kGroup * 2;
+    static constexpr int kWarpsDown = Tile::kRows / Tile::kWarpRows, kAcross = Tile::kColumns / Tile::kWarpColumns;
 
     float c[kTilesM][kTilesN][4] = {};
 
-    // One step, which is two of the matrix units: rows and columns point to the first of this warp.
-    __device__ void multiply(const uint4* rows, const uint4* columns) {
+    // Of the tile.
+    static __device__ int warp_row() { return static_cast<int>(threadIdx.x) / kWarp / kAcross; }
+    static __device__ int first_row() { return warp_row() * Tile::kWarpRows; }
+    static __device__ int first_column() { return static_cast<int>(threadIdx.x) / kWarp % kAcross * Tile::kWarpColumns; }
+    static __device__ int row_of(int i) { return first_row() + i * 8 + static_cast<int>(threadIdx.x) % kWarp / 4; }
+    static __device__ int column_of(int j) { return first_column() + j / kRun * kGroup * 8 + static_cast<int>(threadIdx.x) % 4 * kRun + j % kRun; }
+
+    // Of the thread's rows and columns.
+    __device__ float at(int i, int j) const { return c[i / 2][j / 2][i % 2 * 2 + j % 2]; }
+
+    // One step, which is two of the matrix units.
+    __device__ void multiply(const uint4* stage) {
+        const uint4 *rows = stage + first_row() * kChunks, *columns = stage + (Tile::kRows + first_column()) * kChunks;
         int lane = static_cast<int>(threadIdx.x) % kWarp, high = lane / 16, middle = lane / 8 % 2, low = lane % 8;
         uint32_t a[2][kTilesM][4];
 #pragma unroll
@@ -247,20 +260,17 @@ struct MatrixSums {
     // Calls store(row, runs) for each row; runs(put) calls put(column, results) for each run of neighbours.
     template <typename Store>
     __device__ void for_each_run(Store store) const {
-        int lane = static_cast<int>(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
 #pragma unroll
-        for (int i = 0; i < kTilesM; i++)
+        for (int i = 0; i < kRowsOfThread; i++)
+            store(row_of(i), [&](auto put) {
 #pragma unroll
-            for (int half = 0; half < 2; half++)
-                store(i * 16 + half * 8 + g, [&](auto put) {
+                for (int j = 0; j < kColumnsOfThread; j += kRun) {
+                    float run[kRun];
 #pragma unroll
-                    for (int j = 0; j < kTilesN; j += kGroup) {
-                        float run[kGroup * 2];
-#pragma unroll
-                        for (int e = 0; e < kGroup * 2; e++) run[e] = c[i][j + e / 2][half * 2 + e % 2];
-                        put(j * 8 + t * kGroup * 2, run);
-                    }
-                });
+                    for (int e = 0; e < kRun; e++) run[e] = at(i, j + e);
+                    put(column_of(j), run);
+                }
+            });
     }
 
    private:
@@ -275,27 +285,32 @@ struct MatrixSums {
 template <class Tile>
 struct ThreadSums {
     static constexpr int kRowThreads = Tile::kRows / 8, kColumnThreads = Tile::kColumns / 8;
+    static constexpr int kRowsOfThread = 8, kColumnsOfThread = 8, kWarpsDown = kRowThreads / 8;
 
     float c[8][8] = {};
     int row, column;  // of the thread among the threads
 
     __device__ ThreadSums() {
         int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
-        row = warp / (kColumnThreads / 4) * 8 + lane / 4;
+        row = warp_row() * 8 + lane / 4;
         column = warp % (kColumnThreads / 4) * 4 + lane % 4;
     }
 
-    static __device__ int column_of(int thread, int j) { return j / 2 * 2 * kColumnThreads + thread * 2 + j % 2; }
+    static __device__ int warp_row() { return static_cast<int>(threadIdx.x) / kWarp / (kColumnThreads / 4); }
+    __device__ int row_of(int i) const { return row + i * kRowThreads; }
+    __device__ int column_of(int j) const { return j / 2 * 2 * kColumnThreads + column * 2 + j % 2; }
+    __device__ float at(int i, int j) const { return c[i][j]; }
 
-    __device__ void multiply(const float4* rows, const float4* columns) {
+    __device__ void multiply(const uint4* stage) {
+        auto rows = reinterpret_cast<const float4*>(stage), columns = rows + Tile::kRows * kChunks;
 #pragma unroll 1  // or all reads of a step move to its front, into more registers than there are
         for (int chunk = 0; chunk < kChunks; chunk++) {
             float4 a[8];
 #pragma unroll
-            for (int i = 0; i < 8; i++) a[i] = rows[slot(row + i * kRowThreads, chunk)];
+            for (int i = 0; i < 8; i++) a[i] = rows[slot(row_of(i), chunk)];
 #pragma unroll
             for (int j = 0; j < 8; j++) {
-                float4 b = columns[slot(column_of(column, j), chunk)];
+                float4 b = columns[slot(column_of(j), chunk)];
 #pragma unroll
                 for (int i = 0; i < 8; i++) c[i][j] += a[i].x * b.x;
 #pragma unroll
@@ -312,57 +327,63 @@ struct ThreadSums {
     __device__ void for_each_run(Store store) const {
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            store(row + i * kRowThreads, [&](auto put) {
+            store(row_of(i), [&](auto put) {
 #pragma unroll
                 for (int j = 0; j < 8; j += 2) {
                     float run[2] = {c[i][j], c[i][j + 1]};
-                    put(column_of(column, j), run);
+                    put(column_of(j), run);
                 }
             });
     }
 };
 
+// Leaves the moments of what the block has stored, in activations of type T. to: those of the block's tile and columns on; shared is free for it.
+template <typename T, class Tile, class Sums>
+__device__ inline void leave_moments(float* to, const Sums& sums, uint4* shared, int tile, int rows, int first_column, int columns) {
+    auto& parts = *reinterpret_cast<TileMoments<Sums::kWarpsDown, Tile::kColumns>*>(shared);
+    int existing = 0;
+#pragma unroll
+    for (int i = 0; i < Sums::kRowsOfThread; i++) existing += sums.row_of(i) < rows;
+    WarpMoments<Sums::kRowsOfThread> moments(existing);
+    int lane = static_cast<int>(threadIdx.x) % kWarp, warp = sums.warp_row();
+    __syncthreads();  // nobody reads a stage any more
+    parts.rows[warp] = moments.rows;
+#pragma unroll
+    for (int j = 0; j < Sums::kColumnsOfThread; j += 8) {
+        auto value = [&](int row, int column) { return j + column < Sums::kColumnsOfThread ? to_float(from_float<T>(sums.at(row, j + column))) : 0; };
+        Moments of_column = moments(value);
+        if (j + lane / 4 < Sums::kColumnsOfThread) parts.of[warp][sums.column_of(j + lane / 4)] = of_column;
+    }
+    __syncthreads();
+    parts.leave(to, tile, first_column, columns, static_cast<int>(threadIdx.x), Tile::kThreads);
+}
+
 template <class P, class Tile, bool kGeneral>
-__device__ inline void gather(typename P::Act* y, float* partial, const typename P::Act* x, const typename P::Act* weights, const Conv2dGather& g, int columns,
-                              int column_tiles, int slices, int64_t results) {
+__device__ inline void gather(typename P::Act* y, float* partial, float* moments, const typename P::Act* x, const typename P::Act* weights,
+                              const Conv2dGather& g, int columns, int column_tiles, int slices, int64_t results) {
     using T = typename P::Act;
     DYNAMIC_SHARED(uint4, shared);
     int tile = static_cast<int>(blockIdx.x) / column_tiles, slice = static_cast<int>(blockIdx.y);
     int first_position = tile * Tile::kRows, first_column = (static_cast<int>(blockIdx.x) - tile * column_tiles) * Tile::kColumns;
     GatherLoader<P, Tile, kGeneral> loader(g, x, weights, first_position, first_column, columns);
-    Steps steps = steps_of_slice(g.depth, Tile::kStep, slices, slice);
-    auto load = [&](int step, int stage) { loader.load(step, shared + stage * Tile::kStage); };
-    auto store = [&](int row, int column, auto for_each_run) {
+    std::conditional_t<P::kMatrix, MatrixSums<P, Tile>, ThreadSums<Tile>> sums;
+    pipeline(
+        steps_of_slice(g.depth, Tile::kStep, slices, slice), [&](int step, int stage) { loader.load(step, shared + stage * Tile::kStage); },
+        [&](int stage) { sums.multiply(shared + stage * Tile::kStage); });
+    sums.for_each_run([&](int row, auto for_each_run) {
         if (first_position + row >= g.positions) return;
         Position at = position_of(first_position + row, g.image, g.row);
         int64_t pixel = (static_cast<int64_t>(at.image) * g.out_height + at.row * g.out_stride_h + g.out_offset_h) * g.out_width +
                         at.column * g.out_stride_w + g.out_offset_w;
-        for_each_run([&](int offset, const auto& run) {
-            int to = first_column + column + offset;
+        for_each_run([&](int column, const auto& run) {
+            int to = first_column + column;
             if (slices == 1)
                 store_results(y + pixel * columns + to, run, to, columns, Overwrite<T>{});
             else
                 store_results(partial + slice * results + pixel * columns + to, run, to, columns, Overwrite<float>{});
         });
-    };
-    if constexpr (P::kMatrix) {
-        int warp = static_cast<int>(threadIdx.x) / kWarp;
-        constexpr int kAcross = Tile::kColumns / Tile::kWarpColumns;
-        int row = warp / kAcross * Tile::kWarpRows, column = warp % kAcross * Tile::kWarpColumns;
-        MatrixSums<P, Tile> sums;
-        pipeline(steps, load, [&](int stage) {
-            const uint4* rows = shared + stage * Tile::kStage;
-            sums.multiply(rows + row * kChunks, rows + (Tile::kRows + column) * kChunks);
-        });
-        sums.for_each_run([&](int r, auto runs) { store(row + r, column, runs); });
-    } else {
-        ThreadSums<Tile> sums;
-        pipeline(steps, load, [&](int stage) {
-            auto rows = reinterpret_cast<const float4*>(shared + stage * Tile::kStage);
-            sums.multiply(rows, rows + Tile::kRows * kChunks);
-        });
-        sums.for_each_run([&](int r, auto runs) { store(r, 0, runs); });
-    }
+    });
+    if (moments) leave_moments<T, Tile>(moments, sums, shared, tile, g.positions - first_position, first_column, columns);
 }
 
 // ---- weight ---------------------------------------------------------------------------------------------------------------
@@ -677,9 +698,9 @@ CONV2D_PREPARE(bf16, Bf16)
     KERNEL((conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kThreads,                                                         \
             conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>::kBlocks),                                                         \
            conv2d_gather_##suffix,                                                                                                             \
-           (conv2d::P::Act * y, float* partial, const conv2d::P::Act* x, const conv2d::P::Act* weights, Conv2dGather positions, int columns_,  \
-            int column_tiles, int slices, int64_t results)) {                                                                                  \
-        conv2d::gather<conv2d::P, conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>, general>(y, partial, x, weights, positions, \
+           (conv2d::P::Act * y, float* partial, float* moments, const conv2d::P::Act* x, const conv2d::P::Act* weights, Conv2dGather positions, \
+            int columns_, int column_tiles, int slices, int64_t results)) {                                                                                  \
+        conv2d::gather<conv2d::P, conv2d::Tile<conv2d::P, rows, columns, warp_rows, warp_columns>, general>(y, partial, moments, x, weights, positions, \
                                                                                                             columns_, column_tiles, slices,    \
                                                                                                             results);                          \
     }

@@ -2,7 +2,7 @@
 // is cut into slices.
 #pragma once
 
-#include "kernel.cuh"
+#include "moments.cuh"
 
 // One class of positions of a gather; images are N x height x width x channels.
 struct Conv2dGather {

@@ -23,6 +23,14 @@
 //
 // Columns of a GATHER are interleaved among the lines of the prepared weights so that a lane ends up with eight neighbouring results, 16 bytes of BF16.
 //
+// A forward pass without slices leaves moments for the batch norm behind it (moments.cuh), while the copies for the next tile go on. The copying threads keep
+// 152 registers, since they hold 16 pixels each: with fewer the compiler spills.
+//
+// Why no TF32. The units cut off the lower 13 bits of what they read from shared memory, and copies cannot round: x would be wrong by up to 2^-10 of itself,
+// always towards zero, where round_to_tf32 leaves 2^-11 of either sign, and the results would leave the bound of the tests, which is that of a sum of products
+// of rounded numbers. It would have to go through registers, which wgmma allows for its first operand; compiled so, 128 x 256 has just room for the fragments
+// beside its sums, 256 x 128 spills. The gradient of the weights could not follow at all: wgmma transposes 16-bit numbers only.
+//
 // Channels, in and out, in multiples of 8; other convolutions, and other precisions, are conv2d.cu's.
 //
 // Launch: 384 threads; dynamic shared memory kStages * (rows + columns) * 128 bytes and 1,024 to align them; x = blocks, each of which takes every x-th tile,
@@ -51,7 +59,7 @@ constexpr int kChunks = 8;                   // of 16 bytes, in a line
 constexpr int kPanel = kStep * kChunks;      // uint4 of 64 lines
 constexpr int kAtom = 8 * kChunks * 16;      // bytes
 constexpr int kRegisters = (64 << 10) / kThreads / 8 * 8;  // of a thread at its launch
-constexpr int kCopyRegisters = 120, kSumRegisters = 192;
+constexpr int kCopyRegisters = 152, kSumRegisters = 176;
 static_assert(kCopyRegisters + kMultipliers * kSumRegisters <= (1 + kMultipliers) * kRegisters, "more taken than given: the block would wait for ever");
 constexpr int kSharedForStages = 200 << 10;  // leaves what aligns them, and the barriers
 
@@ -108,9 +116,22 @@ __device__ inline void fill(const Work& work, Steps steps, uint4* stages, uint64
     for (; under_way > 0; under_way--) arrived();
 }
 
+// Where the warps that multiply meet, as often as they like.
+struct Meeting {
+    uint64_t* barrier;
+    unsigned parity;
+
+    __device__ void operator()() {
+        __syncwarp();
+        if (threadIdx.x % kWarp == 0) mbarrier_arrive(barrier);
+        mbarrier_wait(barrier, parity);
+        parity ^= 1;
+    }
+};
+
 // What a warpgroup that multiplies does.
 template <class Work>
-__device__ inline void multiply(const Work& work, Steps steps, const uint4* stages, uint64_t* full, uint64_t* empty, int group) {
+__device__ inline void multiply(const Work& work, Steps steps, const uint4* stages, uint64_t* full, uint64_t* empty, Meeting meet, int group) {
     take_registers<kSumRegisters>();
     Turn<Work::kStages> next;
     for (int tile = static_cast<int>(blockIdx.x); tile < work.tiles; tile += static_cast<int>(gridDim.x)) {
@@ -140,6 +161,9 @@ __device__ inline void multiply(const Work& work, Steps steps, const uint4* stag
         int warp = static_cast<int>(threadIdx.x) % kGroup / kWarp;
 #pragma unroll
         for (int i = 0; i < Work::kPanels; i++) work.store(d[i], tile, (group * Work::kPanels + i) * 64 + warp * 16);
+        if constexpr (Work::kMoments) {
+            if (work.moments) work.leave_moments(d, tile, group, meet);
+        }
     }
 }
 
@@ -148,12 +172,14 @@ __device__ inline void run(const Work& work, Steps steps) {
     DYNAMIC_SHARED(uint8_t, dynamic);
     SHARED(uint64_t, full, [Work::kStages]);
     SHARED(uint64_t, empty, [Work::kStages]);
+    SHARED(uint64_t, meeting, [1]);
     auto stages = reinterpret_cast<uint4*>(dynamic + (kAtom - shared_address(dynamic) % kAtom) % kAtom);
     if (threadIdx.x == 0) {
         for (int i = 0; i < Work::kStages; i++) {
             mbarrier_init(&full[i], kGroup / kWarp + Work::kBulkCopies);
             mbarrier_init(&empty[i], kMultipliers * kGroup / kWarp);
         }
+        mbarrier_init(meeting, kMultipliers * kGroup / kWarp);
         fence_async_proxy();
     }
     __syncthreads();
@@ -161,7 +187,7 @@ __device__ inline void run(const Work& work, Steps steps) {
     if (group == 0)
         fill(work, steps, stages, full, empty);
     else
-        multiply(work, steps, stages, full, empty, group - 1);
+        multiply(work, steps, stages, full, empty, Meeting{meeting, 0}, group - 1);
 }
 
 // ---- gather ---------------------------------------------------------------------------------------------------------------
@@ -170,21 +196,22 @@ template <int kRowsOfTile, int kColumnsOfTile>
 struct Gather : Stages<kRowsOfTile, kColumnsOfTile> {
     using S = Stages<kRowsOfTile, kColumnsOfTile>;
     using S::kColumns, S::kRows;
-    static constexpr bool kTransposed = false;
+    static constexpr bool kTransposed = false, kMoments = true;
     static constexpr int kAdvance = 32;  // bytes to the next 16 of the depth
     static constexpr int kBulkCopies = 1;
 
     bf16* y;
     float* partial;
+    float* moments;
     const bf16* x;
     const bf16* weights;
     const Conv2dGather& g;
     int columns, column_tiles, slices, tiles;
     int64_t results;
 
-    __device__ Gather(bf16* y, float* partial, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns, int column_tiles, int slices,
-                      int64_t results)
-        : y(y), partial(partial), x(x), weights(weights), g(g), columns(columns), column_tiles(column_tiles), slices(slices),
+    __device__ Gather(bf16* y, float* partial, float* moments, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns, int column_tiles,
+                      int slices, int64_t results)
+        : y(y), partial(partial), moments(moments), x(x), weights(weights), g(g), columns(columns), column_tiles(column_tiles), slices(slices),
           tiles((g.positions + kRows - 1) / kRows * column_tiles), results(results) {}
 
     __device__ int first_position(int tile) const { return tile / column_tiles * kRows; }
@@ -266,12 +293,33 @@ struct Gather : Stages<kRowsOfTile, kColumnsOfTile> {
             }
         }
     }
+
+    // Of the tile whose sums have been stored.
+    __device__ void leave_moments(const float (&d)[S::kPanels][kColumns / 2], int tile, int group, Meeting& meet) const {
+        constexpr int kWarps = kMultipliers * kGroup / kWarp, kRowsOfThread = 2 * S::kPanels;
+        using Parts = TileMoments<kWarps, kColumns>;
+        SHARED(Parts, parts, [1]);
+        int thread = static_cast<int>(threadIdx.x) - kGroup, warp = thread / kWarp, lane = thread % kWarp, existing = 0;
+#pragma unroll
+        for (int i = 0; i < kRowsOfThread; i++)
+            existing += first_position(tile) + (group * S::kPanels + i / 2) * 64 + warp % 4 * 16 + i % 2 * 8 + lane / 4 < g.positions;
+        WarpMoments<kRowsOfThread> of_warp(existing);
+        parts->rows[warp] = of_warp.rows;
+#pragma unroll
+        for (int j = 0; j < kColumns / 8; j += 4) {
+            auto value = [&](int row, int e) { return to_float(to_bf16(d[row / 2][(j + e / 2) * 4 + row % 2 * 2 + e % 2])); };
+            parts->of[warp][j * 8 + lane % 4 * 8 + lane / 4] = of_warp(value);
+        }
+        meet();
+        parts->leave(moments, tile / column_tiles, tile % column_tiles * kColumns, columns, thread, kMultipliers * kGroup);
+        meet();  // before the next tile's are written
+    }
 };
 
 template <int kRows, int kColumns>
-__device__ inline void gather(bf16* y, float* partial, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns, int column_tiles, int slices,
-                              int64_t results) {
-    run(Gather<kRows, kColumns>(y, partial, x, weights, g, columns, column_tiles, slices, results),
+__device__ inline void gather(bf16* y, float* partial, float* moments, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns,
+                              int column_tiles, int slices, int64_t results) {
+    run(Gather<kRows, kColumns>(y, partial, moments, x, weights, g, columns, column_tiles, slices, results),
         steps_of_slice(g.depth, kStep, slices, static_cast<int>(blockIdx.y)));
 }
 
@@ -299,7 +347,7 @@ template <int kColumnsOfTile>
 struct Weight : Stages<128, kColumnsOfTile> {
     using S = Stages<128, kColumnsOfTile>;
     using S::kColumns, S::kRows;
-    static constexpr bool kTransposed = true;
+    static constexpr bool kTransposed = true, kMoments = false;
     static constexpr int kAdvance = 2 * kAtom;  // bytes to the next 16 pixels
     static constexpr int kBulkCopies = 0;
 
@@ -401,9 +449,9 @@ KERNEL((256), conv2d_hopper_prepare_bf16, (bf16 * prepared, const float* weight,
 
 #define CONV2D_HOPPER_GATHER(rows, columns)                                                                                                       \
     KERNEL((conv2d_hopper::kThreads, 1), conv2d_hopper_gather_bf16_##rows##x##columns,                                                            \
-           (bf16 * y, float* partial, const bf16* x, const bf16* weights, Conv2dGather positions, int columns_, int column_tiles, int slices,     \
-            int64_t results)) {                                                                                                                   \
-        ON_HOPPER(conv2d_hopper::gather<rows, columns>(y, partial, x, weights, positions, columns_, column_tiles, slices, results));              \
+           (bf16 * y, float* partial, float* moments, const bf16* x, const bf16* weights, Conv2dGather positions, int columns_, int column_tiles, \
+            int slices, int64_t results)) {                                                                                                       \
+        ON_HOPPER(conv2d_hopper::gather<rows, columns>(y, partial, moments, x, weights, positions, columns_, column_tiles, slices, results));     \
     }
 
 CONV2D_HOPPER_GATHER(128, 256)

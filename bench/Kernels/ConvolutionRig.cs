@@ -59,7 +59,7 @@ internal sealed class ConvolutionRig : IDisposable
     public void Run(Conv2dPass pass)
     {
         if (pass == Conv2dPass.Forward)
-            Tensors.Backend.Conv2dForward(Result(pass), X, Weight, Geometry);
+            Tensors.Backend.Conv2dForward(Result(pass), moments: null, X, Weight, Geometry);
         else if (pass == Conv2dPass.BackwardData)
             Tensors.Backend.Conv2dBackwardData(Result(pass), DY, Weight, Geometry);
         else

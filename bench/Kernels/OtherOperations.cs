@@ -81,7 +81,7 @@ internal static class OtherOperations
         var argmax = layer.Pool is null ? null : tensors.Zeroes("argmax", layer.Output, DType.U8);
         var norm = new NormTensors(tensors, new Shape(layer.Geometry.K), numbers);
         void Forward() => tensors.Backend.BatchNormForward(
-            y, argmax, norm.Mean, norm.InverseStd, norm.RunningMean, norm.RunningVariance, x, norm.Gamma, norm.Beta, settings);
+            y, argmax, norm.Mean, norm.InverseStd, norm.RunningMean, norm.RunningVariance, x, moments: null, norm.Gamma, norm.Beta, settings);
         if (!backward)
             return new(Forward, y, norm.Mean, norm.InverseStd);
         Tensor dY = tensors.Of("dY", layer.Output, act, numbers(3)), dX = tensors.Zeroes("dX", shape, act);

@@ -123,8 +123,17 @@ public interface IBackend : IDisposable
 
     // ---- convolution --------------------------------------------------------------------------------------------------
 
-    /// <summary>y [N,P,Q,K] act = x [N,H,W,C] act * weight [K,R,S,C] F32. At BF16 the weights are rounded to BF16 on the way in.</summary>
-    void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry);
+    /// <summary>
+    /// Rows of y, positions n, p, q in order, whose moments <see cref="Conv2dForward"/> can leave together, for the batch norm behind it; 0 where it can
+    /// leave none.
+    /// </summary>
+    int Conv2dMomentRows(in Conv2dGeometry geometry, DType act);
+
+    /// <summary>
+    /// y [N,P,Q,K] act = x [N,H,W,C] act * weight [K,R,S,C] F32. At BF16 the weights are rounded to BF16 on the way in. moments, unless null, = those of y:
+    /// <see cref="Moments.Parts"/>, in rows of <see cref="Conv2dMomentRows"/>.
+    /// </summary>
+    void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry);
 
     /// <summary>dX act = transposed convolution of dY act with weight.</summary>
     void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry);
@@ -136,7 +145,7 @@ public interface IBackend : IDisposable
 
     /// <summary>
     /// Training mode (Ioffe and Szegedy 2015). mean, inverseStd [C] F32 are the statistics of x [N,H,W,C] over N, H, W (biased variance, epsilon inside
-    /// the root), kept for the backward pass. y = x * a + b with a = gamma * inverseStd, b = beta - mean * a; then ReLU if asked;
+    /// the root), kept for the backward pass; with <paramref name="moments"/>, which must be those of x, x need not be read for them. y = x * a + b with a = gamma * inverseStd, b = beta - mean * a; then ReLU if asked;
     /// then max pooling if <paramref name="argmax"/> is not null: y [N,P,Q,C] act, argmax [N,P,Q,C] U8 = row * S + column of the winner in its
     /// window. The winner is decided in F32, before y is rounded.
     /// runningMean = (1 - momentum) * runningMean + momentum * mean; runningVariance likewise with the unbiased variance, as PyTorch does (of a single
@@ -144,7 +153,7 @@ public interface IBackend : IDisposable
     /// </summary>
     void BatchNormForward(
         Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
-        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings);
+        Tensor x, Moments? moments, Tensor gamma, Tensor beta, in BatchNormSettings settings);
 
     /// <summary>Evaluation mode: the running statistics instead of the batch's; nothing is updated. Pools if settings.Pool is set.</summary>
     void BatchNormInference(
@@ -272,6 +281,13 @@ public interface IBackend : IDisposable
 
 /// <summary>Settings of batch normalisation; <see cref="Pool"/> null means no pooling behind it.</summary>
 public readonly record struct BatchNormSettings(float Epsilon, float Momentum, bool Relu, Pool2dGeometry? Pool);
+
+/// <summary>Moments of the channels of an activation [N,P,Q,C], which say all that a batch norm needs of it in training.</summary>
+/// <param name="Parts">
+/// [ceil(N * P * Q / Rows), 2, C] F32: mean and sum of squared deviations from it of each run of rows, the last of which may be shorter.
+/// </param>
+/// <param name="Rows">Rows of a run.</param>
+public sealed record Moments(Tensor Parts, int Rows);
 
 /// <summary>Bytes of a stem's memory, each 0 or more; see <see cref="IBackend.StemMemory"/>.</summary>
 /// <param name="State">What the forward pass leaves for the backward pass.</param>

@@ -27,6 +27,8 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => Inner.Conv2dWorkspace(geometry, act);
 
+    public int Conv2dMomentRows(in Conv2dGeometry geometry, DType act) => Inner.Conv2dMomentRows(geometry, act);
+
     public StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act) => Inner.StemMemory(geometry, settings, act);
 
     public virtual void SetWorkspace(nint address, long bytes) => Inner.SetWorkspace(address, bytes);
@@ -76,10 +78,10 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public void CountNonFinite(Tensor count, Tensor x) => Run(new("count_non_finite"), () => Inner.CountNonFinite(count, x), count, x);
 
-    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry)
     {
         var g = geometry;
-        Run(Convolution("conv2d forward", g, x.Type), () => Inner.Conv2dForward(y, x, weight, g), y, x, weight);
+        Run(Convolution("conv2d forward", g, x.Type), () => Inner.Conv2dForward(y, moments, x, weight, g), y, moments, x, weight);
     }
 
     public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry)
@@ -96,13 +98,13 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public void BatchNormForward(
         Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
-        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings)
+        Tensor x, Moments? moments, Tensor gamma, Tensor beta, in BatchNormSettings settings)
     {
         var s = settings;
         Run(
             new("batch_norm forward"),
-            () => Inner.BatchNormForward(y, argmax, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, s),
-            y, argmax, mean, inverseStd, runningMean, runningVariance, x, gamma, beta);
+            () => Inner.BatchNormForward(y, argmax, mean, inverseStd, runningMean, runningVariance, x, moments, gamma, beta, s),
+            y, argmax, mean, inverseStd, runningMean, runningVariance, x, moments?.Parts, gamma, beta);
     }
 
     public void BatchNormInference(

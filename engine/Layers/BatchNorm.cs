@@ -33,13 +33,16 @@ public sealed class BatchNorm : Layer
     private readonly Parameter gamma, beta;
     private readonly Tensor mean, inverseStd;
     private readonly Tensor? argmax;
+    private readonly Moments? moments;
 
     /// <param name="pool">Max pooling behind ReLU; its input is this layer's input shape.</param>
+    /// <param name="moments">Those of the input, if what makes it leaves them in training.</param>
     public BatchNorm(
         Device device, ParameterGroup group, string name, Shape input, DType act, bool relu = false, Pool2dGeometry? pool = null,
-        float epsilon = DefaultEpsilon, float momentum = 0.1f)
+        float epsilon = DefaultEpsilon, float momentum = 0.1f, Moments? moments = null)
         : base(device, name)
     {
+        this.moments = moments;
         if (pool is { } p && p.Input != input)
             throw new ArgumentException($"{name}: pooling expects {p.Input}, batch norm gives {input}");
         settings = new(epsilon, momentum, relu, pool);
@@ -69,7 +72,7 @@ public sealed class BatchNorm : Layer
     {
         if (phase != Phase.Evaluation)
             Ops.BatchNormForward(
-                Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, gamma.Value, beta.Value, Settings(settings, phase));
+                Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, moments, gamma.Value, beta.Value, Settings(settings, phase));
         else
             Ops.BatchNormInference(Output, x, gamma.Value, beta.Value, Statistics.Mean, Statistics.Variance, settings);
     }

@@ -17,13 +17,22 @@ public sealed class Conv2d : Layer
         (InputShape, InputType) = (geometry.Input, act);
         Output = device.Transient($"{name}.output", geometry.Output, act);
         InputGradient = device.Transient($"{name}.inputGradient", geometry.Input, act);
+        if (device.Ops.Conv2dMomentRows(geometry, act) is > 0 and int rows)
+        {
+            int parts = (geometry.N * geometry.P * geometry.Q + rows - 1) / rows;
+            Moments = new(device.Transient($"{name}.moments", new Shape(parts, 2, geometry.K), DType.F32), rows);
+        }
     }
+
+    /// <summary>Of the output, for the batch norm behind it; a training step leaves them where the device can, else null.</summary>
+    public Moments? Moments { get; }
 
     /// <summary>The parameter of a convolution: name.weight.</summary>
     internal static Parameter Weight(ParameterGroup group, string name, in Conv2dGeometry geometry) =>
         group.Uniform($"{name}.weight", geometry.Weight, 1 / MathF.Sqrt(geometry.R * geometry.S * geometry.C));
 
-    protected override void Compute(Tensor x, Phase phase) => Ops.Conv2dForward(Output, x, weight.Value, geometry);
+    protected override void Compute(Tensor x, Phase phase) =>
+        Ops.Conv2dForward(Output, phase == Phase.Evaluation ? null : Moments?.Parts, x, weight.Value, geometry);
 
     protected override void ComputeGradients(Tensor dY, Gradients gradients)
     {

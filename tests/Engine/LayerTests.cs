@@ -140,6 +140,61 @@ public sealed class LayerTests
             Assert.That(together[name], Is.EqualTo(values).Within(100 * Tolerance.F32 * values.Max(MathF.Abs)), name);
     }
 
+    /// <summary>A batch norm that is given its convolution's moments, on a device that leaves any, and one that reads its input for them.</summary>
+    [Test]
+    public void A_batch_norm_takes_the_moments_of_the_convolution_in_front()
+    {
+        if (Emulation.Absence is { } absence)
+            Assert.Ignore(absence);
+        var geometry = new Conv2dGeometry(3, 13, 15, 8, 72, 3, 3, 2, 1, 1, 0);
+        Dictionary<string, float[]> Step(bool given)
+        {
+            using var device = new Device(Emulation.Open(tf32: false));
+            var group = new ParameterGroup(device, "group");
+            var conv = new Conv2d(device, group, "conv1", geometry, DType.F32);
+            Assert.That(conv.Moments?.Parts.Shape, Is.EqualTo(new Shape(3, 2, 72)));
+            var norm = new BatchNorm(device, group, "bn1", geometry.Output, DType.F32, relu: true, moments: given ? conv.Moments : null);
+            group.Seal();
+            var x = device.Persistent("x", geometry.Input, DType.F32);
+            var dY = device.Persistent("dY", geometry.Output, DType.F32);
+            float[] trained = new float[geometry.Output.Count], evaluated = new float[geometry.Output.Count], dX = new float[geometry.Input.Count];
+            void Train()
+            {
+                norm.Forward(conv.Forward(x));
+                device.Ops.Download<float>(trained, norm.Output);
+                conv.Backward(norm.Backward(dY)!);
+                device.Ops.Download<float>(dX, conv.InputGradient!);
+            }
+            void Evaluate()
+            {
+                norm.Forward(conv.Forward(x, Phase.Evaluation), Phase.Evaluation);
+                device.Ops.Download<float>(evaluated, norm.Output);
+            }
+            device.Plan(Train, Evaluate);
+            group.Initialise(seed: 3);
+            norm.Statistics.Initialise();
+            var random = new Philox(7, 0);
+            device.Ops.Upload<float>(x, [.. Enumerable.Range(0, (int)x.Count).Select(_ => (float)random.NextGaussian())]);
+            device.Ops.Upload<float>(dY, [.. Enumerable.Range(0, (int)dY.Count).Select(_ => (float)random.NextGaussian())]);
+            Evaluate();
+            float[] before = [.. evaluated];
+            Train();
+            Evaluate();
+            var results = group.Parameters.ToDictionary(p => p.Gradient.Name, p => Read(device, p.Gradient));
+            foreach (var statistic in new[] { norm.Statistics.Mean, norm.Statistics.Variance })
+                results.Add(statistic.Name, Read(device, statistic));
+            foreach (var (name, values) in new[] { ("before", before), ("trained", trained), ("evaluated", evaluated), ("dX", dX) })
+                results.Add(name, values);
+            return results;
+        }
+
+        var (read, given) = (Step(given: false), Step(given: true));
+        Assert.That(given["before"], Is.EqualTo(read["before"]), "evaluation knows nothing of moments");
+        // other trees of sums: a hundred roundings of the largest element
+        foreach (var (name, values) in read)
+            Assert.That(given[name], Is.EqualTo(values).Within(100 * Tolerance.F32 * values.Max(MathF.Abs)), name);
+    }
+
     [Test]
     public void A_stem_refuses_a_pooling_of_another_shape()
     {

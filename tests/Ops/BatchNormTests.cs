@@ -75,7 +75,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         var tensorRunningVariance = Op.Sum("runningVariance", new Shape(channels), runningVariance);
 
         Op.Run(device => device.BatchNormForward(
-            y, argmax, mean, inverseStd, tensorRunningMean, tensorRunningVariance, x, gamma, beta, settings));
+            y, argmax, mean, inverseStd, tensorRunningMean, tensorRunningVariance, x, null, gamma, beta, settings));
 
         Op.Expect(mean, p.Mean, Tolerance.Sum(DType.F32, count, p.MeanMagnitude, p.Mean));
         Op.Expect(inverseStd, p.InverseStd, Tolerance.Sum(DType.F32, count, p.InverseStd, p.InverseStd));
@@ -174,10 +174,10 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         {
             foreach (var sum in new[] { runningMean, runningVariance, fusedDGamma, fusedDBeta, dGamma, dBeta })
                 device.Zero(sum);
-            device.BatchNormForward(fusedY, fusedArgmax, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, settings);
+            device.BatchNormForward(fusedY, fusedArgmax, mean, inverseStd, runningMean, runningVariance, x, null, gamma, beta, settings);
             device.BatchNormBackward(fusedDX, fusedDGamma, fusedDBeta, dY, fusedArgmax, x, gamma, beta, mean, inverseStd, settings);
 
-            device.BatchNormForward(normalised, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, alone);
+            device.BatchNormForward(normalised, null, mean, inverseStd, runningMean, runningVariance, x, null, gamma, beta, alone);
             if (settings.Relu)
                 device.ReluForward(rectified, normalised);
             else
@@ -223,7 +223,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         Tensor[] statistics = [.. Enumerable.Range(0, 4).Select(i => Op.Sum($"statistic {i}", new Shape(17), new double[17]))];
 
         Op.Run(device => device.BatchNormForward(
-            y, argmax, statistics[0], statistics[1], statistics[2], statistics[3], tensorX, tensorGamma, tensorBeta, settings));
+            y, argmax, statistics[0], statistics[1], statistics[2], statistics[3], tensorX, null, tensorGamma, tensorBeta, settings));
 
         // gamma is positive: the order of the normalised values is the order of x
         Op.ExpectExactly(argmax, Numbers.Of(Reference.MaxPoolForward(x, pool).Argmax));
@@ -293,7 +293,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
             var (dGamma, dBeta) = (Sum("dGamma"), Sum("dBeta"));
             op.Run(device =>
             {
-                device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, settings);
+                device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, null, gamma, beta, settings);
                 device.BatchNormBackward(dX, dGamma, dBeta, tensorDY, null, x, gamma, beta, mean, inverseStd, settings);
             });
             return (Reference.Dot(dY, op.Read(y)), op.Read(dX), op.Read(dGamma), op.Read(dBeta));
@@ -332,7 +332,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         var runningMean = Op.Sum("runningMean", channels, new double[shape[3]]);
         var runningVariance = Op.Sum("runningVariance", channels, new double[shape[3]]);
         var settings = new BatchNormSettings(Epsilon, Momentum, false, null);
-        Op.Run(device => device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, gamma, beta, settings));
+        Op.Run(device => device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, null, gamma, beta, settings));
         return (mean, inverseStd);
     }
 

@@ -79,6 +79,25 @@ public sealed class Conv2dPlanTests
         });
     }
 
+    [Test]
+    public void The_tests_of_moments_meet_every_kernel_that_leaves_any()
+    {
+        var gathers = new HashSet<(DType, int Columns, bool General)>();
+        var hopper = new HashSet<(int Rows, int Columns)>();
+        foreach (var geometry in MomentsTests.Geometries.Concat(MomentsTests.LargeGeometries))
+            foreach (var act in activations)
+            {
+                var plan = new Conv2dPlan(geometry, act, hopper: false);
+                if (plan.MomentRows > 0)
+                    gathers.Add((act, plan.Forward.TileColumns, plan.Forward.General));
+                plan = new Conv2dPlan(geometry, act, hopper: true);
+                if (plan.MomentRows > 0 && plan.Forward.Hopper)
+                    hopper.Add((plan.Forward.TileRows, plan.Forward.TileColumns));
+            }
+        Assert.That(gathers, Has.Count.EqualTo(2 * 4 * 2));
+        Assert.That(hopper, Is.EquivalentTo(new[] { (128, 256), (128, 192), (256, 128), (256, 96), (256, 64) }));
+    }
+
     [TestCaseSource(typeof(Conv2dTests), nameof(Conv2dTests.Geometries))]
     public void The_classes_of_the_gradient_of_x_cover_every_pixel_once(Conv2dGeometry geometry)
     {

@@ -89,7 +89,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         var y = Op.Output("y", g.Output, act);
         Op.UseWorkspace(g, act);
 
-        Op.Run(device => device.Conv2dForward(y, tensorX, tensorWeight, g));
+        Op.Run(device => device.Conv2dForward(y, null, tensorX, tensorWeight, g));
 
         ExpectSums(y, (long)g.R * g.S * g.C, Multiplied(x, act), Multiplied(weight, act), (a, b) => Reference.Conv2dForward(a, b, g));
     }
@@ -146,7 +146,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
 
         Op.Run(device =>
         {
-            device.Conv2dForward(y, tensorX, tensorWeight, g);
+            device.Conv2dForward(y, null, tensorX, tensorWeight, g);
             device.Conv2dBackwardData(dX, tensorDY, tensorWeight, g);
             device.Conv2dBackwardWeight(dWeight, tensorDY, tensorX, g);
         });
@@ -171,7 +171,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
             var tensorWeight = op.Input("weight", g.Weight, DType.F32, atWeight);
             var y = op.Output("y", g.Output, DType.F32);
             op.UseWorkspace(g, DType.F32);
-            op.Run(device => device.Conv2dForward(y, tensorX, tensorWeight, g));
+            op.Run(device => device.Conv2dForward(y, null, tensorX, tensorWeight, g));
             return Reference.Dot(dY, op.Read(y));
         }
         var tensorX = Op.Input("x", g.Input, DType.F32, x);

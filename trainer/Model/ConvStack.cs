@@ -62,7 +62,7 @@ public sealed class ConvStack
         {
             var (geometry, pool) = Row(i, shape);
             var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act);
-            var norm = new BatchNorm(device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool);
+            var norm = new BatchNorm(device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool, moments: conv.Moments);
             blocks.Add((conv, norm));
             shape = norm.Output.Shape;
         }

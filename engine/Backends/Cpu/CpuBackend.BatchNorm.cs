@@ -6,7 +6,7 @@ public sealed unsafe partial class CpuBackend
 {
     public void BatchNormForward(
         Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
-        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings)
+        Tensor x, Moments? moments, Tensor gamma, Tensor beta, in BatchNormSettings settings)
     {
         Enter();
         CpuPool2dGeometry pool = Pool(settings);

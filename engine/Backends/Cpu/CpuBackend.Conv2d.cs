@@ -8,7 +8,10 @@ public sealed partial class CpuBackend
 
     public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => Convolution(geometry, act).WorkspaceBytes;
 
-    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    // a batch norm's own pass costs less here than moments in oneDNN's convolutions, which have no place for them
+    public int Conv2dMomentRows(in Conv2dGeometry geometry, DType act) => 0;
+
+    public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry)
     {
         CpuConv2d conv = Convolution(geometry, x.Type);
         CpuNative.Check(CpuNative.Conv2dForward(conv, y.Address, x.Address, weight.Address, Workspace(conv)));

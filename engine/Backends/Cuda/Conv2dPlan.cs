@@ -235,6 +235,9 @@ internal sealed class Conv2dPlan
 
     public Conv2dGatherPlan BackwardData { get; }
 
+    /// <summary>Rows of y whose moments the forward pass leaves together; 0 where slices keep it from it.</summary>
+    public int MomentRows => Forward.Slices == 1 ? Forward.TileRows : 0;
+
     public Conv2dWeightPass Weight { get; }
 
     public bool WeightGeneral { get; }

@@ -13,8 +13,14 @@ public sealed partial class CudaBackend
     /// </summary>
     private const int MostSumBlocks = 1024, MostApplyBlocks = 8192;
 
+    /// <summary>Most parts of a convolution's moments that go to the statistics unmerged: eight for each of the slices that a block of these has.</summary>
+    private const int MostMergedParts = 256;
+
     [Kernels("batch_norm_moments_f32", "batch_norm_moments_bf16")]
     private readonly record struct BatchNormMomentsArguments(nint Partial, nint X, long Rows, long RowsPerBlock, int C);
+
+    [Kernels("batch_norm_merge")]
+    private readonly record struct BatchNormMergeArguments(nint Merged, nint Partial, long Rows, long RowsPerPart, int PartsPerGroup, int C);
 
     [Kernels("batch_norm_statistics")]
     private readonly record struct BatchNormStatisticsArguments(
@@ -51,16 +57,14 @@ public sealed partial class CudaBackend
 
     public void BatchNormForward(
         Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
-        Tensor x, Tensor gamma, Tensor beta, in BatchNormSettings settings)
+        Tensor x, Moments? moments, Tensor gamma, Tensor beta, in BatchNormSettings settings)
     {
         int c = (int)gamma.Count;
         long rows = x.Count / c;
-        var (rowsPerBlock, grid) = Rows(rows, c, x.Type, SumBlocks(c));
-        Launch($"batch_norm_moments_{Suffix(x)}", grid, BatchNormThreads,
-            new BatchNormMomentsArguments(scratch.Address, x.Address, rows, rowsPerBlock, c));
+        var (partial, rowsPerBlock) = moments is null ? BlockMoments(x, rows, c) : FewMoments(moments, rows, c);
         Launch("batch_norm_statistics", new Grid(Parts(c, MergeChannels)), BatchNormThreads,
             new BatchNormStatisticsArguments(
-                mean.Address, inverseStd.Address, runningMean.Address, runningVariance.Address, scratch.Address, rows, rowsPerBlock, c,
+                mean.Address, inverseStd.Address, runningMean.Address, runningVariance.Address, partial, rows, rowsPerBlock, c,
                 settings.Epsilon, settings.Momentum));
         Apply(y, argmax, x, gamma, beta, mean, inverseStd, 0, argmax is null ? null : settings.Pool, settings.Relu);
     }
@@ -111,6 +115,26 @@ public sealed partial class CudaBackend
                     dX.Address, dY.Address, argmax.Address, x.Address, gamma.Address, beta.Address, mean.Address, inverseStd.Address, means,
                     Native(pool), tiles, relu));
         }
+    }
+
+    /// <summary>Moments of runs of rows of x, and the rows of a run.</summary>
+    private (nint Partial, long RowsPerBlock) BlockMoments(Tensor x, long rows, int c)
+    {
+        var (rowsPerBlock, grid) = Rows(rows, c, x.Type, SumBlocks(c));
+        Launch($"batch_norm_moments_{Suffix(x)}", grid, BatchNormThreads,
+            new BatchNormMomentsArguments(scratch.Address, x.Address, rows, rowsPerBlock, c));
+        return (scratch.Address, rowsPerBlock);
+    }
+
+    /// <summary>The same moments, or merged in groups where they are more than the few blocks of the statistics should read.</summary>
+    private (nint Partial, long RowsPerBlock) FewMoments(Moments moments, long rows, int c)
+    {
+        int parts = moments.Parts.Shape[0], perGroup = Parts(parts, Math.Min(MostMergedParts, SumBlocks(c))), groups = Parts(parts, perGroup);
+        if (perGroup == 1)
+            return (moments.Parts.Address, moments.Rows);
+        Launch("batch_norm_merge", Strided((long)groups * c, BatchNormThreads), BatchNormThreads,
+            new BatchNormMergeArguments(scratch.Address, moments.Parts.Address, rows, moments.Rows, perGroup, c));
+        return (scratch.Address, (long)moments.Rows * perGroup);
     }
 
     /// <param name="spread">1 / standard deviation; with an epsilon above 0, the variance.</param>

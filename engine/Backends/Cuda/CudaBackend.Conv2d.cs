@@ -16,6 +16,7 @@ namespace Avedis.Engine;
 //   _general   C (forward), K (gradient of x), either (weights) is no multiple of 16 bytes: 4 F32, 8 BF16
 //   slices     a gather of few tiles (up to 132) is cut to fill 264 blocks, a weight pass to fill 528, into slices of eight steps at least; partial sums
 //              in the workspace, behind the prepared weights, then reduce_slices_...
+//   a forward pass without slices leaves moments for the batch norm behind it, a part for each tile of positions
 //   in front of a gather: conv2d_prepare_<forward|backward>_<precision> or conv2d_hopper_prepare_bf16, once for each class of the stride that has taps
 public sealed partial class CudaBackend
 {
@@ -38,7 +39,7 @@ public sealed partial class CudaBackend
         "conv2d_hopper_gather_bf16_128x256", "conv2d_hopper_gather_bf16_128x192", "conv2d_hopper_gather_bf16_256x128", "conv2d_hopper_gather_bf16_256x96",
         "conv2d_hopper_gather_bf16_256x64")]
     private readonly record struct Conv2dGatherArguments(
-        nint Y, nint Partial, nint X, nint Weights, Conv2dGather Positions, int Columns, int ColumnTiles, int Slices, long Results);
+        nint Y, nint Partial, nint Moments, nint X, nint Weights, Conv2dGather Positions, int Columns, int ColumnTiles, int Slices, long Results);
 
     [Kernels(
         "conv2d_weight_f32_128x128", "conv2d_weight_f32_64x64", "conv2d_weight_f32_128x128_general", "conv2d_weight_f32_64x64_general",
@@ -76,7 +77,9 @@ public sealed partial class CudaBackend
 
     public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => Conv2dPlanOf(geometry, act).WorkspaceBytes;
 
-    public void Conv2dForward(Tensor y, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    public int Conv2dMomentRows(in Conv2dGeometry geometry, DType act) => Conv2dPlanOf(geometry, act).MomentRows;
+
+    public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry)
     {
         var plan = Conv2dPlanOf(geometry, x.Type);
         RequireWorkspace(plan);
@@ -87,7 +90,7 @@ public sealed partial class CudaBackend
         else
             Launch($"conv2d_prepare_forward_{Precision(x.Type)}", new((each.Pitch + PrepareThreads - 1) / PrepareThreads, Math.Min(g.K, 65535)), PrepareThreads,
                 new Conv2dPrepareForwardArguments(workspace, weight.Address, g.K, each.Depth, each.Pitch));
-        Gather(y, x, plan.Forward);
+        Gather(y, moments, x, plan.Forward);
     }
 
     public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry)
@@ -112,7 +115,7 @@ public sealed partial class CudaBackend
                         workspace + (nint)(each.Weights * dY.Type.Bytes()), weight.Address, g.K, g.C, g.R, g.S, taps.FirstR, taps.FirstS,
                         g.StrideH, g.StrideW, taps.Rows, taps.Columns, each.Pitch));
         }
-        Gather(dX, dY, pass);
+        Gather(dX, null, dY, pass);
     }
 
     public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry)
@@ -135,13 +138,13 @@ public sealed partial class CudaBackend
     private void ReduceSlices(string kernel, Tensor y, nint partial, int slices) =>
         Launch(kernel, new((y.Count + ReducedByBlock - 1) / ReducedByBlock), ReduceThreads, new ReduceSlicesArguments(y.Address, partial, y.Count, slices));
 
-    private void Gather(Tensor y, Tensor x, Conv2dGatherPlan pass)
+    private void Gather(Tensor y, Tensor? moments, Tensor x, Conv2dGatherPlan pass)
     {
         nint partial = workspace + (nint)Conv2dPlan.PreparedBytes(pass, x.Type);
         foreach (var each in pass.Classes)
         {
             var arguments = new Conv2dGatherArguments(
-                y.Address, partial, x.Address, workspace, each, pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results);
+                y.Address, partial, moments?.Address ?? 0, x.Address, workspace, each, pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results);
             if (pass.Hopper)
                 Launch($"conv2d_hopper_gather_bf16_{pass.TileRows}x{pass.TileColumns}", new(Math.Min(pass.Tiles(each), context.Multiprocessors), pass.Slices), HopperThreads,
                     arguments, HopperSharedBytes(pass.TileRows, pass.TileColumns));

@@ -190,8 +190,8 @@ public sealed partial class CudaBackend
             return;
         }
         var z = StemOutput(geometry, x.Type, state!.Address);
-        Conv2dForward(z, x, weight, geometry);
-        BatchNormForward(y, argmax, mean, inverseStd, runningMean, runningVariance, z, gamma, beta, settings);
+        Conv2dForward(z, null, x, weight, geometry);
+        BatchNormForward(y, argmax, mean, inverseStd, runningMean, runningVariance, z, null, gamma, beta, settings);
     }
 
     public void StemInference(
@@ -207,7 +207,7 @@ public sealed partial class CudaBackend
             return;
         }
         var z = StemOutput(geometry, x.Type, scratch!.Address);
-        Conv2dForward(z, x, weight, geometry);
+        Conv2dForward(z, null, x, weight, geometry);
         BatchNormInference(y, z, gamma, beta, runningMean, runningVariance, settings);
     }
 
