@@ -25,6 +25,7 @@ public static class Program
             PredictCommand.Create(),
             EmbedCommand.Create(),
             ExportCommand.Create(),
+            ReplayCommand.Create(),
             BenchCommand.Create(),
             DoctorCommand.Create(),
         };

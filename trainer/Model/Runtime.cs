@@ -129,17 +129,18 @@ public sealed class Runtime : IDisposable
     }
 
     /// <summary>Elements of all parameters that are NaN or infinite.</summary>
-    public long CountNonFinite()
+    public long CountNonFinite() => Network.Groups.Sum(group => CountNonFinite(group.Values));
+
+    /// <summary>Parameters and running statistics with elements that are NaN or infinite, and how many.</summary>
+    public IReadOnlyDictionary<string, long> NonFiniteTensors() =>
+        Network.State().Select(s => (s.Name, Count: CountNonFinite(s.Tensor))).Where(s => s.Count > 0).ToDictionary(s => s.Name, s => s.Count);
+
+    private long CountNonFinite(Tensor tensor)
     {
-        long total = 0;
         var count = new int[1];
-        foreach (var group in Network.Groups)
-        {
-            device.Ops.CountNonFinite(nonFinite, group.Values);
-            device.Ops.Download<int>(count, nonFinite);
-            total += count[0];
-        }
-        return total;
+        device.Ops.CountNonFinite(nonFinite, tensor);
+        device.Ops.Download<int>(count, nonFinite);
+        return count[0];
     }
 
     /// <summary>Evaluation-mode forward; see <see cref="Output"/> for what comes of it.</summary>

@@ -10,7 +10,7 @@ public static class Resumable
     // how long, how often and where, not what
     private static readonly HashSet<string> Free =
     [
-        "training.epochs", "training.maxSteps", "training.patience", "training.checkpointSeconds", "training.keepCheckpoints", "training.failedSaves", "training.watchdogSeconds",
+        "training.epochs", "training.maxSteps", "training.patience", "training.checkpointSeconds", "training.keepCheckpoints", "training.failedSaves", "training.guard.onNonFinite", "training.guard.limit", "training.watchdogSeconds",
         "training.device", "training.threads", "training.precision",
     ];
 

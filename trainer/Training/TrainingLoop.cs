@@ -32,6 +32,9 @@ public sealed class TrainingLoop : IDisposable
     private readonly Func<Action<string>?, IBackend> createBackend;
     private readonly Stopwatch sinceCheckpoint = Stopwatch.StartNew();
     private readonly Watchdog watchdog;
+    private readonly TrainingState beginning;
+    private readonly string? start; // checkpoint whose weights a new run starts from
+    private string[] batchClips = [], nextClips = []; // of the batch in work, of the one that was sent ahead
     private int failedSaves; // in a row
     private long savedStep; // what LATEST has
     private IReadOnlyDictionary<string, SafeTensor> carried = new Dictionary<string, SafeTensor>(); // a frozen trunk's weights
@@ -86,11 +89,12 @@ public sealed class TrainingLoop : IDisposable
         };
         Directory.CreateDirectory(folder.CheckpointsPath);
         Checkpoint.Recover(folder.CheckpointsPath);
-        runtime.Network.Initialise(training.Seed);
+        beginning = state;
+        this.start = resume ? null : start;
         if (resume)
             Load(start!);
-        else if (start is not null)
-            carried = ModelFile.LoadStart(Path.Combine(start, "model.safetensors"), runtime, training.Renew);
+        else
+            Begin();
         WholeFile.Write(folder.ConfigPath, file => file.Write(Encoding.UTF8.GetBytes(config.ToJson())));
         watchdog = new Watchdog(TimeSpan.FromSeconds(training.WatchdogSeconds), GiveUp);
     }
@@ -101,7 +105,15 @@ public sealed class TrainingLoop : IDisposable
     {
         try
         {
-            return TrainEpochs();
+            while (true)
+                try
+                {
+                    return TrainEpochs();
+                }
+                catch (NonFiniteException found)
+                {
+                    GoBack(found.Failure);
+                }
         }
         catch (DeviceFailedException failure)
         {
@@ -109,6 +121,14 @@ public sealed class TrainingLoop : IDisposable
                 ExitCode.DeviceFailed, $"{failure.Message}; the last good checkpoint is {LastGood()}; go on with --resume", failure);
         }
     }
+
+    /// <summary>Number of the step in work, from 1, and its clips.</summary>
+    internal long StepInWork => state.Step + 1;
+
+    internal IReadOnlyList<string> ClipsInWork => batchClips;
+
+    /// <summary>Before <see cref="Run"/>: what had been decided in the run that failed.</summary>
+    internal void GoOnAs(Failure failure) => state = state with { Skipped = failure.Skipped, RateScale = failure.RateScale };
 
     public void Dispose()
     {
@@ -152,7 +172,7 @@ public sealed class TrainingLoop : IDisposable
         return state;
     }
 
-    private static IBackend CreateBackend(TrainingOptions training, Action<string>? say) =>
+    internal static IBackend CreateBackend(TrainingOptions training, Action<string>? say) =>
         BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, say);
 
     private bool LimitReached(int ahead = 0) => config.Training.MaxSteps > 0 && state.Step + ahead >= config.Training.MaxSteps;
@@ -180,17 +200,25 @@ public sealed class TrainingLoop : IDisposable
                 return false;
             }
             watchdog.Begin(() => $"step {state.Step + 1} (epoch {state.Epoch + 1})");
+            if (state.Skipped.Contains(state.Step))
+            {
+                loader.Return(Next(loader));
+                state = state with { Step = state.Step + 1, Position = state.Position + 1 };
+                continue;
+            }
             if (!loaded)
                 LoadNext(loader);
-            runtime.Advance(training.LearningRate * decay, training.AuxiliaryLearningRate * (training.Adversary.Decay ? decay : 1));
+            (batchClips, nextClips) = (nextClips, batchClips);
+            runtime.Advance(
+                training.LearningRate * decay * state.RateScale, training.AuxiliaryLearningRate * (training.Adversary.Decay ? decay : 1) * state.RateScale);
             runtime.Prepare(state.Step, Passed, LastLoss);
             runtime.TrainStep();
             // the next batch is sent while the device works on this one
-            loaded = state.Position + 1 < steps && !interrupt.Requested && !LimitReached(ahead: 1);
+            loaded = state.Position + 1 < steps && !interrupt.Requested && !LimitReached(ahead: 1) && !state.Skipped.Contains(state.Step + 1);
             if (loaded)
                 LoadNext(loader);
             if (!runtime.ReadLosses())
-                throw Diverged(string.Join(", ", runtime.LossNames.Zip(runtime.LossValues, (name, loss) => $"{name} loss {loss}")), state.Step + 1);
+                throw NotFinite(string.Join(", ", runtime.LossNames.Zip(runtime.LossValues, (name, loss) => $"{name} loss {loss}")), state.Step + 1);
             state = state with
             {
                 Step = state.Step + 1,
@@ -208,7 +236,7 @@ public sealed class TrainingLoop : IDisposable
                     Step = state.Step,
                     Epoch = state.Epoch,
                     Losses = runtime.LossNames.Zip(state.WindowSums, (name, sum) => (name, sum / state.WindowBatches)).ToDictionary(),
-                    LearningRate = training.LearningRate * decay,
+                    LearningRate = training.LearningRate * decay * state.RateScale,
                     Strength = runtime.Strength(Passed),
                     ClipsPerSecond = clips,
                     WaitShare = (loader.WaitSeconds - waited) / clock.Elapsed.TotalSeconds,
@@ -230,11 +258,16 @@ public sealed class TrainingLoop : IDisposable
 
     private static double[] Plus(IReadOnlyList<double> sums, float[] values) => [.. sums.Zip(values, (sum, value) => sum + value)];
 
+    private static Batch Next(BatchLoader loader) =>
+        loader.TryNext(out var batch) ? batch : throw new InvalidOperationException("the training loader ended");
+
     private void LoadNext(BatchLoader loader)
     {
-        if (!loader.TryNext(out var batch))
-            throw new InvalidOperationException("the training loader ended");
+        var batch = Next(loader);
         runtime.Load(batch);
+        if (nextClips.Length != batch.Count)
+            nextClips = new string[batch.Count];
+        batch.Ids.AsSpan(0, batch.Count).CopyTo(nextClips);
         loader.Return(batch);
     }
 
@@ -301,9 +334,55 @@ public sealed class TrainingLoop : IDisposable
         DurableFiles.ExitNow(ExitCode.DeviceFailed);
     }
 
-    private UserException Diverged(string what, long step) => new(
-        ExitCode.Diverged,
-        $"training diverged at step {step}: {what}; the last good checkpoint is {LastGood()}; try a smaller training.learningRate");
+    private NonFiniteException NotFinite(string reason, long step) => new(new Failure
+    {
+        Step = step,
+        Epoch = state.Epoch,
+        Reason = reason,
+        Tensors = runtime.NonFiniteTensors(),
+        Clips = [.. batchClips],
+        Data = Path.GetFullPath(dataset.Folder),
+        DataHash = dataset.Hash,
+        Checkpoint = LoadPoint(),
+        Skipped = state.Skipped,
+        RateScale = state.RateScale,
+    });
+
+    /// <summary>Keeps what is needed to see the failure again, and goes back to the last checkpoint, unless the training is to stop.</summary>
+    /// <exception cref="UserException">Exit code 7.</exception>
+    private void GoBack(Failure failure)
+    {
+        var guard = config.Training.Guard;
+        string replay = failure.Keep(folder, config) is { } kept ? $"; avedis replay {kept} finds the operation" : "";
+        if (guard.OnNonFinite == OnNonFinite.Stop || state.Returns >= guard.Limit)
+            throw new UserException(
+                ExitCode.Diverged,
+                $"training diverged at {failure.Describe()}; the last good checkpoint is {LastGood()}; try a smaller training.learningRate{replay}");
+        var (skipped, scale, returns) = (state.Skipped, state.RateScale, state.Returns + 1);
+        bool skip = guard.OnNonFinite == OnNonFinite.Skip;
+        if (LoadPoint() is { } checkpoint)
+            Load(Path.Combine(folder.CheckpointsPath, checkpoint));
+        else
+            Begin();
+        state = state with { Skipped = skip ? [.. skipped, failure.Step - 1] : skipped, RateScale = skip ? scale : scale / 2, Returns = returns };
+        log.WriteLine(
+            $"{failure.Describe()}: back to step {state.Step}, {(skip ? $"without the batch of step {failure.Step}" : $"with learning rates times {state.RateScale}")} " +
+            $"({returns} of {guard.Limit} times){replay}");
+    }
+
+    // the checkpoint to go back to, by name; null: the beginning
+    private string? LoadPoint() => savedStep > 0 ? Path.GetFileName(Checkpoint.Latest(folder.CheckpointsPath)) : null;
+
+    /// <summary>Weights, moments and state of a run that has not begun.</summary>
+    private void Begin()
+    {
+        runtime.Network.Initialise(config.Training.Seed);
+        foreach (var optimiser in runtime.Optimisers)
+            optimiser.Reset();
+        if (start is not null)
+            carried = ModelFile.LoadStart(Path.Combine(start, "model.safetensors"), runtime, config.Training.Renew);
+        state = beginning;
+    }
 
     private bool CheckpointIsDue() => interrupt.TakeSaveRequest()
         || (failedSaves > 0 && sinceCheckpoint.Elapsed > SaveAgain)
@@ -331,7 +410,7 @@ public sealed class TrainingLoop : IDisposable
     {
         // a step may spoil the weights and have had a good loss before
         if (runtime.CountNonFinite() is > 0 and var count)
-            throw Diverged($"{count} of {runtime.Network.ParameterCount} parameters are not finite", state.Step);
+            throw NotFinite($"{count} of {runtime.Network.ParameterCount} parameters are not finite", state.Step);
         try
         {
             metrics.Flush();
@@ -340,7 +419,7 @@ public sealed class TrainingLoop : IDisposable
             {
                 ModelFile.Save(Path.Combine(path, "model.safetensors"), runtime, carried);
                 ModelFile.SaveOptimisers(Path.Combine(path, "optim.safetensors"), runtime);
-                File.WriteAllText(Path.Combine(path, "config.json"), config.ToJson());
+                File.WriteAllText(Path.Combine(path, TrainingState.ConfigFile), config.ToJson());
                 state.Save(path);
             }, latest: name == StepName());
             if (name == StepName())

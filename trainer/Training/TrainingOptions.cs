@@ -99,6 +99,8 @@ public sealed record TrainingOptions
 
     public SelectionOptions Selection { get; init; } = new();
 
+    public GuardOptions Guard { get; init; } = new();
+
     public int BatchSize { get; init; } = 32;
 
     public int Epochs { get; init; } = 20;
@@ -166,6 +168,7 @@ public sealed record TrainingOptions
         Require(Selection.ProbeEvery >= 0, "training.selection.probeEvery", Selection.ProbeEvery, "0 (never) or more");
         Require(Selection.Clips >= 1, "training.selection.clips", Selection.Clips, "1 or more");
         Require(Selection.Floor is >= 0 and <= 1, "training.selection.floor", Selection.Floor, "0 to 1");
+        Require(Guard.Limit >= 0, "training.guard.limit", Guard.Limit, "0 or more");
         Augment.Validate();
         Require(!Augment.Enabled || !Freeze.Contains(TwoStreamNetwork.TrunkName), "training.freeze", TwoStreamNetwork.TrunkName,
             "another part with training.augment: the pooled features of a frozen trunk are computed once, of clips as they are");

@@ -49,6 +49,15 @@ public sealed record TrainingState
 
     public int WindowBatches { get; init; }
 
+    /// <summary>Batches left out because a step on them was not finite, by the number of batches before them.</summary>
+    public IReadOnlyList<long> Skipped { get; init; } = [];
+
+    /// <summary>What the learning rates are multiplied by: halved whenever the training went back because of a step that was not finite.</summary>
+    public double RateScale { get; init; } = 1;
+
+    /// <summary>How often the training went back.</summary>
+    public int Returns { get; init; }
+
     /// <summary>The factors that the network recognises or forgets: names and order of the outputs of each.</summary>
     public IReadOnlyList<Factor> Factors { get; init; } = [];
 
@@ -73,13 +82,20 @@ public sealed record TrainingState
     /// <inheritdoc cref="Selection.Choose"/>
     public Candidate? Chosen(double floor) => Selection.Choose(Candidates, StartScore, floor);
 
+    internal const string ConfigFile = "config.json";
+
+    private const string StateFile = "state.json";
+
+    /// <summary>Files of a checkpoint.</summary>
+    internal static IReadOnlyList<string> Files { get; } = ["model.safetensors", "optim.safetensors", StateFile];
+
     public void Save(string folder) =>
-        File.WriteAllText(Path.Combine(folder, "state.json"), JsonSerializer.Serialize(this, Json.Indented));
+        File.WriteAllText(Path.Combine(folder, StateFile), JsonSerializer.Serialize(this, Json.Indented));
 
     /// <exception cref="UserException">Exit code 4.</exception>
     public static TrainingState Load(string folder)
     {
-        string path = Path.Combine(folder, "state.json");
+        string path = Path.Combine(folder, StateFile);
         try
         {
             return JsonSerializer.Deserialize<TrainingState>(File.ReadAllText(path), Json.Indented)!;
