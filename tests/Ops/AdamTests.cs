@@ -62,4 +62,7 @@ public sealed class AdamTests(BackendCase backend) : OpTests(backend)
     /// <summary>Many sizes, and zeros: an unused class has no gradient, and 0 / 0 must not come of it.</summary>
     private static double[] Gradients(Random random, int count) => Numbers.Round(
         [.. Numbers.Uniform(random, count).Select((value, i) => i % 5 == 0 ? 0 : value * Math.Pow(10, random.Next(-6, 3)))], DType.F32);
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random => [() => Steps_agree_with_double_precision_and_leave_the_gradients_zero(Extent(random, 5000))]);
 }

@@ -108,4 +108,31 @@ public abstract class OpTests(BackendCase backendCase)
 
     [TearDown]
     public void End() => harness?.Dispose();
+
+    /// <summary>Runs tests on shapes that are drawn, each in memory of its own: 200 shapes; on an emulated GPU, which takes long, a sample.</summary>
+    /// <param name="draw">Draws a shape and says what to run on it.</param>
+    private protected void OnRandomShapes(Func<Random, Action[]> draw)
+    {
+        int shapes = backendCase.Name == "emulated" ? Soak.Count(40, 200) : 200;
+        for (int i = 0; i < shapes; i++)
+            foreach (var test in draw(new Random(i)))
+            {
+                End();
+                Begin();
+                try
+                {
+                    test();
+                }
+                catch (Exception failure) when (failure is not ResultStateException)
+                {
+                    Assert.Fail($"shape {i}: {failure}");
+                }
+            }
+    }
+
+    /// <summary>An extent of 1 to <paramref name="most"/>: one in four is 1, others often small.</summary>
+    private protected static int Extent(Random random, int most) =>
+        random.Next(4) == 0 ? 1 : 1 + (int)(most * random.NextDouble() * random.NextDouble());
+
+    private protected static DType Activation(Random random) => Activations[random.Next(Activations.Length)];
 }

@@ -344,4 +344,22 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         string pool = settings.Pool is { } g ? $" pool {g.R}x{g.S} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}" : "";
         return $"{input}{(settings.Relu ? " relu" : "")}{pool}";
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (n, h, w, c, act) = (Extent(random, 4), Extent(random, 14), 1 + Extent(random, 14), Extent(random, 100), Activation(random));
+        int r = Extent(random, h), s = Extent(random, w);
+        Pool2dGeometry? pool = random.Next(2) == 0
+            ? null
+            : new(n, h, w, c, r, s, Extent(random, 3), Extent(random, 3), random.Next(r), random.Next(s));
+        var settings = new BatchNormSettings(Epsilon, Momentum, random.Next(2) == 0, pool);
+        var shape = new Shape(n, h, w, c);
+        return
+        [
+            () => Training_forward(shape, settings, act),
+            () => Inference_uses_the_running_statistics(shape, settings, act),
+            () => Backward_overwrites_dX_and_adds_to_dGamma_and_dBeta(shape, settings, act),
+        ];
+    });
 }

@@ -225,4 +225,16 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
 
     private static string Describe(Conv2dGeometry g) =>
         $"{g.Input} by {g.Weight} stride {g.StrideH}x{g.StrideW} pad {g.PadH}x{g.PadW}";
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (g, act) = (RandomGeometries(random.Next(), count: 1).Single(), Activation(random));
+        return
+        [
+            () => Forward(g, act),
+            () => Backward_data(g, act),
+            () => Backward_weight_adds_to_what_is_there(g, act),
+        ];
+    });
 }

@@ -198,4 +198,20 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
         Backend.Free(destination);
         return result;
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (count, act) = (Extent(random, 5000), Activation(random));
+        return
+        [
+            () => Zero(count, act),
+            () => Copy_of_the_same_type_keeps_every_bit(count, act),
+            () => Copy_from_BF16_to_F32_is_exact(count),
+            () => Copy_from_F32_to_BF16_rounds_to_nearest(count),
+            () => Add(count),
+            () => Normalise_maps_pixels_to_minus_one_to_one(count, act),
+            () => Concat_and_its_backward(Extent(random, 20), Extent(random, 90), Extent(random, 90)),
+        ];
+    });
 }

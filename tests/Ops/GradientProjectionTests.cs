@@ -114,4 +114,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
         op.Run(device => device.GradientProjection(tensor, tensorAdversary, tensorOffsets, tensorAlpha));
         return (tensor, op.Read(tensor));
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random => [() => A_single_segment_agrees_with_double_precision(Extent(random, 5000), random.Next(2) * Alpha)]);
 }

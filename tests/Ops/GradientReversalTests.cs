@@ -34,4 +34,11 @@ public sealed class GradientReversalTests(BackendCase backend) : OpTests(backend
         double[] magnitude = Reference.Plus(Numbers.Abs(start), Numbers.Abs(reversed));
         Op.Expect(dX, expected, Tolerance.Sum(DType.F32, 1, magnitude, expected));
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (count, lambda) = (Extent(random, 5000), 4 * random.NextSingle() - 2);
+        return [() => Backward_reverses_and_scales(count, lambda), () => Add_leaves_the_sum_of_both_gradients(count, lambda)];
+    });
 }

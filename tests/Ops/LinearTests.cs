@@ -104,4 +104,11 @@ public sealed class LinearTests(BackendCase backend) : OpTests(backend)
         FiniteDifference.CheckDirection("weight", at => Loss(x, at, bias), weight, Op.Read(dWeight), random, step: 1);
         FiniteDifference.CheckDirection("bias", at => Loss(x, weight, at), bias, Op.Read(dBias), random, step: 1);
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (rows, inputs, outputs, act) = (Extent(random, 70), Extent(random, 200), Extent(random, 200), Activation(random));
+        return [() => Forward(rows, inputs, outputs, act), () => Backward_overwrites_dX_and_adds_to_dWeight_and_dBias(rows, inputs, outputs, act)];
+    });
 }

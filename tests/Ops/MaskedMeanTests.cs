@@ -51,4 +51,11 @@ public sealed class MaskedMeanTests(BackendCase backend) : OpTests(backend)
 
     private static bool IsValid(int index, int[] lengths, int steps, int channels) =>
         index / channels % steps < lengths[index / channels / steps];
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (n, steps, channels, act) = (Extent(random, 9), Extent(random, 60), Extent(random, 100), Activation(random));
+        return [() => Forward_leaves_out_the_padded_steps(n, steps, channels, act), () => Backward_is_zero_in_the_padded_steps(n, steps, channels, act)];
+    });
 }

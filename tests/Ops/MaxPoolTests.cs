@@ -115,4 +115,11 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
             yield return geometry;
         }
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (g, act) = (RandomGeometries(random.Next(), count: 1).Single(), Activation(random));
+        return [() => Forward(g, act), () => Backward(g, act)];
+    });
 }

@@ -41,4 +41,11 @@ public sealed class ReluTests(BackendCase backend) : OpTests(backend)
             8 => double.NegativeInfinity,
             _ => value,
         })];
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (count, act) = (Extent(random, 5000), Activation(random));
+        return [() => Forward(count, act), () => Backward(count, act)];
+    });
 }

@@ -89,4 +89,7 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
     }
 
     private static int[] Labels(Random random, int rows, int classes) => [.. Enumerable.Range(0, rows).Select(_ => random.Next(classes))];
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random => [() => Value_and_gradient(Extent(random, 70), Extent(random, 300), 4 * random.NextSingle() - 2)]);
 }

@@ -258,4 +258,21 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         public void Backward(IBackend device, Tensor dWeight, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor y, Tensor argmax) => device.StemBackward(
             dWeight, dGamma, dBeta, backwardScratch, dY, y, argmax, x, weight, gamma, beta, Mean, InverseStd, state, geometry, settings);
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        int r = Extent(random, 7), s = Extent(random, 7);
+        var geometry = new Conv2dGeometry(
+            Extent(random, 3), r + Extent(random, 20), s + Extent(random, 20), Extent(random, 2), Extent(random, 50), r, s, Extent(random, 3), Extent(random, 3), random.Next(r), random.Next(s));
+        int poolR = Extent(random, Math.Min(3, geometry.P)), poolS = Extent(random, Math.Min(3, geometry.Q));
+        var settings = Settings(geometry, (poolR, poolS, Extent(random, 2), Extent(random, 2), random.Next(poolR), random.Next(poolS)), random.Next(2) == 0);
+        var (numbering, act) = (random.Next(2) == 0 ? Numbering.Plain : Numbering.MostlyOff, Activation(random));
+        return
+        [
+            () => Training_forward(geometry, settings, numbering, act),
+            () => Inference_uses_the_running_statistics(geometry, settings, numbering, act),
+            () => Backward_adds_to_the_gradients_of_the_parameters(geometry, settings, numbering, act),
+        ];
+    });
 }

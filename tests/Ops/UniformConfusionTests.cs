@@ -101,4 +101,7 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
         op.Run(device => device.UniformConfusion(loss, kl, dLogits, tensorLogits, tensorWeights, scale));
         return (loss, kl, dLogits);
     }
+
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random => [() => Value_and_gradient(Extent(random, 70), Extent(random, 300), 4 * random.NextSingle() - 2)]);
 }
