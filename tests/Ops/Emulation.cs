@@ -13,9 +13,10 @@ internal static class Emulation
     private const string Variable = "AVEDIS_CUDA_LIBRARY";
 
     // tests/mutate-kernels names libraries whose kernels are wrong
-    private static readonly string path =
+    /// <summary>Path of the driver.</summary>
+    public static string Library { get; } =
         Environment.GetEnvironmentVariable("AVEDIS_TEST_EMULATION") is { Length: > 0 } named ? named : Path.Combine(AppContext.BaseDirectory, "libcuda_emulated.so");
-    private static readonly Lazy<nint> library = new(() => NativeLibrary.Load(path));
+    private static readonly Lazy<nint> library = new(() => NativeLibrary.Load(Library));
 
     /// <summary>Whether this process uses it.</summary>
     public static bool Chosen { get; private set; }
@@ -23,12 +24,12 @@ internal static class Emulation
     /// <summary>Orders in which the threads of a block may run; a correct kernel gives the same bits under each.</summary>
     public static IReadOnlyList<string> Orders { get; } = ["forward", "reverse", "random"];
 
-    public static string? Absence => File.Exists(path) ? null : $"{path} has not been built (cmake --build artifacts/cmake --target kernels_emulated)";
+    public static string? Absence => File.Exists(Library) ? null : $"{Library} has not been built (cmake --build artifacts/cmake --target kernels_emulated)";
 
     /// <summary>Makes it the driver of this process, which loads one only.</summary>
     public static void Choose()
     {
-        Environment.SetEnvironmentVariable(Variable, path);
+        Environment.SetEnvironmentVariable(Variable, Library);
         Chosen = true;
     }
 

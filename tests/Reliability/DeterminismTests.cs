@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using Avedis.Engine;
+using Avedis.Tests.Ops;
 using Avedis.Trainer;
 using NUnit.Framework;
 
@@ -70,5 +71,33 @@ public sealed class DeterminismTests
             tried++;
         }
         Soak.Say($"stopped at {tried} of 50 consecutive steps and resumed: one hash");
+    }
+
+    /// <summary>The kernels of the GPU, a process each because a process loads one driver.</summary>
+    [Test]
+    public void Saved_and_resumed_under_the_emulated_driver()
+    {
+        if (Emulation.Absence is { } absence)
+            Assert.Ignore(absence);
+        const int Steps = 12; // of 8 an epoch
+        using var runs = new Disturbed("--device", "cuda", "--strategy", "conf", "--set", "training.selection.probeEvery=0");
+        string whole = Stop("whole", Steps);
+        int tried = 0;
+        foreach (int step in Soak.Spread(Steps - 1, sample: 2))
+        {
+            Stop($"stopped-{step}", step);
+            Assert.That(Stop($"stopped-{step}", Steps, resume: true), Is.EqualTo(whole), $"stopped at step {step}");
+            tried++;
+        }
+        Soak.Say($"emulated driver, stopped at {tried} of {Steps - 1} consecutive steps and resumed: one hash");
+
+        string Stop(string run, int step, bool resume = false)
+        {
+            var start = runs.Command(run, resume, "--set", string.Create(CultureInfo.InvariantCulture, $"training.maxSteps={step}"));
+            start.Environment["AVEDIS_CUDA_LIBRARY"] = Emulation.Library;
+            var ended = Disturbed.Finish(System.Diagnostics.Process.Start(start)!);
+            Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+            return runs.Outcome(run);
+        }
     }
 }

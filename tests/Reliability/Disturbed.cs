@@ -70,7 +70,7 @@ internal sealed class Disturbed : IDisposable
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in (string[])
             [
-                TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", PathOf(run), "--device", "cpu", .. TinyCorpus.SmallNetwork, "--epochs", "2",
+                TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", PathOf(run), .. More.Contains("--device") ? Array.Empty<string>() : ["--device", "cpu"], .. TinyCorpus.SmallNetwork, "--epochs", "2",
                 .. resume ? ["--resume"] : Array.Empty<string>(), .. More, .. more,
             ])
             start.ArgumentList.Add(argument);
