@@ -177,8 +177,9 @@ private:
             if (auto outer_product = build_weight(g, type)) return outer_product;
         if (kind == pass_kind::backward_data && !whole_image && (type == AVEDIS_F32 || avedis_native_bf16()))
             if (auto gather = build_gather(g, type)) return gather;
-        // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image
-        bool trusted = kind != pass_kind::backward_weight || g.s <= g.w;
+        // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image, and that
+        // of one that covers it depends on the number of threads
+        bool trusted = kind != pass_kind::backward_weight || (g.s <= g.w && !whole_image);
         if (type == AVEDIS_BF16 && trusted)
             if (auto native = build_primitive(kind, data_type::bf16)) return native;
         if (whole_image) return build_gemm(kind);

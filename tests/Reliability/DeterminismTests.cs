@@ -44,15 +44,51 @@ public sealed class DeterminismTests
         Assert.That(Train("other", TinyCorpus.SmallNetwork, "--epochs", "1", "--strategy", "gr", "--seed", "2"), Is.Not.EqualTo(hashes[0]));
     }
 
-    /// <summary>The network of the demo preset, whose channels fill vectors.</summary>
-    [TestCase("fp32")]
-    [TestCase("bf16")]
-    public void Any_number_of_threads(string precision)
+    /// <summary>Networks of the presets, whose channels fill vectors.</summary>
+    [TestCase("demo", "fp32")]
+    [TestCase("demo", "bf16")]
+    [TestCase("grid", "fp32")]
+    [TestCase("grid", "bf16")]
+    public void Any_number_of_threads(string preset, string precision)
     {
-        string[] demo = ["--set", "training.batchSize=4", "--precision", precision, "--set", "training.maxSteps=6"];
-        var hashes = new[] { 1, 2, 4 }.Select(threads => Train($"{precision}-{threads}", demo, "--set", $"training.threads={threads}")).Distinct().ToList();
-        Soak.Say($"{precision} with 1, 2 and 4 threads: {hashes.Count} hash");
-        Assert.That(hashes, Has.Count.EqualTo(1));
+        string[] network = preset == "demo"
+            ? []
+            : ["--set", "network.faceChannels=[12,32,32,32,32,64]", "--set", "network.voiceChannels=[12,32,48,32,32,64]"];
+        string[] hashes =
+        [
+            .. new[] { 1, 2, 4 }.Select(threads => Train(
+                $"{preset}-{precision}-{threads}", network, "--precision", precision, "--set", "training.batchSize=16", "--set", "training.maxSteps=4", "--epochs", "3",
+                "--set", $"training.threads={threads}")).Distinct(),
+        ];
+        Soak.Say($"{preset} {precision} with 1, 2 and 4 threads: {hashes.Length} hash");
+        Assert.That(hashes, Has.Length.EqualTo(1));
+    }
+
+    /// <summary>Convolutions as the presets have them at 32 clips, or with fewer images: the sums of their gradients go over all of these.</summary>
+    [Test]
+    public void Gradients_of_weights_with_any_number_of_threads([Values(DType.F32, DType.BF16)] DType act)
+    {
+        Conv2dGeometry[] geometries =
+        [
+            new(256, 1, 1, 32, 64, 1, 1, 1, 1, 0, 0), new(20, 6, 6, 64, 64, 6, 6, 1, 1, 0, 0), new(64, 14, 14, 12, 32, 5, 5, 2, 2, 1, 1),
+            new(4, 40, 148, 24, 64, 5, 5, 2, 1, 1, 1), new(4, 9, 144, 64, 96, 3, 3, 1, 1, 1, 1), new(8, 4, 36, 64, 128, 4, 1, 1, 1, 0, 0),
+        ];
+        foreach (var g in geometries)
+        {
+            var random = new Random(1);
+            double[] x = Numbers.Uniform(random, g.Input.Count, act), dY = Numbers.Uniform(random, g.Output.Count, act);
+            double[][] gradients = [.. new[] { 1, 2, 4 }.Select(threads =>
+            {
+                using var backend = new CpuBackend(threads);
+                using var op = new OpHarness(backend);
+                Tensor tensorX = op.Input("x", g.Input, act, x), tensorDY = op.Input("dY", g.Output, act, dY), dWeight = op.Sum("dWeight", g.Weight, new double[g.Weight.Count]);
+                op.UseWorkspace(g, act);
+                op.Run(device => device.Conv2dBackwardWeight(dWeight, tensorDY, tensorX, g));
+                return op.Read(dWeight);
+            })];
+            Assert.That(gradients[1], Is.EqualTo(gradients[0]), $"{g}, 2 threads");
+            Assert.That(gradients[2], Is.EqualTo(gradients[0]), $"{g}, 4 threads");
+        }
     }
 
     /// <summary>Alternate training: its parity, its heads' optimisers and the cap's memory must all be there.</summary>

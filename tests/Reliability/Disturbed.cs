@@ -59,6 +59,9 @@ internal sealed class Disturbed : IDisposable
 
     private string[] More { get; }
 
+    /// <summary>Of each training.</summary>
+    public int Epochs { get; init; } = 2;
+
     public string PathOf(string run) => Path.Combine(folder, run);
 
     public string CheckpointsOf(string run) => Path.Combine(PathOf(run), "checkpoints");
@@ -70,7 +73,7 @@ internal sealed class Disturbed : IDisposable
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in (string[])
             [
-                TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", PathOf(run), .. More.Contains("--device") ? Array.Empty<string>() : ["--device", "cpu"], .. TinyCorpus.SmallNetwork, "--epochs", "2",
+                TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", PathOf(run), .. More.Contains("--device") ? Array.Empty<string>() : ["--device", "cpu"], .. TinyCorpus.SmallNetwork, "--epochs", $"{Epochs}",
                 .. resume ? ["--resume"] : Array.Empty<string>(), .. More, .. more,
             ])
             start.ArgumentList.Add(argument);
