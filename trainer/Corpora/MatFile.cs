@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Runtime.InteropServices;
 using System.Text;
+using Avedis.Bindings;
 
 namespace Avedis.Trainer.Corpora;
 
@@ -52,7 +53,7 @@ public sealed class MatFile
     {
         try
         {
-            using var stream = File.OpenRead(file);
+            using var stream = RegularFiles.OpenRead(file);
             var header = new byte[HeaderBytes];
             stream.ReadExactly(header);
             int version = header[125];
@@ -142,7 +143,7 @@ public sealed class MatFile
         byte[] length = Bytes(Next(data, ref left), 4), names = Bytes(Next(data, ref left), Block);
         int width = length.Length == 4 ? BinaryPrimitives.ReadInt32LittleEndian(length) : 0;
         if (count != 1 || width < 1 || names.Length % width != 0)
-            throw new InvalidDataException($"{Data.Manifest.Printable(parent)} is no single structure with named fields");
+            throw new InvalidDataException($"{Printable.Name(parent)} is no single structure with named fields");
         var fields = new Dictionary<string, MatValue>(StringComparer.Ordinal);
         for (int i = 0; i < names.Length; i += width)
         {
