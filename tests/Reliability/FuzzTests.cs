@@ -34,7 +34,10 @@ public sealed class FuzzTests
     private string folder = "";
 
     [SetUp]
-    public void MakeFolder() => folder = TestFolders.New();
+    public void MakeFolder() => folder = Fuzzer.NewFolder();
+
+    [TearDown]
+    public void RemoveFolder() => Directory.Delete(folder, recursive: true);
 
     private static void Fuzz(FuzzedReader reader)
     {

@@ -37,11 +37,15 @@ internal sealed class Fuzzer(FuzzedReader reader)
     private double slowest, share;
     private string? fault;
 
+    /// <summary>In memory where the system has a place there: a disk would be written to for every input.</summary>
+    public static string NewFolder() =>
+        Directory.CreateDirectory(Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"avedis-fuzz-{Guid.NewGuid():N}")).FullName;
+
     public byte[] Input(ulong number) => mutators[number % (ulong)mutators.Length].Mutate(number);
 
     public FuzzResult Run(int inputs, TimeSpan? forever = null)
     {
-        string folder = Directory.CreateDirectory(Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"avedis-fuzz-{Guid.NewGuid():N}")).FullName;
+        string folder = NewFolder();
         string path = reader.Place ?? Path.Combine(folder, "input");
         var thread = new Thread(() => Work(inputs, path)) { IsBackground = true };
         Volatile.Write(ref started, clock.ElapsedTicks);

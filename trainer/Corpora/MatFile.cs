@@ -76,19 +76,32 @@ public sealed class MatFile
         var variables = new Dictionary<string, MatValue>(StringComparer.Ordinal);
         for (long left = file.Length - HeaderBytes; left >= TagBytes;)
         {
+            long start = file.Position;
             var element = Next(file, ref left);
             long end = file.Position + element.Bytes + element.Padding;
             if (element.Kind == Kind.Compressed)
             {
                 using var inflated = new ZLibStream(file, CompressionMode.Decompress, leaveOpen: true);
                 long most = long.MaxValue; // only inflating tells how long it is
-                Keep(Next(inflated, ref most));
+                At(start, () => Keep(Next(inflated, ref most)));
             }
             else
-                Keep(element);
+                At(start, () => Keep(element));
             file.Position = end; // inflating reads ahead
         }
         return variables;
+
+        static void At(long start, Action read)
+        {
+            try
+            {
+                read();
+            }
+            catch (InvalidDataException failure)
+            {
+                throw new InvalidDataException($"{failure.Message}, in the variable at byte {start}", failure);
+            }
+        }
 
         void Keep(Element element)
         {
