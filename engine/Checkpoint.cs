@@ -15,6 +15,9 @@ public static class Checkpoint
     private const string LatestName = "LATEST";
     private const string Unfinished = ".tmp", Replaced = ".old";
 
+    /// <summary>Bytes of a manifest, or of LATEST, that are read at most: a hundred times what there is.</summary>
+    private const int LongestManifest = 1 << 20, LongestName = 4096;
+
     private sealed record Entry(long Bytes, string Sha256);
 
     /// <summary>Writes checkpoint <paramref name="name"/> under <paramref name="root"/>; an older one of that name is replaced.</summary>
@@ -77,7 +80,8 @@ public static class Checkpoint
     public static string? Latest(string root)
     {
         string pointer = Path.Combine(root, LatestName);
-        return File.Exists(pointer) ? Path.Combine(root, File.ReadAllText(pointer).Trim()) : null;
+        // no more than a name: what else it holds leads nowhere
+        return File.Exists(pointer) ? Path.Combine(root, Path.GetFileName(RegularFiles.ReadAllText(pointer, LongestName).Trim())) : null;
     }
 
     /// <summary>Deletes all but the newest <paramref name="keep"/> of the checkpoints whose names start with <paramref name="prefix"/>.</summary>
@@ -101,24 +105,33 @@ public static class Checkpoint
         string path = Path.Combine(folder, ManifestName);
         if (!File.Exists(path))
             throw new InvalidDataException($"checkpoint {folder} has no {ManifestName}: it was not finished");
-        Dictionary<string, Entry>? manifest;
         try
         {
-            manifest = JsonSerializer.Deserialize<Dictionary<string, Entry>>(File.ReadAllText(path), Json.Indented);
+            var manifest = JsonSerializer.Deserialize<Dictionary<string, Entry?>>(RegularFiles.ReadAllText(path, LongestManifest), Json.Indented);
+            foreach (var (name, entry) in manifest ?? throw new InvalidDataException($"{path} lists no files"))
+                Verify(path, Path.Combine(folder, Path.GetFileName(name)), entry);
         }
         catch (JsonException error)
         {
-            throw new InvalidDataException($"{path} is not valid JSON: {error.Message}");
+            throw new InvalidDataException($"{path} is not valid JSON: {error.Message}", error);
         }
-        foreach (var (name, entry) in manifest ?? [])
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            string file = Path.Combine(folder, Path.GetFileName(name));
-            long bytes = File.Exists(file) ? new FileInfo(file).Length : -1;
-            if (bytes != entry.Bytes)
-                throw new InvalidDataException($"{file} has {(bytes < 0 ? "gone" : $"{bytes} bytes")}, the manifest says {entry.Bytes} bytes");
-            if (Describe(file).Sha256 != entry.Sha256)
-                throw new InvalidDataException($"{file} was changed after it was saved: its SHA-256 differs from the manifest");
+            throw new InvalidDataException($"checkpoint {folder} cannot be read: {error.Message}", error);
         }
+    }
+
+    private static void Verify(string manifest, string file, Entry? entry)
+    {
+        if (entry is null)
+            throw new InvalidDataException($"{manifest} says nothing of {file}");
+        if (!File.Exists(file))
+            throw new InvalidDataException($"{file} has gone, the manifest says {entry.Bytes} bytes");
+        using var stream = RegularFiles.OpenRead(file);
+        if (stream.Length != entry.Bytes)
+            throw new InvalidDataException($"{file} has {stream.Length} bytes, the manifest says {entry.Bytes} bytes");
+        if (Describe(stream).Sha256 != entry.Sha256)
+            throw new InvalidDataException($"{file} was changed after it was saved: its SHA-256 differs from the manifest");
     }
 
     private static List<string> Named(string root, string prefix) =>
@@ -169,12 +182,6 @@ public static class Checkpoint
         {
             // also where there is none
         }
-    }
-
-    private static Entry Describe(string file)
-    {
-        using var stream = File.OpenRead(file);
-        return Describe(stream);
     }
 
     private static Entry Describe(FileStream stream) => new(stream.Length, Convert.ToHexStringLower(SHA256.HashData(stream)));

@@ -81,7 +81,7 @@ public static class Safetensors
     /// <exception cref="InvalidDataException">The file is not a complete, valid safetensors file; the message says where.</exception>
     public static Dictionary<string, SafeTensor> Read(string path)
     {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read);
+        using var file = RegularFiles.OpenRead(path);
         Span<byte> prefix = stackalloc byte[8];
         if (file.ReadAtLeast(prefix, 8, throwOnEndOfStream: false) < 8)
             throw Bad(path, $"it ends after {file.Length} bytes, inside the header length");
@@ -100,6 +100,8 @@ public static class Safetensors
                 throw Bad(path, $"tensor {name} begins at {begin}, expected {end}: holes and overlaps are not allowed");
             if (stop < begin || stop > available)
                 throw Bad(path, $"tensor {name} ends at byte {stop}, the data has {available} bytes");
+            if (stop - begin > Array.MaxLength)
+                throw Bad(path, $"tensor {name} takes {stop - begin} bytes; {Array.MaxLength} is the most that is read");
             if (stop - begin != Bytes(path, name, type, shape))
                 throw Bad(path, $"tensor {name} {type} [{string.Join(", ", shape)}] does not take {stop - begin} bytes");
             var data = new byte[stop - begin];

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Features;
@@ -24,6 +25,11 @@ public sealed record Config
 
     public TrainingOptions Training { get; init; } = TrainingOptions.Demo;
 
+    /// <summary>Bytes of a settings file that are read at most: a thousand times what there is.</summary>
+    private const int LongestFile = 1 << 20;
+
+    private static readonly JsonSerializerOptions Strict = new(Json.Indented) { RespectNullableAnnotations = true };
+
     public static IReadOnlyList<string> Presets { get; } = ["demo", "grid", "paper"];
 
     public static Config FromPreset(string preset) => preset switch
@@ -47,7 +53,12 @@ public sealed record Config
     public static Config Load(string? preset, string? file, IEnumerable<string> sets)
     {
         var overrides = file is null ? [] : ReadFile(file);
-        preset ??= overrides["preset"]?.GetValue<string>() ?? "demo";
+        preset ??= overrides["preset"] switch
+        {
+            null => "demo",
+            JsonValue value when value.TryGetValue(out string? name) => name,
+            _ => throw new UserException(ExitCode.Usage, $"{file}: preset has to be one of {string.Join(", ", Presets)}"),
+        };
         var settings = JsonSerializer.SerializeToNode(FromPreset(preset), Json.Indented)!.AsObject();
         overrides.Remove("preset");
         Merge(settings, overrides, "", file ?? "");
@@ -82,9 +93,11 @@ public sealed record Config
 
     private static Config Resolve(JsonObject settings, string origin)
     {
+        if (EmptyEntry(settings, "") is { } at)
+            throw new UserException(ExitCode.Usage, $"setting {at} has an empty entry ({origin})");
         try
         {
-            var config = settings.Deserialize<Config>(Json.Indented)!;
+            var config = settings.Deserialize<Config>(Strict)!;
             config.Features.Validate();
             config.Data.Validate();
             config.Network.Validate();
@@ -97,13 +110,24 @@ public sealed record Config
         }
     }
 
+    // the place of a null in a list, where no setting has a meaning for it
+    private static string? EmptyEntry(JsonNode node, string path) => node switch
+    {
+        JsonArray list => list.Any(item => item is null) ? path : list.Select(item => EmptyEntry(item!, path)).FirstOrDefault(found => found is not null),
+        JsonObject part => part.Where(item => item.Value is not null)
+            .Select(item => EmptyEntry(item.Value!, path.Length == 0 ? item.Key : $"{path}.{item.Key}")).FirstOrDefault(found => found is not null),
+        _ => null,
+    };
+
     /// <summary>A JSON object in a file of the user's; comments and trailing commas are allowed.</summary>
     internal static JsonObject ReadFile(string file)
     {
         try
         {
-            var options = new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true };
-            return JsonNode.Parse(File.ReadAllText(file), null, options) as JsonObject
+            var options = new JsonDocumentOptions { CommentHandling = JsonCommentHandling.Skip, AllowTrailingCommas = true, AllowDuplicateProperties = false };
+            string text = RegularFiles.ReadAllText(file, LongestFile);
+            Json.RequireWholeText(text);
+            return JsonNode.Parse(text, null, options) as JsonObject
                 ?? throw new UserException(ExitCode.Usage, $"{file}: expected one JSON object");
         }
         catch (JsonException error)
@@ -162,22 +186,25 @@ public sealed record Config
     private static string Nearest(string key, IEnumerable<string> known)
     {
         var names = known.ToList();
-        string? best = names.MinBy(n => EditDistance(key.ToLowerInvariant(), n.ToLowerInvariant()));
-        return best is not null && EditDistance(key.ToLowerInvariant(), best.ToLowerInvariant()) <= 3
+        string? best = names.MinBy(n => EditDistance(key, n));
+        return best is not null && EditDistance(key, best) <= 3
             ? $"; did you mean '{best}'?"
             : $"; known here: {string.Join(", ", names)}";
     }
 
-    /// <summary>Levenshtein distance.</summary>
+    /// <summary>Levenshtein distance, whatever the case of letters; of texts whose lengths differ by far, that difference, which is its least: nobody mistyped one for the other.</summary>
     internal static int EditDistance(string a, string b)
     {
+        const int Far = 100;
+        if (Math.Abs(a.Length - b.Length) > Far)
+            return Math.Abs(a.Length - b.Length);
         var row = Enumerable.Range(0, b.Length + 1).ToArray();
         for (int i = 1; i <= a.Length; i++)
         {
             int diagonal = row[0];
             row[0] = i;
             for (int j = 1; j <= b.Length; j++)
-                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j] + 1, row[j - 1] + 1), diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
+                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j] + 1, row[j - 1] + 1), diagonal + (char.ToLowerInvariant(a[i - 1]) == char.ToLowerInvariant(b[j - 1]) ? 0 : 1)));
         }
         return row[b.Length];
     }

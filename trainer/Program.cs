@@ -34,7 +34,7 @@ public static class Program
         {
             string command = parsed.CommandResult.Command == root ? "" : $" {parsed.CommandResult.Command.Name}";
             string what = parsed.UnmatchedTokens.Count > 0 ? $"'{parsed.UnmatchedTokens[0]}' is not known here" : OneLine(parsed.Errors[0].Message);
-            error.WriteLine($"avedis: {what}; try: avedis{command} --help");
+            error.WriteLine($"avedis: {Printable.Line(what)}; try: avedis{command} --help");
             return ExitCode.Usage;
         }
         try
@@ -43,7 +43,7 @@ public static class Program
         }
         catch (Exception failure) when (Code(failure) is { } code)
         {
-            error.WriteLine($"avedis: {failure.Message}");
+            error.WriteLine($"avedis: {Printable.Line(failure.Message)}");
             return code;
         }
         catch (Exception failure)

@@ -231,7 +231,7 @@ internal sealed class OddMedia
         files.Add(new OddFile("gone.mp4", "missing file"));
         // whoever opens a pipe waits for its other end
         Assert.That(FfmpegTool.Run("mkfifo", [Path.Combine(root, "pipe.mp4")], TimeSpan.FromMinutes(1)).Succeeded);
-        files.Add(new OddFile("pipe.mp4", "empty file"));
+        files.Add(new OddFile("pipe.mp4", "unreadable file"));
     }
 
     private void MakeNames()

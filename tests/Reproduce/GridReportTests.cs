@@ -152,7 +152,7 @@ public class GridReportTests
         var cell = SyntheticGrid.Cell("alt", "paper", 64, 1) with { Method = $"m{Evil}", Recipe = $"r{Evil}", Warnings = [$"w{Evil}"] };
         var grid = SyntheticGrid.Of([SyntheticGrid.Cell("baseline", "paper", 64, 1), cell], planned: 2, data: $"d{Evil}", emotions: [.. SyntheticGrid.Emotions.Select(e => $"{Evil}{e}")]);
         var document = Render(grid with { DataHash = Evil, Version = Evil, Device = Evil, Precision = Evil });
-        string shown = "<b>&\"' ]]>\ufffd</style><scr ipt>";
+        string shown = "<b>&\"'?]]>\ufffd</style><scr ipt>";
         Assert.That(document.Descendants("h1").Single().Value, Does.Contain($"d{shown}"));
         Assert.That(Text(document), Does.Contain($"w{shown}").And.Contains($"m{shown} r{shown}"));
         Assert.That(document.Descendants("td").Select(td => td.Value), Does.Contain(shown));

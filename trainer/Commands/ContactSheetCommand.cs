@@ -41,7 +41,7 @@ public static class ContactSheetCommand
             }
             var output = parsed.InvocationConfiguration.Output;
             foreach (var (number, row) in sheet.Clips.Chunk(sheet.ClipsPerRow).Index())
-                output.WriteLine($"row {number + 1}: {string.Join(", ", row.Select(clip => Manifest.Printable(clip.Id)))}");
+                output.WriteLine($"row {number + 1}: {string.Join(", ", row.Select(clip => Printable.Name(clip.Id)))}");
             output.WriteLine($"{path}: {sheet.Clips.Count} of {dataset.Index.Clips.Count} clips, {sheet.Width}x{sheet.Height} pixels");
             return ExitCode.Ok;
         });

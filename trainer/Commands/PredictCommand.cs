@@ -103,7 +103,7 @@ public static class PredictCommand
                 }
                 catch (MediaException problem)
                 {
-                    error.WriteLine($"avedis: {path}: {problem.Message}");
+                    error.WriteLine($"avedis: {Printable.Line($"{path}: {problem.Message}")}");
                     failures++;
                 }
             return all;

@@ -90,7 +90,7 @@ public static class PrepareCommand
         {
             string parts = string.Join(", ", index.Counts.Where(part => part.Value > 0).Select(part => $"{part.Key.ToString().ToLowerInvariant()} {part.Value:N0}"));
             yield return $"{job.Folder}: {index.Clips.Count:N0} clips of {index.Speakers.Count:N0} speakers ({parts}){(result.Reused > 0 ? $", {result.Reused:N0} of them decoded before" : "")}";
-            yield return $"emotions: {string.Join(", ", index.Emotions.Select((name, number) => $"{name} {index.Clips.Count(clip => clip.Emotion == number):N0}"))}";
+            yield return $"emotions: {string.Join(", ", index.Emotions.Select((name, number) => $"{Printable.Name(name)} {index.Clips.Count(clip => clip.Emotion == number):N0}"))}";
         }
         else
             yield return $"{job.Folder}: part {job.Part!.Number} of {job.Part.Of}, {result.Stored:N0} clips; when all parts are done, the same command without --part joins them";
@@ -99,7 +99,7 @@ public static class PrepareCommand
         if (result.DroppedRows > 0)
             yield return $"left out by label: {result.DroppedRows:N0} rows";
         if (result.RareSpeakers.Count > 0)
-            yield return $"left out for too few clips: {result.RareSpeakers.Count:N0} speakers ({string.Join(", ", result.RareSpeakers.Take(5).Select(Manifest.Printable))}"
+            yield return $"left out for too few clips: {result.RareSpeakers.Count:N0} speakers ({string.Join(", ", result.RareSpeakers.Take(5).Select(Printable.Name))}"
                 + $"{(result.RareSpeakers.Count > 5 ? ", ..." : "")})";
         if (result.Rejections.Count > 0)
             yield return $"rejected: {Preparer.Reasons(result.Rejections)}{(job.Part is null ? $"; see {Path.Combine(job.Folder, Preparer.RejectedFileName)}" : "")}";

@@ -72,7 +72,7 @@ public static class ProbeCommand
             double? Of(LeakProbeResult? result, ProbeKind kind) => result?.Probes?.First(p => p.Kind == kind && !p.Balanced).Scores
                 .Average(s => leak.Score == "accuracy" ? s.Accuracy : s.MacroF1);
             text.AppendLine(
-                $"  {$"{leak.Factor} from {leak.Embedding}",-28}{(leak.Score == "accuracy" ? "accuracy" : "macro-F"),9}{Number(leak.Fresh),13}{Number(leak.Balanced),10}" +
+                $"  {$"{Printable.Name(leak.Factor)} from {leak.Embedding}",-28}{(leak.Score == "accuracy" ? "accuracy" : "macro-F"),9}{Number(leak.Fresh),13}{Number(leak.Balanced),10}" +
                 $"{Number(Of(leak.Probes, ProbeKind.Linear)),9}{Number(leak.InTraining),13}{Number(Of(leak.Untrained, ProbeKind.Hidden)),11}{Number(leak.Chance),9}");
         }
         foreach (var leak in leaks)
@@ -80,15 +80,15 @@ public static class ProbeCommand
             var health = leak.Probes.Health;
             text.Append($"  {leak.Embedding}: {health.DeadShare:P0} of {health.Units} units dead, mean norm {health.MeanNorm:G3}, effective rank {health.EffectiveRank:F1}");
             if (leak.Probes.Codes is { } codes)
-                text.Append($"; {leak.Factor} in {codes.Min(code => code.BitsPerClip):F2} bits a clip, {codes[0].PriorBits / codes[0].Clips:F2} without the embedding");
+                text.Append($"; {Printable.Name(leak.Factor)} in {codes.Min(code => code.BitsPerClip):F2} bits a clip, {codes[0].PriorBits / codes[0].Clips:F2} without the embedding");
             if (leak.Probes.OtherFactor is { } other)
                 text.Append($"; the {leak.Embedding} label alone gives {other.First(p => !p.Balanced).Mean:F3} macro-F");
             text.AppendLine();
             foreach (string reason in leak.Probes.Missing.Where(m => m.Key == "probes").Select(m => m.Value))
-                text.AppendLine($"  {leak.Factor} from {leak.Embedding}: not probed, {reason}");
+                text.AppendLine($"  {Printable.Name(leak.Factor)} from {leak.Embedding}: not probed, {reason}");
         }
         foreach (string warning in leaks.Select(leak => leak.Warning).OfType<string>())
-            text.AppendLine($"  WARNING: {warning}");
+            text.AppendLine($"  WARNING: {Printable.Line(warning)}");
         return text.Append($"  {folder}: probes.json").ToString();
     }
 }

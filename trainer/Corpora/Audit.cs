@@ -79,7 +79,7 @@ public sealed record Audit
         List<(string What, int Count)> rows = [("clips found", Found), ("usable", Usable), ("dropped by label", Dropped)];
         rows.AddRange(Rejected.Select(pair => ($"rejected: {pair.Key}", pair.Value)));
         rows.Add(("speakers", Speakers));
-        rows.AddRange(Labels.Select(label => ($"label {Manifest.Printable(label.Original)} -> {label.Emotion}", label.Clips)));
+        rows.AddRange(Labels.Select(label => ($"label {Printable.Name(label.Original)} -> {label.Emotion}", label.Clips)));
         rows.AddRange(Emotions.Select(pair => ($"emotion {pair.Key}", pair.Value)));
         rows.AddRange(Genders.Select(pair => ($"gender {pair.Key}", pair.Value)));
         foreach (var (name, part) in Splits)

@@ -1,4 +1,5 @@
 using System.Text;
+using Avedis.Bindings;
 using Avedis.Trainer.Data;
 
 namespace Avedis.Trainer.Corpora;
@@ -50,7 +51,7 @@ public sealed class CorpusFolder
         string full = Resolve(relative) ?? throw new UserException(ExitCode.BadInput, $"{relative} leads out of {FullPath}; copy the file into it");
         try
         {
-            return File.ReadAllBytes(full);
+            return RegularFiles.ReadAllBytes(full, Array.MaxLength);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -70,6 +71,14 @@ public sealed class CorpusFolder
             return new Rejection(relative, "missing file", "there is no such file");
         if (file.Length == 0)
             return new Rejection(relative, "empty file", "0 bytes");
+        try
+        {
+            RegularFiles.Check(full);
+        }
+        catch (IOException failure)
+        {
+            return new Rejection(relative, "unreadable file", failure.Message);
+        }
         return !IsPointer(file) ? null : new Rejection(relative, "Git LFS pointer", "stands for a file that was not fetched; run git lfs pull in the corpus folder");
     }
 

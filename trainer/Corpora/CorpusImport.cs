@@ -59,7 +59,7 @@ public sealed class CorpusImport
         // the manifest is a table of lines whose fields are trimmed
         foreach (string field in (IEnumerable<string>)[clip.Path, clip.Audio, clip.Speaker, .. clip.Factors])
             if (field.Any(char.IsControl) || field != field.Trim())
-                return new Rejection(Manifest.Printable(clip.Own), Findings.BadName, $"control characters, or spaces at the ends of \"{Manifest.Printable(field)}\"");
+                return new Rejection(Printable.Name(clip.Own), Findings.BadName, $"control characters, or spaces at the ends of \"{Printable.Name(field)}\"");
         return folder.FaultOf(clip.Path) ?? (clip.Audio.Length > 0 ? folder.FaultOf(clip.Audio) : null);
     }
 

@@ -18,7 +18,7 @@ public static class CorpusTables
             int[] columns = [.. needed.Select(column => csv.Headers.ToList().FindIndex(header => header.Equals(column, StringComparison.OrdinalIgnoreCase)))];
             if (Array.IndexOf(columns, -1) is >= 0 and var missing)
                 throw new UserException(ExitCode.BadInput,
-                    $"{name} has no column \"{needed[missing]}\"; its columns are {Manifest.Printable(string.Join(", ", csv.Headers))}: take the table as published");
+                    $"{name} has no column \"{needed[missing]}\"; its columns are {Printable.Name(string.Join(", ", csv.Headers))}: take the table as published");
             while (csv.Read())
                 if (csv.FieldCount > columns.Max())
                     rows.Add([.. columns.Select(csv.GetString)]);

@@ -81,7 +81,7 @@ public static class EmoVoxLabels
                 $"{file} has {names.Count} names, {videos.Count} videos, {tracks.Length} tracks, {sets.Length} sets and {logits.Count} matrices of logits; they have to be as many");
         var odd = logits.Index().FirstOrDefault(matrix => matrix.Item.Numbers.Length > 0 && matrix.Item.Columns != Classes.Count, (-1, null!));
         if (odd.Index >= 0)
-            throw new UserException(ExitCode.BadInput, $"{file}: the logits of {Data.Manifest.Printable(names[odd.Index].Text)} have {odd.Item.Columns} columns, not {Classes.Count}");
+            throw new UserException(ExitCode.BadInput, $"{file}: the logits of {Printable.Name(names[odd.Index].Text)} have {odd.Item.Columns} columns, not {Classes.Count}");
         return [.. names.Select((name, i) => new EmoVoxClip(name.Text, videos[i].Text, (int)tracks[i], (int)sets[i], logits[i].Numbers))];
     }
 

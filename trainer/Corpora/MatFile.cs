@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Runtime.InteropServices;
 using System.Text;
+using Avedis.Bindings;
 
 namespace Avedis.Trainer.Corpora;
 
@@ -52,7 +53,7 @@ public sealed class MatFile
     {
         try
         {
-            using var stream = File.OpenRead(file);
+            using var stream = RegularFiles.OpenRead(file);
             var header = new byte[HeaderBytes];
             stream.ReadExactly(header);
             int version = header[125];
@@ -75,19 +76,32 @@ public sealed class MatFile
         var variables = new Dictionary<string, MatValue>(StringComparer.Ordinal);
         for (long left = file.Length - HeaderBytes; left >= TagBytes;)
         {
+            long start = file.Position;
             var element = Next(file, ref left);
             long end = file.Position + element.Bytes + element.Padding;
             if (element.Kind == Kind.Compressed)
             {
                 using var inflated = new ZLibStream(file, CompressionMode.Decompress, leaveOpen: true);
                 long most = long.MaxValue; // only inflating tells how long it is
-                Keep(Next(inflated, ref most));
+                At(start, () => Keep(Next(inflated, ref most)));
             }
             else
-                Keep(element);
+                At(start, () => Keep(element));
             file.Position = end; // inflating reads ahead
         }
         return variables;
+
+        static void At(long start, Action read)
+        {
+            try
+            {
+                read();
+            }
+            catch (InvalidDataException failure)
+            {
+                throw new InvalidDataException($"{failure.Message}, in the variable at byte {start}", failure);
+            }
+        }
 
         void Keep(Element element)
         {
@@ -142,7 +156,7 @@ public sealed class MatFile
         byte[] length = Bytes(Next(data, ref left), 4), names = Bytes(Next(data, ref left), Block);
         int width = length.Length == 4 ? BinaryPrimitives.ReadInt32LittleEndian(length) : 0;
         if (count != 1 || width < 1 || names.Length % width != 0)
-            throw new InvalidDataException($"{Data.Manifest.Printable(parent)} is no single structure with named fields");
+            throw new InvalidDataException($"{Printable.Name(parent)} is no single structure with named fields");
         var fields = new Dictionary<string, MatValue>(StringComparer.Ordinal);
         for (int i = 0; i < names.Length; i += width)
         {

@@ -6,7 +6,8 @@ namespace Avedis.Trainer.Corpora;
 
 /// <summary>
 /// MATLAB 7.3 files are HDF5: a structure is a group, a cell array a data set of references, text a data set of 16-bit codes, and the sizes are
-/// written the other way round, so that the numbers lie in MATLAB's order all the same.
+/// written the other way round, so that the numbers lie in MATLAB's order all the same. PureHDF believes the file: a damaged one may make it take up to 2 GiB
+/// that the file only claims, and one with a link to itself ends the process. MATLAB writes no links; take such files from where the release is published.
 /// </summary>
 internal sealed class MatFile73 : IDisposable
 {
@@ -23,7 +24,7 @@ internal sealed class MatFile73 : IDisposable
             using var reader = new MatFile73(file, wanted, budget);
             return reader.Members(reader.file, "", 0);
         }
-        catch (Exception failure) when (failure is not (InvalidDataException or OutOfMemoryException))
+        catch (Exception failure) when (failure is not InvalidDataException)
         {
             // the library has no exception of its own for a damaged file: it fails where it stumbles
             throw new InvalidDataException($"its HDF5 structure is damaged, or of a kind that is not read ({failure.Message.ReplaceLineEndings(" ")})", failure);

@@ -71,7 +71,7 @@ public sealed partial class Meld : ICorpus
             else if (!there)
                 findings.Reject(name, Findings.NoVideo, $"{table} names it, but there is no such clip, or the table names it twice");
             else if (row[2].Length == 0 || !Emotions.TryGetValue(label, out string? emotion))
-                findings.Reject(video!, Findings.NoLabel, $"speaker \"{Manifest.Printable(row[2])}\", emotion \"{Manifest.Printable(row[3])}\"");
+                findings.Reject(video!, Findings.NoLabel, $"speaker \"{Printable.Name(row[2])}\", emotion \"{Printable.Name(row[3])}\"");
             else
                 findings.Add(new CorpusClip(name, video!, row[2], label, emotion) { Split = split, Factors = [row[4].ToLowerInvariant()] });
         }

@@ -75,7 +75,7 @@ public sealed partial class VoxCeleb : ICorpus
     {
         CorpusClip? Reject(string reason, string detail)
         {
-            findings.Reject(Manifest.Printable(clip.Name), reason, detail);
+            findings.Reject(Printable.Name(clip.Name), reason, detail);
             return null;
         }
         var parts = OldName().Match(clip.Name) is { Success: true } old ? old : NewName().Match(clip.Name);

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Avedis.Bindings;
 
 namespace Avedis.Trainer.Corpora;
 
@@ -10,7 +11,7 @@ public static class WavHeader
     /// <summary>Seconds of sound that are really there; null if it is no wav file with a format and data.</summary>
     public static double? Seconds(string path)
     {
-        using var file = File.OpenRead(path);
+        using var file = RegularFiles.OpenRead(path);
         Span<byte> head = stackalloc byte[12], chunk = stackalloc byte[8], format = stackalloc byte[16];
         if (file.ReadAtLeast(head, head.Length, throwOnEndOfStream: false) < head.Length || !head.StartsWith("RIFF"u8) || !head[8..].SequenceEqual("WAVE"u8))
             return null;

@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Avedis.Trainer.Data;
 
 /// <summary>
@@ -5,7 +7,7 @@ namespace Avedis.Trainer.Data;
 /// </summary>
 public sealed class DataRoot
 {
-    private const int MostLinks = 40;
+    private const int MostLinks = 40, LongestPath = 4096; // as Linux has it
 
     private readonly Dictionary<string, string> resolvedFolders = new(StringComparer.Ordinal);
     private readonly string prefix;
@@ -22,7 +24,7 @@ public sealed class DataRoot
     /// <summary>The absolute path without links, or null if it lies outside. The file itself need not exist.</summary>
     public string? Resolve(string path)
     {
-        if (path.Contains('\0'))
+        if (path.Contains('\0') || path.Length > LongestPath)
             return null;
         string full = Path.GetFullPath(path, Folder);
         string? real = full.Length > prefix.Length && !Path.EndsInDirectorySeparator(full) ? Canonical(full) : null;
@@ -35,6 +37,8 @@ public sealed class DataRoot
         string? parent = Path.GetDirectoryName(path);
         if (parent is null)
             return path;
+        if (!RuntimeHelpers.TryEnsureSufficientExecutionStack())
+            return null; // links to links whose targets are as long as a path may be
         if (!resolvedFolders.TryGetValue(parent, out string? realParent))
         {
             realParent = Canonical(parent, links);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using Avedis.Bindings;
 using Avedis.Trainer.Media;
 using CsvHelper;
 
@@ -73,7 +74,7 @@ public sealed class Manifest
         byte[] bytes;
         try
         {
-            bytes = File.ReadAllBytes(file);
+            bytes = RegularFiles.ReadAllBytes(file, Array.MaxLength);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -147,10 +148,10 @@ public sealed class Manifest
         var columns = new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase);
         for (int i = 0; i < header.Count; i++)
             if (!columns.TryAdd(header[i], i))
-                throw Fault(1, $"names the column \"{Printable(header[i])}\" twice");
+                throw Fault(1, $"names the column \"{Printable.Name(header[i])}\" twice");
         foreach (string name in Needed)
             if (!columns.ContainsKey(name))
-                throw Fault(1, $"has no column \"{name}\"; its columns are {Printable(string.Join(", ", header))}");
+                throw Fault(1, $"has no column \"{name}\"; its columns are {Printable.Name(string.Join(", ", header))}");
         FactorNames = [.. header.Where(name => !Known.Contains(name, StringComparer.OrdinalIgnoreCase))];
         return columns;
     }
@@ -166,11 +167,11 @@ public sealed class Manifest
         if (source.Start > 0 || source.End is not null)
             id += string.Create(CultureInfo.InvariantCulture, $"#t={source.Start},{source.End}");
         if (!seen.TryAdd(id, line))
-            throw Fault(line, $"names the same clip as line {seen[id]}: {Printable(Field("path"))}; remove one of the two");
+            throw Fault(line, $"names the same clip as line {seen[id]}: {Printable.Name(Field("path"))}; remove one of the two");
         string label = Field("emotion");
         if (!labels.TryGetValue(label, out string? emotion))
-            throw Fault(line, $"has the unknown emotion \"{Printable(label)}\" (nearest known: \"{Nearest(label)}\"); correct it, or map it with "
-                + $"--set data.labels.{Printable(label)}=CLASS, CLASS being one of {string.Join(", ", options.Emotions)}, {DataOptions.Drop}");
+            throw Fault(line, $"has the unknown emotion \"{Printable.Name(label)}\" (nearest known: \"{Nearest(label)}\"); correct it, or map it with "
+                + $"--set data.labels.{Printable.Name(label)}=CLASS, CLASS being one of {string.Join(", ", options.Emotions)}, {DataOptions.Drop}");
         if (emotion == DataOptions.Drop)
             return null;
         Split? split = columns.ContainsKey("split") ? ParseSplit(Field("split"), line) : null;
@@ -189,17 +190,17 @@ public sealed class Manifest
             "" => PictureRegion.Whole,
             "left" => PictureRegion.Left,
             "right" => PictureRegion.Right,
-            _ => throw Fault(line, $"has the region \"{Printable(field("region"))}\"; it has to be left, right or empty"),
+            _ => throw Fault(line, $"has the region \"{Printable.Name(field("region"))}\"; it has to be left, right or empty"),
         }, fps ?? PictureFolder.UsualFps);
 
         string Under(string path) => root.Resolve(path) ?? throw Fault(
-            line, $"names \"{Printable(path)}\", which leads out of the data root {root.Folder}; move the clip there, or name another folder with --root");
+            line, $"names \"{Printable.Name(path)}\", which leads out of the data root {root.Folder}; move the clip there, or name another folder with --root");
 
         double? Number(string column) => field(column) switch
         {
             "" => null,
             var text when double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is >= 0 and < 1e6 => value,
-            var text => throw Fault(line, $"has the {column} \"{Printable(text)}\"; it has to be a number, such as 12.5, or empty"),
+            var text => throw Fault(line, $"has the {column} \"{Printable.Name(text)}\"; it has to be a number, such as 12.5, or empty"),
         };
     }
 
@@ -209,14 +210,10 @@ public sealed class Manifest
         "validation" or "valid" or "val" or "dev" => Split.Validation,
         "test" => Split.Test,
         "unheard" => Split.Unheard,
-        _ => throw Fault(line, $"has the split \"{Printable(text)}\"; it has to be train, validation, test or unheard (without a split column, splits are made)"),
+        _ => throw Fault(line, $"has the split \"{Printable.Name(text)}\"; it has to be train, validation, test or unheard (without a split column, splits are made)"),
     };
 
-    private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal).MinBy(known => Config.EditDistance(known.ToLowerInvariant(), label.ToLowerInvariant()))!;
-
-    /// <summary>Text of a stranger's file as it may go to a terminal: no control characters, at most 120 characters.</summary>
-    internal static string Printable(string text)
-        => new([.. text.Take(120).Select(c => char.IsControl(c) || char.GetUnicodeCategory(c) == UnicodeCategory.Format ? '?' : c)]);
+    private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal).MinBy(known => Config.EditDistance(known, label))!;
 
     private UserException Fault(int line, string what) => new(ExitCode.BadInput, $"{file} line {line} {what}");
 }

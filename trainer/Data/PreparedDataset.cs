@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using Avedis.Bindings;
 using Avedis.Trainer.Features;
 
 namespace Avedis.Trainer.Data;
@@ -54,7 +55,10 @@ public sealed record DatasetIndex
     /// <summary>Clips in the order of the manifest.</summary>
     public required IReadOnlyList<ClipInfo> Clips { get; init; }
 
-    internal static JsonSerializerOptions Json { get; } = new(Engine.Json.Indented) { RespectNullableAnnotations = true };
+    internal static JsonSerializerOptions Json { get; } = new(Engine.Json.Indented)
+    {
+        AllowDuplicateProperties = false, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+    };
 }
 
 /// <summary>A prepared folder, open for reading. Reading clips is thread-safe and allocates nothing.</summary>
@@ -120,13 +124,11 @@ public sealed class PreparedDataset : IDisposable
         byte[] bytes;
         try
         {
-            if (new FileInfo(path) is { Exists: true, Length: > LongestIndex } file)
-                throw new UserException(ExitCode.BadInput, $"{path} has {file.Length} bytes, more than any index");
-            bytes = File.ReadAllBytes(path);
+            bytes = RegularFiles.ReadAllBytes(path, LongestIndex);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
-            string reason = Directory.Exists(folder) ? $"has no readable {DatasetIndex.FileName}, so preparing it was not finished" : "is no folder";
+            string reason = Directory.Exists(folder) ? $"has no readable {DatasetIndex.FileName}, so preparing it was not finished ({failure.Message})" : "is no folder";
             throw new UserException(ExitCode.BadInput, $"{folder} {reason}; run avedis prepare MANIFEST --out {folder}", failure);
         }
         DatasetIndex? index;
@@ -140,6 +142,9 @@ public sealed class PreparedDataset : IDisposable
         }
         if (index is null || index.Format != DatasetIndex.CurrentFormat)
             throw new UserException(ExitCode.BadInput, $"{path} has format {index?.Format}, this program reads {DatasetIndex.CurrentFormat}; run avedis prepare again");
+        if (index.Clips.Any(clip => clip is null || clip.Factors.Any(value => value is null))
+            || index.Emotions.Concat(index.Speakers).Concat(index.Factors).Concat(index.Shards).Any(name => name is null))
+            throw new UserException(ExitCode.BadInput, $"{path} has an empty entry in a list; run avedis prepare again");
         var dataset = new PreparedDataset(folder, index);
         try
         {
@@ -193,11 +198,18 @@ public sealed class PreparedDataset : IDisposable
 
     private void OpenShards(string path)
     {
-        Index.Features.Validate();
+        try
+        {
+            Index.Features.Validate();
+        }
+        catch (UserException failure)
+        {
+            throw Fault($"cannot be right: {failure.Message}");
+        }
         foreach (string name in Index.Shards)
         {
-            if (Path.GetFileName(name) != name)
-                throw Fault($"names the shard \"{Manifest.Printable(name)}\", which is not a plain file name");
+            if (Path.GetFileName(name) != name || name.Contains('\0'))
+                throw Fault($"names the shard \"{Printable.Name(name)}\", which is not a plain file name");
             shards.Add(Shard.OpenRead(Path.Combine(Folder, name), Index.Features, Index.Definition));
         }
         int payload = Shard.PayloadBytes(Index.Features);
@@ -205,12 +217,12 @@ public sealed class PreparedDataset : IDisposable
         {
             bool heard = clip.Split != Split.Unheard;
             if ((uint)clip.Shard >= (uint)shards.Count || clip.Offset < 0 || clip.Offset > shards[clip.Shard].End - payload)
-                throw Fault($"places clip {Manifest.Printable(clip.Id)} at byte {clip.Offset} of shard {clip.Shard}, where no clip fits");
+                throw Fault($"places clip {Printable.Name(clip.Id)} at byte {clip.Offset} of shard {clip.Shard}, where no clip fits");
             if ((uint)clip.Emotion >= (uint)Index.Emotions.Count || clip.Speaker >= Index.Speakers.Count || clip.Speaker < (heard ? 0 : -1)
                 || clip.Factors.Count != Index.Factors.Count || !Enum.IsDefined(clip.Split))
-                throw Fault($"gives clip {Manifest.Printable(clip.Id)} a class, split or factor that it does not list");
+                throw Fault($"gives clip {Printable.Name(clip.Id)} a class, split or factor that it does not list");
             if (clip.Faces < 1 || clip.Faces > Index.Features.FaceFrames || clip.Mels < 1 || clip.Mels > Index.Features.MelFrames)
-                throw Fault($"gives clip {Manifest.Printable(clip.Id)} {clip.Faces} pictures and {clip.Mels} mel frames");
+                throw Fault($"gives clip {Printable.Name(clip.Id)} {clip.Faces} pictures and {clip.Mels} mel frames");
         }
 
         UserException Fault(string what) => new(ExitCode.BadInput, $"{path} {what}; run avedis prepare again");

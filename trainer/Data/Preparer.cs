@@ -29,7 +29,7 @@ public sealed record PreparePart(int Number, int Of)
     public static PreparePart Parse(string text) =>
         text.Split('/') is [var a, var b] && int.TryParse(a, out int number) && int.TryParse(b, out int of) && number >= 1 && number <= of && of <= 999
             ? new(number, of)
-            : throw new UserException(ExitCode.Usage, $"--part is \"{Manifest.Printable(text)}\"; it has to be such as 2/4: the second of four parts");
+            : throw new UserException(ExitCode.Usage, $"--part is \"{Printable.Name(text)}\"; it has to be such as 2/4: the second of four parts");
 }
 
 /// <summary>A clip that cannot be used, as a row of rejected.csv.</summary>
@@ -41,7 +41,7 @@ public sealed record Rejection(string Id, string Reason, string Detail)
         using var table = CsvWriter.Create(stream, new CsvWriterOptions { NewLine = "\n" }, leaveOpen: true);
         table.WriteRecord(["path", "reason", "detail"]);
         foreach (var rejection in rejections.OrderBy(rejection => rejection.Id, StringComparer.Ordinal))
-            table.WriteRecord([rejection.Id, rejection.Reason, rejection.Detail]);
+            table.WriteRecord([Printable.Whole(rejection.Id), rejection.Reason, Printable.Whole(rejection.Detail)]);
     });
 }
 

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Features;
@@ -35,6 +35,11 @@ public sealed class Shard : IDisposable
     private const int LongestJson = 64 * 1024;
     private const int HeadBytes = 8; // "CLIP" and the length
 
+    private static readonly JsonSerializerOptions Strict = new(Json.Line)
+    {
+        AllowDuplicateProperties = false, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+    };
+
     private readonly SafeFileHandle file;
     private readonly int faceBytes, melBytes;
     private readonly byte[] payload; // of the clip being written, with its checksum
@@ -54,7 +59,7 @@ public sealed class Shard : IDisposable
     }
 
     /// <summary>The file's JSON: the hash, and the options behind it, which name what differs when hashes do.</summary>
-    private sealed record Header(string Definition, FeatureOptions Features);
+    private sealed record Header<T>(string Definition, T Features);
 
     public string Path { get; }
 
@@ -67,7 +72,7 @@ public sealed class Shard : IDisposable
     /// <summary>Makes an empty shard for writing; it gets its name once its head is whole.</summary>
     public static Shard Create(string path, FeatureOptions features, string definition)
     {
-        var json = JsonSerializer.SerializeToUtf8Bytes(new Header(definition, features), Json.Line);
+        var json = JsonSerializer.SerializeToUtf8Bytes(new Header<FeatureOptions>(definition, features), Json.Line);
         var head = new byte[16 + json.Length + 4];
         "AVEDSHRD"u8.CopyTo(head);
         BinaryPrimitives.WriteUInt32LittleEndian(head.AsSpan(8), Version);
@@ -96,6 +101,7 @@ public sealed class Shard : IDisposable
     /// </summary>
     public static Shard Append(string path, FeatureOptions features, string definition, bool verify, out List<ShardEntry> entries)
     {
+        RegularFiles.Check(path);
         var file = File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.Read);
         var shard = new Shard(path, file, features, 0);
         try
@@ -122,6 +128,7 @@ public sealed class Shard : IDisposable
         SafeFileHandle file;
         try
         {
+            RegularFiles.Check(path);
             file = File.OpenHandle(path, options: FileOptions.RandomAccess);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
@@ -189,10 +196,10 @@ public sealed class Shard : IDisposable
         ReadExactly(melBytesOut, offset + faceBytes);
         ReadExactly(crc, offset + faceBytes + melBytes);
         if (BinaryPrimitives.ReadUInt32LittleEndian(crc) != Crc32C.Compute(faces, melBytesOut))
-            throw Corrupt(offset, $"the checksum of clip {Manifest.Printable(clip)} differs");
+            throw Corrupt(offset, $"the checksum of clip {Printable.Name(clip)} differs");
         foreach (float value in mels)
             if (!float.IsFinite(value))
-                throw Corrupt(offset + faceBytes, $"the log-mel of clip {Manifest.Printable(clip)} holds {value}");
+                throw Corrupt(offset + faceBytes, $"the log-mel of clip {Printable.Name(clip)} holds {value}");
     }
 
     public void Dispose() => file.Dispose();
@@ -223,18 +230,33 @@ public sealed class Shard : IDisposable
         ReadExactly(head, 0);
         if (BinaryPrimitives.ReadUInt32LittleEndian(head.AsSpan(16 + jsonLength)) != Crc32C.Compute(head.AsSpan(0, 16 + jsonLength)))
             throw Corrupt(16, "the checksum of its head differs");
-        var json = JsonNode.Parse(head.AsSpan(16, jsonLength))!;
-        if (json["definition"]?.GetValue<string>() != definition)
+        if (Parse<Header<Dictionary<string, JsonElement>>>(head.AsSpan(16, jsonLength)) is not { } header)
+            throw Corrupt(16, "its head is not the JSON that it has to be");
+        if (header.Definition != definition)
             throw new UserException(ExitCode.BadInput,
-                $"{Path} holds clips prepared with other options ({Difference(json["features"], features)}); prepare into another folder, or delete this one");
+                $"{Path} holds clips prepared with other options ({Difference(header.Features, features)}); prepare into another folder, or delete this one");
         return head.Length;
     }
 
-    private static string Difference(JsonNode? theirs, FeatureOptions ours)
+    /// <summary>JSON of a stranger's, nothing missing in it; null if it is something else.</summary>
+    private static T? Parse<T>(ReadOnlySpan<byte> json) where T : class
     {
-        var wanted = JsonSerializer.SerializeToNode(ours, Json.Line)!.AsObject();
-        var differing = wanted.Where(option => !JsonNode.DeepEquals(option.Value, theirs?[option.Key]))
-            .Select(option => $"{option.Key} {theirs?[option.Key]?.ToJsonString() ?? "unknown"}, now {option.Value?.ToJsonString() ?? "the preset's"}").ToArray();
+        try
+        {
+            return JsonSerializer.Deserialize<T>(Encoding.UTF8.GetString(json), Strict); // what is no UTF-8 becomes a sign that stands for it
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    private static string Difference(Dictionary<string, JsonElement> theirs, FeatureOptions ours)
+    {
+        var wanted = JsonSerializer.SerializeToElement(ours, Json.Line).EnumerateObject().Select(option => (option.Name, Ours: option.Value.GetRawText()));
+        var differing = wanted.Select(option => (option.Name, option.Ours, Theirs: theirs.TryGetValue(option.Name, out var value) ? value.GetRawText() : "unknown"))
+            .Where(option => option.Ours != option.Theirs)
+            .Select(option => $"{option.Name} {Printable.Name(option.Theirs)}, now {(option.Ours == "null" ? "the preset's" : option.Ours)}").ToArray();
         return differing.Length > 0 ? string.Join("; ", differing) : "another version of the features";
     }
 
@@ -253,7 +275,7 @@ public sealed class Shard : IDisposable
         ReadExactly(head, End);
         if (BinaryPrimitives.ReadUInt32LittleEndian(head.AsSpan(HeadBytes + jsonLength)) != Crc32C.Compute(head.AsSpan(0, HeadBytes + jsonLength)))
             return null;
-        var clip = JsonSerializer.Deserialize<ShardClip>(head.AsSpan(HeadBytes, jsonLength), Json.Line);
+        var clip = Parse<ShardClip>(head.AsSpan(HeadBytes, jsonLength));
         if (clip is null || clip.Faces < 0 || clip.Faces > features.FaceFrames || clip.Mels < 0 || clip.Mels > features.MelFrames)
             return null;
         long offset = End + head.Length;

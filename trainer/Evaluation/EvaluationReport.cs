@@ -83,8 +83,8 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         }
         foreach (var factor in result.Factors.Where(factor => factor.Factor.ByMacroF))
             for (int c = 0; c < factor.Matrix.Classes; c++)
-                table.AppendLine($"    F {factor.Factor.Classes[c],-18}{factor.Matrix.F1(c),10:F3}{"",10}  ({factor.Matrix.Support(c)} clips)");
-        table.AppendLine($"  {"training",-22}{State.TrainClipsPerSecond,10:N1} clips/s ({State.Precision}), peak memory {State.PeakRssBytes / 1048576.0:N0} MiB");
+                table.AppendLine($"    F {Printable.Name(factor.Factor.Classes[c]),-18}{factor.Matrix.F1(c),10:F3}{"",10}  ({factor.Matrix.Support(c)} clips)");
+        table.AppendLine($"  {"training",-22}{State.TrainClipsPerSecond,10:N1} clips/s ({Printable.Name(State.Precision)}), peak memory {State.PeakRssBytes / 1048576.0:N0} MiB");
         table.Append($"  run folder {folder.Path}: report.html, summary.json, evaluation/{SplitName}/");
         return table.ToString();
     }

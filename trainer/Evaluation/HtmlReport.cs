@@ -1,4 +1,3 @@
-using System.Net;
 using System.Text;
 using Avedis.Trainer.Training;
 
@@ -20,19 +19,19 @@ public static class HtmlReport
     {
         var html = new StringBuilder();
         html.Append("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
-        html.Append($"<title>{Escape(Path.GetFileName(Path.GetFullPath(run)))}</title>\n<style>\n");
+        html.Append($"<title>{Printable.Markup(Path.GetFileName(Path.GetFullPath(run)))}</title>\n<style>\n");
         html.Append("body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}\n");
         html.Append("table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;text-align:right}\n");
         html.Append("td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#333}\n");
         html.Append("</style></head><body>\n");
-        html.Append($"<h1>Run {Escape(Path.GetFileName(Path.GetFullPath(run)))}</h1>\n");
-        html.Append($"<p>{Escape(state.Device)}, {state.Precision}; {state.Epoch} epochs, {state.Step:N0} steps, {state.TrainClipsPerSecond:N1} clips/s, ");
+        html.Append($"<h1>Run {Printable.Markup(Path.GetFileName(Path.GetFullPath(run)))}</h1>\n");
+        html.Append($"<p>{Printable.Markup(state.Device)}, {Printable.Markup(state.Precision)}; {state.Epoch} epochs, {state.Step:N0} steps, {state.TrainClipsPerSecond:N1} clips/s, ");
         html.Append($"peak memory {state.PeakRssBytes / 1048576.0:N0} MiB.</p>\n");
         AppendScores(html, split, result.Factors);
         AppendCurves(html, metrics);
         foreach (var factor in result.Factors)
         {
-            html.Append($"<h2>Confusion of {Escape(factor.Name)}, split {split}</h2>\n");
+            html.Append($"<h2>Confusion of {Printable.Markup(factor.Name)}, split {split}</h2>\n");
             if (factor.Matrix.Classes <= MaxPictureClasses)
                 AppendMatrix(html, factor.Matrix, factor.Factor.Classes);
             AppendClasses(html, factor.Matrix, factor.Factor.Classes);
@@ -40,15 +39,13 @@ public static class HtmlReport
         return html.Append("</body></html>\n").ToString();
     }
 
-    private static string Escape(string text) => WebUtility.HtmlEncode(text);
-
     private static void AppendScores(StringBuilder html, string split, IReadOnlyList<FactorResult> factors)
     {
         html.Append($"<table><tr><th>split {split}</th><th>macro-F</th><th>all majority</th><th>accuracy</th><th>all majority</th><th>clips</th></tr>\n");
         foreach (var factor in factors)
         {
             var m = factor.Matrix;
-            html.Append($"<tr><td>{Escape(factor.Name)}</td><td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td><td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
+            html.Append($"<tr><td>{Printable.Markup(factor.Name)}</td><td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td><td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
         }
         html.Append("</table>\n");
     }
@@ -64,7 +61,7 @@ public static class HtmlReport
         var names = validation.SelectMany(m => m.Accuracy!.Keys).Distinct().ToList();
         html.Append("<table><tr><th>epoch</th><th>step</th>");
         foreach (string name in names)
-            html.Append($"<th>{Escape(name)} macro-F</th><th>{Escape(name)} accuracy</th>");
+            html.Append($"<th>{Printable.Markup(name)} macro-F</th><th>{Printable.Markup(name)} accuracy</th>");
         html.Append("<th>clips/s</th></tr>\n");
         foreach (var m in validation)
         {
@@ -104,7 +101,7 @@ public static class HtmlReport
         {
             string points = string.Join(" ", drawn[s].Points.Select(p => $"{X(p.X):F1},{Y(p.Y):F1}"));
             html.Append($"<polyline points=\"{points}\" fill=\"none\" stroke=\"{Colours[s % Colours.Length]}\" stroke-width=\"2\"/>\n");
-            html.Append($"<text x=\"{Width - Right - 150 * (drawn.Count - s)}\" y=\"18\" style=\"fill:{Colours[s % Colours.Length]}\">{Escape(drawn[s].Name)}</text>\n");
+            html.Append($"<text x=\"{Width - Right - 150 * (drawn.Count - s)}\" y=\"18\" style=\"fill:{Colours[s % Colours.Length]}\">{Printable.Markup(drawn[s].Name)}</text>\n");
         }
         html.Append("</svg>\n");
     }
@@ -117,8 +114,8 @@ public static class HtmlReport
         html.Append($"<text x=\"{left}\" y=\"14\">predicted (columns), truth (rows), shade = share of the row</text>\n");
         for (int t = 0; t < k; t++)
         {
-            html.Append($"<text x=\"{left - 8}\" y=\"{top + t * cell + cell / 2 + 4}\" text-anchor=\"end\">{Escape(names[t])}</text>\n");
-            html.Append($"<text transform=\"translate({left + t * cell + cell / 2 + 4},{top - 8}) rotate(-45)\">{Escape(names[t])}</text>\n");
+            html.Append($"<text x=\"{left - 8}\" y=\"{top + t * cell + cell / 2 + 4}\" text-anchor=\"end\">{Printable.Markup(names[t])}</text>\n");
+            html.Append($"<text transform=\"translate({left + t * cell + cell / 2 + 4},{top - 8}) rotate(-45)\">{Printable.Markup(names[t])}</text>\n");
             long row = matrix.Support(t);
             for (int p = 0; p < k; p++)
             {
@@ -135,7 +132,7 @@ public static class HtmlReport
     {
         html.Append("<table><tr><th>class</th><th>clips</th><th>predicted</th><th>precision</th><th>recall</th><th>F</th></tr>\n");
         for (int c = 0; c < matrix.Classes; c++)
-            html.Append($"<tr><td>{Escape(names[c])}</td><td>{matrix.Support(c)}</td><td>{matrix.Predicted(c)}</td><td>{matrix.Precision(c):F3}</td><td>{matrix.Recall(c):F3}</td><td>{matrix.F1(c):F3}</td></tr>\n");
+            html.Append($"<tr><td>{Printable.Markup(names[c])}</td><td>{matrix.Support(c)}</td><td>{matrix.Predicted(c)}</td><td>{matrix.Precision(c):F3}</td><td>{matrix.Recall(c):F3}</td><td>{matrix.F1(c):F3}</td></tr>\n");
         html.Append("</table>\n");
     }
 }

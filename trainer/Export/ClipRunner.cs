@@ -45,7 +45,7 @@ public sealed class ClipRunner(TrainedModel model, FfmpegTool tool, TextWriter e
             for (int row = 0; row < chunks[i].Length; row++)
                 if (problems[row] is { } problem)
                 {
-                    error.WriteLine($"avedis: {chunks[i][row]}: {problem.Message}");
+                    error.WriteLine($"avedis: {Printable.Line($"{chunks[i][row]}: {problem.Message}")}");
                     failures++;
                 }
                 else

@@ -37,7 +37,7 @@ public sealed class PredictionWriter : IDisposable
         if (csv is not null)
             csv.WriteRecord(Record(prediction));
         else
-            output.WriteLine(json ? ToJson(prediction) : ToText(prediction));
+            output.WriteLine(json ? ToJson(prediction) : Printable.Whole(ToText(prediction)));
     }
 
     /// <summary>Hands on what is complete.</summary>

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Text;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Evaluation;
@@ -28,7 +27,7 @@ public static class TimelinePlot
         double length = predictions.Max(p => p.Window.End!.Value);
         double X(double seconds) => Left + (seconds / length * (Width - Left - Right));
         var body = new StringBuilder();
-        body.Append($"<text class=\"title\" x=\"{Left}\" y=\"20\">{Escape(title)}</text>\n");
+        body.Append($"<text class=\"title\" x=\"{Left}\" y=\"20\">{Printable.Markup(title)}</text>\n");
         int top = AppendLegend(body, factors[0], 44) + 14, bottom = top + AreaHeight;
         AppendAxes(body, X, length, top, bottom, factors.Count - 1);
         foreach (var run in Runs(predictions, hop))
@@ -36,11 +35,11 @@ public static class TimelinePlot
         for (int f = 1; f < factors.Count; f++)
         {
             int y = bottom + 12 + ((f - 1) * BandStep);
-            body.Append($"<text x=\"{Left}\" y=\"{y + 12}\">{Escape(factors[f].Name)}</text>\n");
+            body.Append($"<text x=\"{Left}\" y=\"{y + 12}\">{Printable.Markup(factors[f].Name)}</text>\n");
             AppendBand(body, X, predictions, factors[f], f, hop, y + 18);
         }
         int height = bottom + 12 + ((factors.Count - 1) * BandStep) + 30;
-        return $"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {Width} {height}\" width=\"{Width}\" height=\"{height}\" role=\"img\" aria-label=\"{Escape(title)}: {Escape(factors[0].Name)} over time\">\n"
+        return $"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {Width} {height}\" width=\"{Width}\" height=\"{height}\" role=\"img\" aria-label=\"{Printable.Markup(title)}: {Printable.Markup(factors[0].Name)} over time\">\n"
             + $"<style>{Style()}</style>\n<rect class=\"paper\" width=\"{Width}\" height=\"{height}\"/>\n{body}</svg>\n";
     }
 
@@ -60,8 +59,6 @@ public static class TimelinePlot
         }
     }
 
-    private static string Escape(string text) => WebUtility.HtmlEncode(text);
-
     private static string ColourClass(int index) => $"c{index % colours.Length}";
 
     // swatches with names, in as many lines as they need; the height of the last
@@ -73,7 +70,7 @@ public static class TimelinePlot
             double width = 18 + (factor.Classes[c].Length * CharacterWidth) + 14;
             if (x > Left && x + width > Width - Right)
                 (x, y) = (Left, y + 18);
-            svg.Append($"<rect class=\"{ColourClass(c)}\" x=\"{x:F1}\" y=\"{y - 10}\" width=\"12\" height=\"12\"/><text x=\"{x + 18:F1}\" y=\"{y}\">{Escape(factor.Classes[c])}</text>\n");
+            svg.Append($"<rect class=\"{ColourClass(c)}\" x=\"{x:F1}\" y=\"{y - 10}\" width=\"12\" height=\"12\"/><text x=\"{x + 18:F1}\" y=\"{y}\">{Printable.Markup(factor.Classes[c])}</text>\n");
             x += width;
         }
         return y;
@@ -134,7 +131,7 @@ public static class TimelinePlot
             var ceiling = floor.Select((height, i) => height + rows[i][c]).ToArray();
             string Points(double[] heights) => string.Join(" ", heights.Select((height, i) => $"{x(times[i]):F1},{bottom - (Math.Min(1, height) * AreaHeight):F1}"));
             string back = string.Join(" ", Points(floor).Split(' ').Reverse());
-            svg.Append($"<polygon class=\"{ColourClass(c)} edge\" points=\"{Points(ceiling)} {back}\"><title>{Escape(factor.Classes[c])}</title></polygon>\n");
+            svg.Append($"<polygon class=\"{ColourClass(c)} edge\" points=\"{Points(ceiling)} {back}\"><title>{Printable.Markup(factor.Classes[c])}</title></polygon>\n");
             floor = ceiling;
         }
     }
@@ -152,9 +149,9 @@ public static class TimelinePlot
                 double to = last == run.Count - 1 ? run[^1].Window.End!.Value : (Middle(run[last].Window) + Middle(run[last + 1].Window)) / 2;
                 string name = factor.Classes[best];
                 double sure = run.Skip(first).Take(last - first + 1).Average(p => p.Probabilities[index][best]), width = x(to) - x(from);
-                svg.Append($"<rect class=\"{ColourClass(best)} edge\" x=\"{x(from):F1}\" y=\"{y}\" width=\"{width:F1}\" height=\"{BandHeight}\"><title>{Escape(name)}, {from:0.#} to {to:0.#} s, {sure:P0}</title></rect>\n");
+                svg.Append($"<rect class=\"{ColourClass(best)} edge\" x=\"{x(from):F1}\" y=\"{y}\" width=\"{width:F1}\" height=\"{BandHeight}\"><title>{Printable.Markup(name)}, {from:0.#} to {to:0.#} s, {sure:P0}</title></rect>\n");
                 if (name.Length * CharacterWidth < width - 6)
-                    svg.Append($"<text class=\"on middle\" x=\"{x(from) + (width / 2):F1}\" y=\"{y + 15}\">{Escape(name)}</text>\n");
+                    svg.Append($"<text class=\"on middle\" x=\"{x(from) + (width / 2):F1}\" y=\"{y + 15}\">{Printable.Markup(name)}</text>\n");
             }
 
         int Best(WindowPrediction prediction) => Evaluator.ArgMax(prediction.Probabilities[index]);

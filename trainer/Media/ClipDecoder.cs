@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.InteropServices;
+using Avedis.Bindings;
 using Avedis.Trainer.Features;
 
 namespace Avedis.Trainer.Media;
@@ -143,9 +144,7 @@ public sealed class ClipDecoder : IDisposable
     {
         try
         {
-            // a named pipe has no length, and opening it would wait for its other end
-            if (new FileInfo(path) is { Exists: true, Length: 0 })
-                throw new MediaException("empty file", "0 bytes");
+            RegularFiles.Check(path);
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1);
             if (file.Length == 0)
                 throw new MediaException("empty file", "0 bytes");

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Avedis.Bindings;
 
 namespace Avedis.Trainer.Media;
 
@@ -19,6 +20,14 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, bool HasAudio, int
     /// <summary>Reads the headers of a file. Throws <see cref="MediaException"/> for what is no readable media file.</summary>
     public static MediaInfo Probe(FfmpegTool tool, string path, CancellationToken stop = default)
     {
+        try
+        {
+            RegularFiles.Check(path);
+        }
+        catch (IOException failure)
+        {
+            throw new MediaException("unreadable file", failure.Message, failure);
+        }
         byte[] json = [];
         var result = FfmpegTool.Run(tool.Ffprobe,
             ["-hide_banner", "-loglevel", "error", .. FfmpegTool.InputGuards, "-of", "json", "-show_entries",

@@ -72,7 +72,7 @@ public sealed partial class GridReport
     private void AppendVariants(StringBuilder to, IEnumerable<Variant> variants)
     {
         foreach (var variant in variants)
-            to.Append($"<li>{Key(variant)}{Escape(variant.Name)}</li>");
+            to.Append($"<li>{Key(variant)}{Printable.Markup(variant.Name)}</li>");
     }
 
     private string WhiskerText => view.Seeds > 1 ? "range over seeds" : "95 % bootstrap interval";
@@ -165,7 +165,7 @@ public sealed partial class GridReport
                     AppendBar(above, figure, variant, dimension, x + 1.5, bar - 3, y);
                     x += bar;
                 }
-                html.Append($"<text{(groups.Count > 5 ? " class=\"v\"" : "")} x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Escape(Short(group.First().MethodName, (int)Math.Max(9, (x - start) / 6.5)))}</text>\n");
+                html.Append($"<text{(groups.Count > 5 ? " class=\"v\"" : "")} x=\"{(start + x) / 2:F1}\" y=\"{Height - 6}\" text-anchor=\"middle\">{Printable.Markup(Short(group.First().MethodName, (int)Math.Max(9, (x - start) / 6.5)))}</text>\n");
                 x += Between;
             }
             if (line is { } single)
@@ -186,7 +186,7 @@ public sealed partial class GridReport
         if (value is null)
             return;
         html.Append($"<g class=\"{ColourClass(variant)}\"><rect x=\"{x:F1}\" y=\"{y.At(value.Mean):F1}\" width=\"{width:F1}\" height=\"{Math.Max(0, y.From - y.At(value.Mean)):F1}\" {Fill(variant)}>"
-            + $"<title>{Escape(variant.Name)}, {dimension}: {value.Mean:F3}{(value.HasRange ? $" ({value.Low:F3} to {value.High:F3})" : "")}</title></rect></g>\n");
+            + $"<title>{Printable.Markup(variant.Name)}, {dimension}: {value.Mean:F3}{(value.HasRange ? $" ({value.Low:F3} to {value.High:F3})" : "")}</title></rect></g>\n");
         double top = y.At(value.High);
         if (value.HasRange)
         {
@@ -269,11 +269,11 @@ public sealed partial class GridReport
         {
             const double Width = 250, Left = 70, Right = 22, Top = 54; // room for names on three sides
             double cell = (Width - Left - Right) / k;
-            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span></h3>\n");
+            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Printable.Markup(variant.Name)}</span></h3>\n");
             BeginSvg(Width, Top + k * cell + 2, $"confusion of emotions, {variant.Name}");
             for (int t = 0; t < k; t++)
             {
-                string name = Escape(Short(grid.Emotions[t], 9));
+                string name = Printable.Markup(Short(grid.Emotions[t], 9));
                 html.Append($"<text class=\"t\" x=\"{Left - 6}\" y=\"{Top + (t + 0.5) * cell + 3.5:F1}\" text-anchor=\"end\">{name}</text>"
                     + $"<text class=\"t\" transform=\"translate({Left + (t + 0.5) * cell:F1},{Top - 6}) rotate(-45)\">{name}</text>\n");
                 double row = counts![t].Sum();
@@ -281,7 +281,7 @@ public sealed partial class GridReport
                 {
                     double share = row > 0 ? counts[t][p] / row : 0;
                     html.Append($"<rect class=\"cell\" x=\"{Left + p * cell:F1}\" y=\"{Top + t * cell:F1}\" width=\"{cell - 1:F1}\" height=\"{cell - 1:F1}\" fill-opacity=\"{0.05 + 0.95 * share:F3}\">"
-                        + $"<title>{Escape(grid.Emotions[t])} taken for {Escape(grid.Emotions[p])}: {counts[t][p]} of {row}</title></rect>");
+                        + $"<title>{Printable.Markup(grid.Emotions[t])} taken for {Printable.Markup(grid.Emotions[p])}: {counts[t][p]} of {row}</title></rect>");
                     if (k <= MaxNumberedClasses)
                         html.Append($"<text class=\"v{(share > 0.68 ? " on" : "")}\" x=\"{Left + (p + 0.5) * cell:F1}\" y=\"{Top + (t + 0.5) * cell + 3.5:F1}\" text-anchor=\"middle\">{(row > 0 ? $"{100 * share:F0}" : Missing)}</text>\n");
                 }
@@ -321,7 +321,7 @@ public sealed partial class GridReport
         html.Append("</ul>\n<div class=\"small\">\n");
         foreach (var (variant, cells) in shown)
         {
-            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span></h3>\n");
+            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Printable.Markup(variant.Name)}</span></h3>\n");
             BeginSvg(Width, Height, $"validation scores by epoch, {variant.Name}");
             foreach (double tick in y.Ticks(4))
                 html.Append($"<line class=\"{(tick == 0 ? "axis" : "grid")}\" x1=\"{Left}\" x2=\"{Width - Right}\" y1=\"{y.At(tick):F1}\" y2=\"{y.At(tick):F1}\"/>"
@@ -358,7 +358,7 @@ public sealed partial class GridReport
             $"Some test clips in the first two principal components of each network's speaker embedding. {AtSmallest}{(view.Seeds > 1 ? " One seed." : "")}");
         html.Append("<figure>\n<ul class=\"legend\">");
         for (int e = 0; e < grid.Emotions.Count; e++)
-            html.Append(LegendItem($"<path style=\"--c:var(--e{e % 8})\" class=\"solid\" d=\"{Shape(e, 0, 0, 3.6)}\"/>", Escape(grid.Emotions[e])));
+            html.Append(LegendItem($"<path style=\"--c:var(--e{e % 8})\" class=\"solid\" d=\"{Shape(e, 0, 0, 3.6)}\"/>", Printable.Markup(grid.Emotions[e])));
         html.Append("</ul>\n<div class=\"small\">\n");
         foreach (var (variant, cell) in shown)
         {
@@ -367,7 +367,7 @@ public sealed partial class GridReport
             double rangeX = Math.Max(1e-12, points.Max(p => p[0]) - points.Min(p => p[0])), rangeY = Math.Max(1e-12, points.Max(p => p[1]) - points.Min(p => p[1]));
             // one unit is as long both ways, else a direction that hardly varies would look as wide as the first
             double unit = Math.Min((Width - 2 * Pad - 8) / rangeX, (Height - 18 - 2 * Pad - 8) / rangeY);
-            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span>{(view.Seeds > 1 ? $"<small>seed {cell.Seed}</small>" : "")}</h3>\n");
+            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Printable.Markup(variant.Name)}</span>{(view.Seeds > 1 ? $"<small>seed {cell.Seed}</small>" : "")}</h3>\n");
             BeginSvg(Width, Height, $"speaker embeddings by emotion, {variant.Name}");
             html.Append($"<rect class=\"frame\" x=\".5\" y=\".5\" width=\"{Width - 1}\" height=\"{Height - 19}\"/>"
                 + $"<text class=\"t\" x=\"0\" y=\"{Height - 4}\">1st component across, 2nd up</text>\n");
@@ -384,7 +384,7 @@ public sealed partial class GridReport
         static bool IsPoint(double[] p) => p.Length >= 3 && double.IsFinite(p[0]) && double.IsFinite(p[1]) && p[2] is >= 0 and < 1000;
     }
 
-    private void BeginSvg(double width, double height, string label) => html.Append($"<svg viewBox=\"0 0 {width:F0} {height:F0}\" role=\"img\" aria-label=\"{Escape(label)}\">\n");
+    private void BeginSvg(double width, double height, string label) => html.Append($"<svg viewBox=\"0 0 {width:F0} {height:F0}\" role=\"img\" aria-label=\"{Printable.Markup(label)}\">\n");
 
     private static string Tick(double value, double step) => value.ToString(step * 100 % 1 is > 0.01 and < 0.99 ? "F3" : step * 10 % 1 is > 0.01 and < 0.99 ? "F2" : "F1");
 }

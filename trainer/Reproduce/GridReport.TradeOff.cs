@@ -43,17 +43,17 @@ public sealed partial class GridReport
         foreach (var p in points)
         {
             html.Append($"<path class=\"{ColourClass(p.Variant)} {(p.Variant.Recipe is "" or "strong" ? "solid" : "open")}\" d=\"{Shape(p.Shape, x.At(p.X), y.At(p.Y), 5.5)}\">"
-                + $"<title>{Escape(p.Variant.Name)}, {p.Dimension}: leak {p.X:F3}, tasks {p.Y:F3}</title></path>\n");
+                + $"<title>{Printable.Markup(p.Variant.Name)}, {p.Dimension}: leak {p.X:F3}, tasks {p.Y:F3}</title></path>\n");
             labels.Occupy(x.At(p.X) - 6, y.At(p.Y) - 6, x.At(p.X) + 6, y.At(p.Y) + 6);
         }
         foreach (var (p, q) in front.Zip(front.Skip(1)))
             labels.OccupyLine(x.At(p.X), y.At(p.Y), x.At(q.X), y.At(q.Y));
         foreach (var p in front.Concat(points.Where(p => p.Variant.IsBaseline).Except(front)))
             if (labels.Place(x.At(p.X), y.At(p.Y), 6.5 * Short($"{p.Variant.Name} {p.Dimension}", 24).Length, 13) is { } place)
-                html.Append($"<text class=\"halo\" x=\"{place.X:F1}\" y=\"{place.Y:F1}\">{Escape(Short($"{p.Variant.Name} {p.Dimension}", 24))}</text>\n");
+                html.Append($"<text class=\"halo\" x=\"{place.X:F1}\" y=\"{place.Y:F1}\">{Printable.Markup(Short($"{p.Variant.Name} {p.Dimension}", 24))}</text>\n");
         html.Append("</svg></div>\n<div><ul class=\"legend\">");
         foreach (var variant in view.Both)
-            html.Append($"<li class=\"{ColourClass(variant)}\"><svg class=\"key\" viewBox=\"-8 -5.5 16 11\" aria-hidden=\"true\"><path class=\"{(variant.Recipe is "" or "strong" ? "solid" : "open")}\" d=\"{Shape(0, 0, 0, 4)}\"/></svg>{Escape(variant.Name)}</li>");
+            html.Append($"<li class=\"{ColourClass(variant)}\"><svg class=\"key\" viewBox=\"-8 -5.5 16 11\" aria-hidden=\"true\"><path class=\"{(variant.Recipe is "" or "strong" ? "solid" : "open")}\" d=\"{Shape(0, 0, 0, 4)}\"/></svg>{Printable.Markup(variant.Name)}</li>");
         for (int i = 0; i < view.Dimensions.Count; i++)
             html.Append(LegendItem($"<path class=\"claim\" d=\"{Shape(i, 0, 0, 4)}\"/>", $"speaker embedding {view.Dimensions[i]}"));
         html.Append("</ul>\n<figcaption><b>What to see:</b> the dashed line joins the networks that no other beats in both. A method worth having moves left without "
@@ -90,7 +90,7 @@ public sealed partial class GridReport
         html.Append("</ul>\n<div class=\"small\">\n");
         foreach (var (variant, cells) in shown)
         {
-            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Escape(variant.Name)}</span></h3>\n");
+            html.Append($"<div class=\"panel\"><h3><span>{Key(variant)}{Printable.Markup(variant.Name)}</span></h3>\n");
             BeginSvg(Width, Height, $"leak against score of the probed epochs, {variant.Name}");
             html.Append("<text class=\"t\" x=\"0\" y=\"12\">score</text>\n");
             AppendGrid(x, 4, y, 4, gap: 5);
@@ -143,7 +143,7 @@ public sealed partial class GridReport
                 if (cells.Count == 0)
                     continue;
                 int without = cells.Count(c => c.Selection == "primary_score");
-                html.Append($"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}"
+                html.Append($"<tr><th scope=\"row\">{Key(variant)}{Printable.Markup(variant.Name)}"
                     + $"{(without == 0 ? "" : $"<small>{without} of {cells.Count} without a choice</small>")}</th>");
                 Side(cells, c => c.Epoch, c => c.EmotionMacroF1, c => c.SpeakerAccuracy, c => c.LeakEmotionFromSpeaker);
                 Side(cells, c => c.ByScore?.Epoch ?? c.Epoch, Emotion, Speaker, Leak);

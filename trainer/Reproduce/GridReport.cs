@@ -1,4 +1,3 @@
-using System.Net;
 using System.Text;
 using System.Text.Json;
 
@@ -40,7 +39,7 @@ public sealed partial class GridReport
     {
         html.Append("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n");
         html.Append("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/><meta name=\"color-scheme\" content=\"light dark\"/>\n");
-        html.Append($"<title>Reproduction grid, {Escape(grid.Data)}</title>\n<style>\n{Style}</style></head>\n<body>\n");
+        html.Append($"<title>Reproduction grid, {Printable.Markup(grid.Data)}</title>\n<style>\n{Style}</style></head>\n<body>\n");
         AppendHatches();
         AppendHead();
         int head = html.Length;
@@ -68,7 +67,7 @@ public sealed partial class GridReport
     private void AppendHead()
     {
         html.Append("<header>\n<p class=\"eyebrow\">Avedis · reproduction grid</p>\n");
-        html.Append($"<h1>What a speaker embedding still tells of emotion <span>on {Escape(grid.Data)}</span></h1>\n");
+        html.Append($"<h1>What a speaker embedding still tells of emotion <span>on {Printable.Markup(grid.Data)}</span></h1>\n");
         if (grid.Cells.Count < grid.Planned)
             html.Append($"<p class=\"notice\"><b>{grid.Cells.Count} of {grid.Planned} cells</b> are finished."
                 + $"{(grid.Cells.Count > 0 ? " What follows is of those; means and adjusted p values will still move." : "")}</p>\n");
@@ -83,7 +82,7 @@ public sealed partial class GridReport
         Fact("Cells", grid.Cells.Count == grid.Planned ? $"{grid.Planned}" : $"{grid.Cells.Count} of {grid.Planned}");
         html.Append("</dl>\n");
 
-        void Fact(string name, string value) => html.Append($"<div><dt>{name}</dt><dd>{(value.Length == 0 ? Missing : Escape(value))}</dd></div>\n");
+        void Fact(string name, string value) => html.Append($"<div><dt>{name}</dt><dd>{(value.Length == 0 ? Missing : Printable.Markup(value))}</dd></div>\n");
     }
 
     // baseline leak against chance; what each method takes away; what it costs; where the head of the training misleads most
@@ -97,7 +96,7 @@ public sealed partial class GridReport
                 + (view.LeakChance is { } chance ? $", against {chance:F3} for always naming the most frequent." : ".");
         var drops = view.Disentangled.Select(v => (Variant: v, Change: view.Change(v, smallest, c => c.LeakEmotionFromSpeaker))).Where(d => d.Change is not null).ToList();
         if (drops.Count > 0)
-            yield return $"Beside the baseline, the leak changes by {List(drops.Select(d => $"<b>{Signed(d.Change!.Mean)}</b> with {Escape(d.Variant.Name)}"))}.";
+            yield return $"Beside the baseline, the leak changes by {List(drops.Select(d => $"<b>{Signed(d.Change!.Mean)}</b> with {Printable.Markup(d.Variant.Name)}"))}.";
         var emotion = view.Disentangled.Select(v => view.Change(v, smallest, c => c.EmotionMacroF1)?.Mean).OfType<double>().ToList();
         var speaker = view.Disentangled.Select(v => view.Change(v, smallest, c => c.SpeakerAccuracy)?.Mean).OfType<double>().ToList();
         if (emotion.Count > 0 && speaker.Count > 0)
@@ -108,7 +107,7 @@ public sealed partial class GridReport
         if (lies.Count > 0)
         {
             var (variant, claim, fresh) = lies.MaxBy(l => l.Fresh!.Mean - l.Claim!.Mean);
-            yield return $"The head of the training misleads most with {Escape(variant.Name)}: it finds {claim!.Mean:F3} where the fresh probe finds {fresh!.Mean:F3}.";
+            yield return $"The head of the training misleads most with {Printable.Markup(variant.Name)}: it finds {claim!.Mean:F3} where the fresh probe finds {fresh!.Mean:F3}.";
         }
     }
 
@@ -125,7 +124,7 @@ public sealed partial class GridReport
         html.Append($"<thead><tr><th rowspan=\"2\" scope=\"col\">speaker embedding</th><th colspan=\"{Math.Max(1, columns.Count)}\" scope=\"colgroup\">this grid</th>"
             + "<th colspan=\"4\" scope=\"colgroup\" class=\"muted first\">published, another corpus</th></tr>\n<tr>");
         foreach (var variant in columns)
-            html.Append($"<th scope=\"col\">{Key(variant)}{Escape(variant.Name)}</th>");
+            html.Append($"<th scope=\"col\">{Key(variant)}{Printable.Markup(variant.Name)}</th>");
         if (columns.Count == 0)
             html.Append("<th></th>");
         html.Append("<th class=\"muted first\">baseline</th><th class=\"muted\">ALT</th><th class=\"muted\">GR</th><th class=\"muted\">CONF</th></tr></thead>\n<tbody>\n");
@@ -197,7 +196,7 @@ public sealed partial class GridReport
             BeginGroup(group.Key == 0 ? "no speaker embedding" : $"speaker embedding {group.Key}", columns.Length + 1);
             foreach (var variant in view.Variants.Where(group.Select(GridReportView.VariantOf).Contains))
             {
-                html.Append($"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}</th>");
+                html.Append($"<tr><th scope=\"row\">{Key(variant)}{Printable.Markup(variant.Name)}</th>");
                 for (int i = 0; i < columns.Length; i++)
                     html.Append(Cell(GridReportView.Mean(group.Where(c => GridReportView.VariantOf(c) == variant), columns[i].Value), v => Fixed(v, columns[i].Format), bold: i == 0));
                 html.Append("</tr>\n");
@@ -208,7 +207,7 @@ public sealed partial class GridReport
         var warnings = grid.Cells.SelectMany(cell => cell.Warnings.Select(text => (Cell: cell, Text: text))).GroupBy(w => w.Text).ToList();
         html.Append($"<h3>Warnings</h3>\n{(warnings.Count == 0 ? "<p class=\"muted\">None.</p>" : "<ul class=\"warnings\">")}\n");
         foreach (var warning in warnings)
-            html.Append($"<li>{Escape(warning.Key)} <span class=\"muted\">{Escape(CellNames(warning.Select(w => w.Cell)))}</span></li>\n");
+            html.Append($"<li>{Printable.Markup(warning.Key)} <span class=\"muted\">{Printable.Markup(CellNames(warning.Select(w => w.Cell)))}</span></li>\n");
         html.Append(warnings.Count == 0 ? "" : "</ul>\n");
         EndSection();
     }
@@ -238,7 +237,7 @@ public sealed partial class GridReport
             foreach (var (variant, cell) in cells)
             {
                 var c = cell.Comparison!;
-                string name = variant == before ? "<tr class=\"again\"><th></th>" : $"<tr><th scope=\"row\">{Key(variant)}{Escape(variant.Name)}</th>";
+                string name = variant == before ? "<tr class=\"again\"><th></th>" : $"<tr><th scope=\"row\">{Key(variant)}{Printable.Markup(variant.Name)}</th>";
                 before = variant;
                 bool star = GridReportView.Finite(c.StuartMaxwellHolm) < 0.01;
                 html.Append(name).Append($"<td>{cell.Seed}</td>");
@@ -274,7 +273,7 @@ public sealed partial class GridReport
         foreach (var row in rows)
         {
             double train = 200 * Math.Max(0, row.Train?.Mean ?? 0) / longest, probe = 200 * Math.Max(0, row.Probe?.Mean ?? 0) / longest;
-            html.Append($"<tr><th scope=\"row\">{Key(row.Variant)}{Escape(row.Variant.Name)}</th><td>{(row.Dimension == 0 ? Missing : $"{row.Dimension}")}</td><td>{row.Cells}</td>");
+            html.Append($"<tr><th scope=\"row\">{Key(row.Variant)}{Printable.Markup(row.Variant.Name)}</th><td>{(row.Dimension == 0 ? Missing : $"{row.Dimension}")}</td><td>{row.Cells}</td>");
             html.Append(Cell(row.Train, Span)).Append(Cell(row.Probe, Span));
             html.Append($"<td class=\"left\"><svg class=\"time {ColourClass(row.Variant)}\" viewBox=\"0 0 200 10\" width=\"200\" height=\"10\" aria-hidden=\"true\">"
                 + $"<rect width=\"{train:F1}\" height=\"10\" class=\"solid\"/><rect x=\"{train:F1}\" width=\"{probe:F1}\" height=\"10\" class=\"solid pale\"/></svg></td></tr>\n");
@@ -298,13 +297,13 @@ public sealed partial class GridReport
             BeginTable("settings that differ");
             html.Append($"<thead><tr><th scope=\"col\">setting</th><th class=\"left\">{Key(new("baseline", ""))}baseline</th>");
             foreach (var variant in columns)
-                html.Append($"<th class=\"left\">{Key(variant)}{Escape(variant.Name)}</th>");
+                html.Append($"<th class=\"left\">{Key(variant)}{Printable.Markup(variant.Name)}</th>");
             html.Append("</tr></thead>\n<tbody>\n");
             foreach (var (name, baseline, values) in rows)
             {
-                html.Append($"<tr><th scope=\"row\"><code>{Escape(name)}</code></th><td class=\"left\"><code>{Escape(baseline)}</code></td>");
+                html.Append($"<tr><th scope=\"row\"><code>{Printable.Markup(name)}</code></th><td class=\"left\"><code>{Printable.Markup(baseline)}</code></td>");
                 foreach (var variant in columns)
-                    html.Append(values.TryGetValue(variant, out string? value) ? $"<td class=\"left\"><code>{Escape(value)}</code></td>" : "<td class=\"left muted\">·</td>");
+                    html.Append(values.TryGetValue(variant, out string? value) ? $"<td class=\"left\"><code>{Printable.Markup(value)}</code></td>" : "<td class=\"left muted\">·</td>");
                 html.Append("</tr>\n");
             }
             html.Append("</tbody>");
@@ -325,7 +324,7 @@ public sealed partial class GridReport
         EndTable();
         EndSection();
 
-        void Row(string name, string value) => html.Append($"<tr><th scope=\"row\">{name}</th><td class=\"left wrap\">{(value.Length == 0 ? Missing : Escape(value))}</td></tr>\n");
+        void Row(string name, string value) => html.Append($"<tr><th scope=\"row\">{name}</th><td class=\"left wrap\">{(value.Length == 0 ? Missing : Printable.Markup(value))}</td></tr>\n");
     }
 
     /// <summary>Settings in which a cell differs from its baseline: what the baselines have, and what each variant has where it differs.</summary>
@@ -462,8 +461,4 @@ public sealed partial class GridReport
     };
 
     private static string Short(string text, int length) => text.Length <= length ? text : $"{text[..(length - 1)]}…";
-
-    // XML has no control characters and no half of a surrogate pair, escaped or not
-    private static string Escape(string text) => WebUtility.HtmlEncode(string.Concat(text.EnumerateRunes().Select(rune =>
-        Rune.IsControl(rune) ? " " : rune.Value is 0xFFFE or 0xFFFF ? "?" : rune.ToString())));
 }

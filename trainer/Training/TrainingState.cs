@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 
@@ -18,6 +19,14 @@ public sealed record TrainingState
 
     /// <summary>Batches in all.</summary>
     public long Step { get; init; }
+
+    /// <summary>Bytes of a state.json that are read at most: there, a hundred thousand speakers take a twentieth.</summary>
+    private const int Longest = 64 << 20;
+
+    private static readonly JsonSerializerOptions Strict = new(Json.Indented)
+    {
+        AllowDuplicateProperties = false, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true,
+    };
 
     public double BestScore { get; init; } = double.NegativeInfinity;
 
@@ -92,13 +101,19 @@ public sealed record TrainingState
     public void Save(string folder) =>
         File.WriteAllText(Path.Combine(folder, StateFile), JsonSerializer.Serialize(this, Json.Indented));
 
+    // what no training writes would make whoever uses it stumble
+    private bool IsWhole => Epoch >= 0 && Position >= 0 && Step >= 0 && MetricsBytes >= 0 && Candidates.All(candidate => candidate is not null)
+        && Factors.All(factor => factor is not null && factor.Classes.Count > 0 && factor.Classes.Count == factor.Counts.Count && factor.Classes.All(name => name is not null))
+        && Factors.DistinctBy(factor => factor.Name).Count() == Factors.Count;
+
     /// <exception cref="UserException">Exit code 4.</exception>
     public static TrainingState Load(string folder)
     {
         string path = Path.Combine(folder, StateFile);
         try
         {
-            return JsonSerializer.Deserialize<TrainingState>(File.ReadAllText(path), Json.Indented)!;
+            var state = JsonSerializer.Deserialize<TrainingState>(RegularFiles.ReadAllText(path, Longest), Strict);
+            return state?.IsWhole == true ? state : throw new JsonException("a part of it is missing, or not possible");
         }
         catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException)
         {
