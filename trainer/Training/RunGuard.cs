@@ -1,6 +1,6 @@
 using System.Text.Json;
+using Avedis.Bindings;
 using Avedis.Engine;
-using Avedis.Trainer.Data;
 
 namespace Avedis.Trainer.Training;
 
@@ -56,6 +56,9 @@ public sealed record Failure
 
     private const string FileName = "failure.json";
 
+    /// <summary>Bytes of a failure.json that are read at most.</summary>
+    private const int Longest = 1 << 20;
+
     /// <summary>Writes a folder RUN/failures/step-N with all that it takes to see the failure again: this, the settings, the checkpoint before it.</summary>
     /// <returns>The folder; null if it could not be written.</returns>
     public string? Keep(RunFolder run, Config config)
@@ -86,7 +89,7 @@ public sealed record Failure
         try
         {
             Engine.Checkpoint.Verify(folder);
-            return JsonSerializer.Deserialize<Failure>(File.ReadAllText(Path.Combine(folder, FileName)), Json.Indented)!;
+            return JsonSerializer.Deserialize<Failure>(RegularFiles.ReadAllText(Path.Combine(folder, FileName), Longest), Json.Indented) ?? throw new JsonException("it is empty");
         }
         catch (Exception error) when (error is InvalidDataException or JsonException or IOException or UnauthorizedAccessException)
         {
@@ -99,7 +102,7 @@ public sealed record Failure
     {
         const int Most = 4;
         string tensors = string.Join(", ", Tensors.Take(Most).Select(tensor => $"{tensor.Key} ({tensor.Value:N0})"));
-        string clips = string.Join(", ", Clips.Take(Most).Select(Manifest.Printable));
+        string clips = string.Join(", ", Clips.Take(Most).Select(Printable.Name));
         return $"step {Step} (epoch {Epoch + 1}): {Reason}" +
             (tensors.Length > 0 ? $"; not finite behind it: {tensors}{(Tensors.Count > Most ? $" and {Tensors.Count - Most} more" : "")}" : "") +
             (clips.Length > 0 ? $"; clips {clips}{(Clips.Count > Most ? $" and {Clips.Count - Most} more" : "")}" : "");
