@@ -67,6 +67,28 @@ public sealed class LayerTests
     }
 
     [Test]
+    public void Losses_refuse_each_tensor_of_another_shape()
+    {
+        using var device = new Device(new CpuBackend());
+        var entropy = new SoftmaxCrossEntropy(device, "entropy", 2, 5);
+        var confusion = new UniformConfusion(device, "confusion", 2, 5);
+        var logits = device.Persistent("logits", new Shape(2, 5), DType.F32);
+        var labels = device.Persistent("labels", new Shape(2), DType.I32);
+        var weights = device.Persistent("weights", new Shape(2), DType.F32);
+        var other = device.Persistent("other", new Shape(3), DType.F32);
+        Assert.Multiple(() =>
+        {
+            foreach (Action call in new Action[]
+                {
+                    () => entropy.Evaluate(other, labels, weights), () => entropy.Evaluate(logits, other, weights), () => entropy.Evaluate(logits, labels, other),
+                })
+                Assert.That(call, Throws.ArgumentException.With.Message.StartsWith("entropy.loss: expected logits [2, 5], labels and weights [2]; got "));
+            foreach (Action call in new Action[] { () => confusion.Evaluate(other, weights), () => confusion.Evaluate(logits, other) })
+                Assert.That(call, Throws.ArgumentException.With.Message.StartsWith("confusion.loss: expected logits [2, 5] and weights [2], got "));
+        });
+    }
+
+    [Test]
     public void Gradient_reversal_adds_to_what_else_reads_the_activation()
     {
         using var device = new Device(new CpuBackend());
