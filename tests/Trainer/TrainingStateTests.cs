@@ -43,6 +43,9 @@ public sealed class TrainingStateTests
             Device = "cpu",
             TrainClipsPerSecond = 5.5,
             PeakRssBytes = 99,
+            Skipped = [6, 9],
+            RateScale = 0.25,
+            Returns = 2,
         };
         foreach (var property in typeof(TrainingState).GetProperties())
             Assert.That(property.GetValue(state), Is.Not.EqualTo(property.GetValue(new TrainingState())), $"{property.Name} is tried");
