@@ -140,7 +140,7 @@ public sealed record TrainingOptions
     /// <summary>auto, cpu or cuda.</summary>
     public string Device { get; init; } = "auto";
 
-    /// <summary>Threads of the CPU backend; 0 for all cores. The networks of the presets come out the same with any number.</summary>
+    /// <summary>Threads of the CPU backend; 0 for all cores. The bits of a run are promised for its number of threads only.</summary>
     public int Threads { get; init; }
 
     public ulong Seed { get; init; } = 1;
