@@ -3,25 +3,21 @@ using Avedis.Engine;
 namespace Avedis.Bench.Kernels;
 
 /// <summary>The passes of one convolution on tensors of their own.</summary>
-internal sealed class ConvolutionRig : IDisposable
+internal sealed class ConvolutionRig : ProductRig<Conv2dPass>
 {
     private readonly FormulaNumbers x, weight, dY;
     private readonly Dictionary<Conv2dPass, Tensor> results = [];
 
     public ConvolutionRig(IBackend backend, string precision, in Conv2dGeometry geometry)
+        : base(backend, precision)
     {
-        (Precision, Geometry) = (precision, geometry);
+        Geometry = geometry;
         (x, weight, dY) = (FormulaNumbers.For(precision, 1), FormulaNumbers.For(precision, 2), FormulaNumbers.For(precision, 3));
-        Tensors = new BenchTensors(backend);
         X = Tensors.Of("x", geometry.Input, Act, x);
         Weight = Tensors.Of("weight", geometry.Weight, DType.F32, weight);
         DY = Tensors.Of("dY", geometry.Output, Act, dY);
         Tensors.RequireWorkspace(backend.Conv2dWorkspace(geometry, Act));
     }
-
-    public BenchTensors Tensors { get; }
-
-    public string Precision { get; }
 
     public Conv2dGeometry Geometry { get; }
 
@@ -40,8 +36,7 @@ internal sealed class ConvolutionRig : IDisposable
         _ => "conv2d backward weight",
     };
 
-    /// <summary>Where a pass leaves its result.</summary>
-    public Tensor Result(Conv2dPass pass)
+    public override Tensor Result(Conv2dPass pass)
     {
         if (!results.TryGetValue(pass, out var result))
             results.Add(pass, result = Tensors.Zeroes(
@@ -49,14 +44,14 @@ internal sealed class ConvolutionRig : IDisposable
         return result;
     }
 
-    public Shape ShapeOf(Conv2dPass pass) => pass switch
+    public override Shape ShapeOf(Conv2dPass pass) => pass switch
     {
         Conv2dPass.Forward => Geometry.Output,
         Conv2dPass.BackwardData => Geometry.Input,
         _ => Geometry.Weight,
     };
 
-    public void Run(Conv2dPass pass)
+    public override void Run(Conv2dPass pass)
     {
         if (pass == Conv2dPass.Forward)
             Tensors.Backend.Conv2dForward(Result(pass), moments: null, X, Weight, Geometry);
@@ -66,27 +61,13 @@ internal sealed class ConvolutionRig : IDisposable
             Tensors.Backend.Conv2dBackwardWeight(Result(pass), DY, X, Geometry);
     }
 
-    /// <summary>Runs a pass once and checks what came.</summary>
-    /// <inheritdoc cref="Check(Conv2dPass, Tensor)"/>
-    public double Check(Conv2dPass pass)
-    {
-        Tensors.Backend.Zero(Result(pass)); // the gradient of the weights adds
-        Run(pass);
-        return Check(pass, Result(pass));
-    }
-
-    /// <summary>Checks somebody's result of a pass.</summary>
-    /// <returns>The error that it may have; see <see cref="ResultCheck.Sampled"/>.</returns>
-    /// <exception cref="WrongResultException"/>
-    public double Check(Conv2dPass pass, Tensor result) => ResultCheck.Sampled(Tensors.Backend, result, Precision != "fp32", pass switch
+    protected override Func<long, SumOfProducts> Element(Conv2dPass pass) => pass switch
     {
         Conv2dPass.Forward => index => ProductReference.Forward(Geometry, x, weight, index),
         Conv2dPass.BackwardData => index => ProductReference.BackwardData(Geometry, dY, weight, index),
         _ => index => ProductReference.BackwardWeight(Geometry, dY, x, index),
-    });
+    };
 
     /// <summary>The weights in the type of the activations, for libraries that multiply one type.</summary>
     public Tensor WeightAsAct() => Act == DType.F32 ? Weight : Tensors.Of("weight", Geometry.Weight, Act, weight);
-
-    public void Dispose() => Tensors.Dispose();
 }

@@ -15,7 +15,6 @@
 #include "conv2d_gather.h"
 #include "conv2d_operand.h"
 #include "conv2d_weight.h"
-#include "isa.h"
 #include "onednn.h"
 #include "status.h"
 

@@ -67,7 +67,7 @@ public sealed class TrainingLoopTests
         Assert.Multiple(() =>
         {
             Assert.That(failure!.Code, Is.EqualTo(ExitCode.Diverged));
-            Assert.That(failure.Message, Does.Contain($"diverged at step {2 * steps}").And.Contain("1 of").And.Contain($"step-{steps:D8}"));
+            Assert.That(failure.Message, Does.Contain($"diverged at step {2 * steps} (epoch 2)").And.Contain("1 of").And.Contain($"step-{steps:D8}"));
             Assert.That(Checkpoints(), Is.EqualTo(new[] { "best", $"step-{steps:D8}" }));
         });
     }

@@ -337,7 +337,8 @@ public sealed class TrainingLoop : IDisposable
     private NonFiniteException NotFinite(string reason, long step) => new(new Failure
     {
         Step = step,
-        Epoch = state.Epoch,
+        // the state may be that behind the epoch already
+        Epoch = (int)((step - 1) / BatchLoader.TrainingBatches(dataset, config.Training.BatchSize)),
         Reason = reason,
         Tensors = runtime.NonFiniteTensors(),
         Clips = [.. batchClips],
@@ -411,6 +412,7 @@ public sealed class TrainingLoop : IDisposable
         // a step may spoil the weights and have had a good loss before
         if (runtime.CountNonFinite() is > 0 and var count)
             throw NotFinite($"{count} of {runtime.Network.ParameterCount} parameters are not finite", state.Step);
+        bool latest = name == StepName();
         try
         {
             metrics.Flush();
@@ -421,8 +423,8 @@ public sealed class TrainingLoop : IDisposable
                 ModelFile.SaveOptimisers(Path.Combine(path, "optim.safetensors"), runtime);
                 File.WriteAllText(Path.Combine(path, TrainingState.ConfigFile), config.ToJson());
                 state.Save(path);
-            }, latest: name == StepName());
-            if (name == StepName())
+            }, latest);
+            if (latest)
             {
                 savedStep = state.Step;
                 Checkpoint.Prune(folder.CheckpointsPath, RunFolder.StepPrefix, config.Training.KeepCheckpoints);
