@@ -50,12 +50,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
 
     /// <summary>This program as another process.</summary>
     /// <param name="arguments">Of its command line.</param>
-    public static (string Program, string[] Arguments) Self(params string[] arguments)
-    {
-        // under "dotnet Avedis.Bench.dll" the process is dotnet itself
-        string program = Environment.ProcessPath!;
-        return (program, Path.GetFileNameWithoutExtension(program) == "dotnet" ? [typeof(StepBenchmark).Assembly.Location, .. arguments] : arguments);
-    }
+    public static (string Program, string[] Arguments) Self(params string[] arguments) => OwnProgram.Command(typeof(StepBenchmark).Assembly, arguments);
 
     // in a process of its own, which the cap holds for
     private PeakRates MeasurePeak()

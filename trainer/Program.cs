@@ -28,6 +28,7 @@ public static class Program
             ReplayCommand.Create(),
             BenchCommand.Create(),
             DoctorCommand.Create(),
+            CheckHdf5Command.Create(),
         };
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)

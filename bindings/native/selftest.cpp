@@ -251,7 +251,7 @@ void test_flat() {
     check(avedis_gradient_reversal_add(y.data(), x.data(), &lambda, count), "gradient reversal add");
     compare("gradient reversal add", y, sum, AVEDIS_F32);
 
-    const int32_t offsets[] = {0, 3, 20003, 40001};
+    const int32_t offsets[] = {0, 3, 20003, 39001, 40001};  // three segments: what lies behind them stays
     const float alpha = 0.25f;
     floats primary = random_floats(count), adversary = random_floats(count);
     std::fill(adversary.begin(), adversary.begin() + 3, 0.0f);

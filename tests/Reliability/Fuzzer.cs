@@ -11,6 +11,9 @@ internal sealed record FuzzedReader(string Name, IReadOnlyList<FuzzSample> Sampl
 {
     /// <summary>Where the file is put; a reader of folders has its place there.</summary>
     public string? Place { get; init; }
+
+    /// <summary>Milliseconds that reading may take.</summary>
+    public double MostMs { get; init; } = 1000;
 }
 
 /// <summary>What came of it. Fault is null, or says which input did what and where it was saved.</summary>
@@ -24,8 +27,6 @@ internal sealed class Fuzzer(FuzzedReader reader)
 {
     /// <summary>A reading that takes longer is one that never ends; a machine may stop this process for a minute or two.</summary>
     private static readonly TimeSpan Forever = TimeSpan.FromMinutes(5);
-
-    private const double MostMs = 1000;
 
     /// <summary>Of slow readings, so many repetitions: another process cannot have disturbed each of them.</summary>
     private const int Repetitions = 3;
@@ -80,7 +81,7 @@ internal sealed class Fuzzer(FuzzedReader reader)
             File.WriteAllBytes(path, input);
             Volatile.Write(ref started, clock.ElapsedTicks);
             var failure = Try(path, out double ms, out long allocated);
-            for (int again = 0; again < Repetitions && ms > MostMs; again++)
+            for (int again = 0; again < Repetitions && ms > reader.MostMs; again++)
             {
                 File.WriteAllBytes(path, input);
                 Try(path, out double repeated, out _);
@@ -97,7 +98,7 @@ internal sealed class Fuzzer(FuzzedReader reader)
                 Fail($"threw {failure}", input);
             if (allocated > most)
                 Fail($"allocated {allocated} bytes for {input.Length}", input);
-            if (ms > MostMs)
+            if (ms > reader.MostMs)
                 Fail($"took {ms:F0} ms", input);
         }
     }

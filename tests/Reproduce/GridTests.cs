@@ -84,6 +84,22 @@ public sealed class GridTests
         }
     }
 
+    [TestCase("cell.json")]
+    [TestCase("predictions.json")]
+    public void A_damaged_result_is_named_and_without_it_made_again(string file)
+    {
+        string[] some = ["--methods", "stl-emotion"];
+        Run(some);
+        string path = Directory.GetFiles(folder, file, SearchOption.AllDirectories).Single(), whole = File.ReadAllText(path);
+        File.WriteAllText(path, whole[..(whole.Length / 2)]);
+        var (code, _, error) = TinyCorpus.Run(Arguments(some));
+        Assert.That(code, Is.EqualTo(ExitCode.BadCheckpoint));
+        Assert.That(error, Does.Contain(path).And.Contain("done again"));
+        File.Delete(path);
+        Run(some);
+        Assert.That(File.Exists(path));
+    }
+
     [Test]
     public void A_training_that_diverges_is_a_cell_without_numbers()
     {

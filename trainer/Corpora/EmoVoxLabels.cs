@@ -67,10 +67,14 @@ public static class EmoVoxLabels
         ["max-logit"] = DominantEmotion.MaxLogit, ["mean-logit"] = DominantEmotion.MeanLogit, ["mean-softmax"] = DominantEmotion.MeanSoftmax, ["majority"] = DominantEmotion.Majority,
     };
 
+    private static readonly string[] Fields = ["images", "images.name", "images.video", "images.track", "images.set", "wavLogits"];
+
+    private static readonly HashSet<string> Names = [.. Fields, "imdb", .. Fields.Select(field => "imdb." + field)];
+
     public static IReadOnlyList<EmoVoxClip> Read(string file)
     {
         // the release holds the fields of one structure as variables; a copy that was saved again may hold the structure
-        var variables = MatFile.Read(file, path => Plain(path) is "" or "images" or "images.name" or "images.video" or "images.track" or "images.set" or "wavLogits");
+        var variables = MatFile.Read(file, Names);
         var top = variables.TryGetValue("imdb", out var imdb) ? imdb.Fields : variables;
         MatValue Get(IReadOnlyDictionary<string, MatValue> fields, string name) => fields.TryGetValue(name, out var value) ? value
             : throw new UserException(ExitCode.BadInput, $"{file} has no {name}; take the release's {FileName}, which holds images and wavLogits");
@@ -84,6 +88,4 @@ public static class EmoVoxLabels
             throw new UserException(ExitCode.BadInput, $"{file}: the logits of {Printable.Name(names[odd.Index].Text)} have {odd.Item.Columns} columns, not {Classes.Count}");
         return [.. names.Select((name, i) => new EmoVoxClip(name.Text, videos[i].Text, (int)tracks[i], (int)sets[i], logits[i].Numbers))];
     }
-
-    private static string Plain(string path) => path == "imdb" ? "" : path.StartsWith("imdb.", StringComparison.Ordinal) ? path["imdb.".Length..] : path;
 }

@@ -40,16 +40,16 @@ public sealed class MatFile
         Int8 = 1, UInt8 = 2, Int16 = 3, UInt16 = 4, Int32 = 5, UInt32 = 6, Single = 7, Double = 9, Int64 = 12, UInt64 = 13, Matrix = 14, Compressed = 15, Utf8 = 16, Utf16 = 17,
     }
 
-    private readonly Func<string, bool> wanted;
+    private readonly IReadOnlySet<string>? wanted;
     private readonly byte[] block = new byte[Block];
     private long budget;
 
-    private MatFile(Func<string, bool> wanted, long budget) => (this.wanted, this.budget) = (wanted, budget);
+    private MatFile(IReadOnlySet<string>? wanted, long budget) => (this.wanted, this.budget) = (wanted, budget);
 
     /// <summary>Reads the variables of a file.</summary>
-    /// <param name="wanted">Asked with a variable's name, or "variable.field": whether its value is kept. Cells are kept with their array.</param>
+    /// <param name="wanted">Names of variables, and of fields as "variable.field", that are kept, cells with their array; null: all.</param>
     /// <exception cref="UserException">Exit code 3 for whatever is wrong with the file.</exception>
-    public static IReadOnlyDictionary<string, MatValue> Read(string file, Func<string, bool> wanted, long budget = MostBytes)
+    public static IReadOnlyDictionary<string, MatValue> Read(string file, IReadOnlySet<string>? wanted = null, long budget = MostBytes)
     {
         try
         {
@@ -127,7 +127,7 @@ public sealed class MatFile
         if (flags.Length < 8 || sizes.Length < 2)
             throw new InvalidDataException("a value has no type or no size");
         MatValue? value = null;
-        if (depth > 0 && parent.Length == 0 || wanted(parent + name))
+        if (depth > 0 && parent.Length == 0 || wanted?.Contains(parent + name) != false)
         {
             Charge(ref budget, ValueBytes);
             value = flags[0] switch

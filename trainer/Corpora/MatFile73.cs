@@ -1,4 +1,6 @@
 using System.Numerics;
+using Avedis.Trainer.Commands;
+using Avedis.Trainer.Media;
 using PureHDF;
 using PureHDF.VOL.Native;
 
@@ -6,18 +8,30 @@ namespace Avedis.Trainer.Corpora;
 
 /// <summary>
 /// MATLAB 7.3 files are HDF5: a structure is a group, a cell array a data set of references, text a data set of 16-bit codes, and the sizes are
-/// written the other way round, so that the numbers lie in MATLAB's order all the same. PureHDF believes the file: a damaged one may make it take up to 2 GiB
-/// that the file only claims, and one with a link to itself ends the process. MATLAB writes no links; take such files from where the release is published.
+/// written the other way round, so that the numbers lie in MATLAB's order all the same. PureHDF believes the file: a damaged one makes it take memory that the
+/// file only claims, walk for ever, or end the process. So a process of its own reads the file first (avedis check-hdf5), in memory and time that the file's
+/// length bounds.
 /// </summary>
 internal sealed class MatFile73 : IDisposable
 {
     private readonly NativeFile file;
-    private readonly Func<string, bool> wanted;
+    private readonly IReadOnlySet<string>? wanted;
     private long budget;
 
-    private MatFile73(string file, Func<string, bool> wanted, long budget) => (this.file, this.wanted, this.budget) = (H5File.OpenRead(file), wanted, budget);
+    private MatFile73(string file, IReadOnlySet<string>? wanted, long budget) => (this.file, this.wanted, this.budget) = (H5File.OpenRead(file), wanted, budget);
 
-    public static IReadOnlyDictionary<string, MatValue> Read(string file, Func<string, bool> wanted, long budget)
+    /// <summary>Reads the variables of a file that has been read by another process before.</summary>
+    /// <inheritdoc cref="MatFile.Read"/>
+    /// <exception cref="InvalidDataException">What is wrong with the file.</exception>
+    public static IReadOnlyDictionary<string, MatValue> Read(string file, IReadOnlySet<string>? wanted, long budget)
+    {
+        CheckApart(file, wanted, budget);
+        return ReadHere(file, wanted, budget);
+    }
+
+    /// <summary>For a process that a damaged file may end.</summary>
+    /// <inheritdoc cref="Read"/>
+    internal static IReadOnlyDictionary<string, MatValue> ReadHere(string file, IReadOnlySet<string>? wanted, long budget)
     {
         try
         {
@@ -33,11 +47,25 @@ internal sealed class MatFile73 : IDisposable
 
     public void Dispose() => file.Dispose();
 
+    private static void CheckApart(string file, IReadOnlySet<string>? wanted, long budget)
+    {
+        // logits hardly compress; names do, and each becomes an object
+        const long LeastMemory = 256L << 20, MemoryPerByte = 8, BytesPerSecond = 1 << 20;
+        long length = new FileInfo(file).Length;
+        var (program, arguments) = OwnProgram.Command(typeof(MatFile73).Assembly, [CheckHdf5Command.Name, file, $"{budget}", .. wanted ?? (IEnumerable<string>)[]]);
+        string message = "";
+        var result = FfmpegTool.Run(
+            "env", [$"DOTNET_GCHeapHardLimit={LeastMemory + (MemoryPerByte * length):x}", program, .. arguments], TimeSpan.FromSeconds(60 + (length / BytesPerSecond)),
+            readOutput: output => message = new StreamReader(output).ReadToEnd().Trim());
+        if (!result.Succeeded)
+            throw new InvalidDataException(message.Length > 0 ? message : $"its HDF5 structure is damaged: a process that read it {(result.TimedOut ? "did not come to an end" : "broke down")}");
+    }
+
     private Dictionary<string, MatValue> Members(IH5Group group, string parent, int depth)
     {
         var members = new Dictionary<string, MatValue>(StringComparer.Ordinal);
         foreach (var member in group.Children())
-            if (!member.Name.StartsWith('#') && wanted(parent + member.Name)) // #refs# holds what the cells refer to
+            if (!member.Name.StartsWith('#') && wanted?.Contains(parent + member.Name) != false) // #refs# holds what the cells refer to
                 members[member.Name] = Value(member, parent + member.Name, depth + 1);
         return members;
     }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Evaluation;
@@ -92,7 +93,7 @@ public sealed class Grid
 
     private string PredictionsPath(GridPlace cell) => Path.Combine(run.PathOf(cell), "predictions.json");
 
-    private bool IsFinished(GridPlace cell) => File.Exists(ResultPath(cell));
+    private bool IsFinished(GridPlace cell) => File.Exists(ResultPath(cell)) && File.Exists(PredictionsPath(cell));
 
     /// <summary>A grid belongs to its data and settings: cells of different ones do not compare. A setting that is newer than the grid had its present default.</summary>
     /// <exception cref="UserException">Exit code 4.</exception>
@@ -123,8 +124,8 @@ public sealed class Grid
     {
         var cells = plan.Where(IsFinished).Select(cell => (
             Cell: cell,
-            Result: JsonSerializer.Deserialize<GridCell>(File.ReadAllText(ResultPath(cell)), GridResult.Json)!,
-            Predictions: JsonSerializer.Deserialize<Predictions>(File.ReadAllText(PredictionsPath(cell)), Json.Line)!)).ToList();
+            Result: Load<GridCell>(ResultPath(cell), GridResult.Json),
+            Predictions: Load<Predictions>(PredictionsPath(cell), Json.Line))).ToList();
         var compared = cells.Select(c =>
         {
             var baseline = cells.FirstOrDefault(other => other.Cell == c.Cell.Baseline);
@@ -185,4 +186,18 @@ public sealed class Grid
 
     // whole or not at all: a grid that is killed finds it finished or does the cell's last part again
     internal static void Save(string path, string text) => WholeFile.Write(path, stream => stream.Write(Encoding.UTF8.GetBytes(text)));
+
+    /// <exception cref="UserException">Exit code 4.</exception>
+    internal static T Load<T>(string path, JsonSerializerOptions options)
+    {
+        const long Longest = 1L << 30;
+        try
+        {
+            return JsonSerializer.Deserialize<T>(RegularFiles.ReadAllText(path, Longest), options) ?? throw new JsonException("it is empty");
+        }
+        catch (Exception error) when (error is JsonException or IOException or UnauthorizedAccessException)
+        {
+            throw new UserException(ExitCode.BadCheckpoint, $"{path} cannot be read: {error.Message}; without this file its part is done again", error);
+        }
+    }
 }

@@ -107,7 +107,7 @@ public sealed class Sweep
                     Grid.Save(result, JsonSerializer.Serialize(trial, Json.Indented));
                     trained++;
                 }
-                trials[i].Add(JsonSerializer.Deserialize<SweepTrial>(File.ReadAllText(result), Json.Indented)!);
+                trials[i].Add(Grid.Load<SweepTrial>(result, Json.Indented));
                 table = Write(combinations, trials);
             }
         }

@@ -44,6 +44,8 @@ public sealed record MetricsRecord
     public IReadOnlyDictionary<string, double>? Leaks { get; init; }
 
     public long? PeakRssBytes { get; init; }
+
+    internal bool IsWhole => Split == "train" ? Losses is not null : MacroF1 is not null && Accuracy is not null;
 }
 
 /// <summary>
@@ -97,9 +99,28 @@ public sealed class MetricsLog : IDisposable
         DurableFiles.Sync(file.SafeFileHandle, file.Name);
     }
 
-    /// <summary>All records of a file, for reports.</summary>
-    public static IReadOnlyList<MetricsRecord> Read(string path) =>
-        [.. File.ReadLines(path).Where(l => l.Length > 0).Select(l => JsonSerializer.Deserialize<MetricsRecord>(l, Options)!)];
+    /// <summary>All records of a file, for reports. A last line without its end is what a process left that was killed: it is passed over.</summary>
+    /// <exception cref="UserException">Exit code 4: a line is nothing that a training writes.</exception>
+    /// <exception cref="IOException"/>
+    public static IReadOnlyList<MetricsRecord> Read(string path)
+    {
+        using var file = RegularFiles.OpenRead(path);
+        using var text = new StreamReader(file);
+        bool whole = file.Length > 0 && file.Seek(-1, SeekOrigin.End) >= 0 && file.ReadByte() == '\n';
+        file.Seek(0, SeekOrigin.Begin);
+        var records = new List<MetricsRecord>();
+        for (int number = 1; text.ReadLine() is { } line; number++)
+            try
+            {
+                if (whole || !text.EndOfStream)
+                    records.Add(JsonSerializer.Deserialize<MetricsRecord>(line, Options) is { IsWhole: true } record ? record : throw new JsonException("a part of it is missing"));
+            }
+            catch (JsonException error)
+            {
+                throw new UserException(ExitCode.BadCheckpoint, $"{path}, line {number} cannot be read: {error.Message}; take the line out", error);
+            }
+        return records;
+    }
 
     private void WriteWaiting()
     {
