@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Avedis.Bindings.Cpu;
 using Avedis.Bindings.Cuda;
 using Avedis.Bindings.Faces;
+using Avedis.Bindings.Mpi;
 
 namespace Avedis.Bindings;
 
@@ -50,6 +51,7 @@ internal static partial class NativeLibraries
         CpuNative.Library => CpuLibrary.Load(),
         CudaLibrary.Name => CudaLibrary.Load(),
         FaceDetectorLibrary.Library => FaceDetectorLibrary.Load(),
+        MpiNative.Library => MpiNative.Load(),
         // as the program itself sees it: what is preloaded comes first
         DurableFiles.Library => NativeLibrary.GetMainProgramHandle(),
         _ => 0,

@@ -57,11 +57,15 @@ public sealed class Adam
         device.Ops.Upload<float>(schedule, hostSchedule);
     }
 
-    /// <summary>Moves the parameters by the gradients summed since the last update and sets those to 0.</summary>
+    /// <summary>Moves the parameters by the gradients summed since the last update, over all ranks, and sets those to 0.</summary>
     /// <param name="update">Number of this update since the last Advance.</param>
-    public void Apply(int update = 0) => device.Ops.Adam(
-        Group.Values, Group.Gradients, FirstMoment, SecondMoment,
-        schedule.Part($"{schedule.Name}.{update}", new Shape(Corrections), update * Corrections), options.Beta1, options.Beta2, options.Epsilon);
+    public void Apply(int update = 0)
+    {
+        device.Reduction?.Finish(Group);
+        device.Ops.Adam(
+            Group.Values, Group.Gradients, FirstMoment, SecondMoment,
+            schedule.Part($"{schedule.Name}.{update}", new Shape(Corrections), update * Corrections), options.Beta1, options.Beta2, options.Epsilon);
+    }
 
     /// <summary>Forgets moments and step count, for a group that starts afresh.</summary>
     public void Reset()

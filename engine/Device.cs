@@ -10,12 +10,14 @@ public sealed class Device : IDisposable
     private readonly IBackend backend;
     private readonly List<Tensor> persistent = [];
     private readonly List<Tensor> transient = [];
+    private GradientReduction? reduction;
     private nint arena;
 
     /// <summary>The device takes over the backend and disposes it.</summary>
-    public Device(IBackend backend)
+    /// <param name="collective">The ranks that train together; null: one. It is not disposed.</param>
+    public Device(IBackend backend, ICollective? collective = null)
     {
-        this.backend = backend;
+        (this.backend, Collective) = (backend, collective ?? new SingleRank());
         Ops = backend;
     }
 
@@ -27,8 +29,30 @@ public sealed class Device : IDisposable
 
     public string Description => backend.Description;
 
+    public ICollective Collective { get; }
+
+    /// <summary>Sums gradients over ranks; null where there is one.</summary>
+    public GradientReduction? Reduction { get; private set; }
+
+    /// <summary>From now on the gradients of these groups, sealed, are sums over all ranks when they are used. Call before <see cref="Plan"/>.</summary>
+    public void Reduce(IEnumerable<ParameterGroup> groups, int bucketBytes = GradientReduction.DefaultBucketBytes)
+    {
+        if (Collective.Size == 1)
+            return;
+        reduction = new GradientReduction(backend, Collective, bucketBytes);
+        foreach (var group in groups)
+            reduction.Add(group);
+    }
+
     /// <inheritdoc cref="IBackend.Replay"/>
-    public void Replay(string name, Action work) => Ops.Replay(name, work);
+    public void Replay(string name, Action work)
+    {
+        // what passes through the host cannot be recorded
+        if (Reduction is not null && !backend.HostMemory)
+            work();
+        else
+            Ops.Replay(name, work);
+    }
 
     /// <summary>Declares a tensor whose contents outlive the step: parameters, moments, statistics. Starts as zeros.</summary>
     public Tensor Persistent(string name, Shape shape, DType type) => Declare(persistent, name, shape, type);
@@ -52,6 +76,7 @@ public sealed class Device : IDisposable
             step();
         }
         Ops = backend;
+        Reduction = reduction;
 
         Memory = MemoryPlan.Create(persistent, transient, recorder.Steps, recorder.WorkspaceBytes);
         arena = backend.Allocate(Memory.TotalBytes);
@@ -61,6 +86,7 @@ public sealed class Device : IDisposable
 
     public void Dispose()
     {
+        reduction?.Dispose();
         if (arena != 0)
             backend.Free(arena);
         arena = 0;

@@ -35,10 +35,16 @@ public sealed class GradientProjection
     /// <summary>What the group's gradients hold is the adversary's; they are 0 behind it.</summary>
     public void TakeAdversary()
     {
+        device.Reduction?.Finish(group);
         device.Ops.Copy(adversary, group.Gradients);
         device.Ops.Zero(group.Gradients);
     }
 
     /// <summary>Projects the group's gradients.</summary>
-    public void Apply() => device.Ops.GradientProjection(group.Gradients, adversary, offsets, alpha);
+    public void Apply()
+    {
+        // not linear: of the sums over all ranks
+        device.Reduction?.Finish(group);
+        device.Ops.GradientProjection(group.Gradients, adversary, offsets, alpha);
+    }
 }

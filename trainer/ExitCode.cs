@@ -13,6 +13,7 @@ public static class ExitCode
     public const int Diverged = 7;
     public const int DiskOrIo = 8;
     public const int DeviceFailed = 9;
+    public const int RanksLost = 10;
     public const int Interrupted = 130;
     public const int Terminated = 143;
 }

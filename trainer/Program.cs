@@ -42,16 +42,19 @@ public static class Program
         {
             return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, Output = output, Error = error });
         }
-        catch (Exception failure) when (Code(failure) is { } code)
-        {
-            error.WriteLine($"avedis: {Printable.Line(failure.Message)}");
-            return code;
-        }
         catch (Exception failure)
         {
-            error.WriteLine($"avedis: internal error, please report it with this text: {failure}");
-            return ExitCode.InternalError;
+            return Report(failure, error);
         }
+    }
+
+    /// <summary>Says what went wrong, in one line if the user can act on it.</summary>
+    /// <returns>The exit code.</returns>
+    internal static int Report(Exception failure, TextWriter error)
+    {
+        int? code = Code(failure);
+        error.WriteLine(code is null ? $"avedis: internal error, please report it with this text: {failure}" : $"avedis: {Printable.Line(failure.Message)}");
+        return code ?? ExitCode.InternalError;
     }
 
     // a list of allowed values comes with a value to the line

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Avedis.Bindings.Cuda;
 
-/// <summary>The primary context of one GPU: the first that is visible (CUDA_VISIBLE_DEVICES chooses).</summary>
+/// <summary>The primary context of one of the GPUs that are visible (CUDA_VISIBLE_DEVICES chooses).</summary>
 internal sealed unsafe class CudaContext : IDisposable
 {
     [ThreadStatic]
@@ -12,14 +12,16 @@ internal sealed unsafe class CudaContext : IDisposable
     private readonly nint context;
     private bool disposed;
 
+    /// <param name="number">Of the GPU, from 0; behind the last one comes the first again.</param>
     /// <exception cref="CudaLibraryException">There is no driver.</exception>
     /// <exception cref="CudaException">There is no GPU, or it cannot be used.</exception>
-    public CudaContext()
+    public CudaContext(int number = 0)
     {
         CudaLibrary.Load();
         CudaDriver.Check(CudaDriver.Init(0));
         CudaDriver.Check(CudaDriver.DriverGetVersion(out int version));
-        CudaDriver.Check(CudaDriver.DeviceGet(out device, 0));
+        CudaDriver.Check(CudaDriver.DeviceGetCount(out int count));
+        CudaDriver.Check(CudaDriver.DeviceGet(out device, count > 1 ? number % count : 0));
         CudaDriver.Check(CudaDriver.DevicePrimaryCtxRetain(out context, device));
         DriverVersion = $"{version / 1000}.{version % 1000 / 10}";
         Span<byte> name = stackalloc byte[256];

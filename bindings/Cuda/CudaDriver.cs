@@ -86,6 +86,9 @@ internal static unsafe partial class CudaDriver
 
     // device and context
 
+    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDeviceGetCount")]
+    public static partial int DeviceGetCount(out int count);
+
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDeviceGet")]
     public static partial int DeviceGet(out int device, int ordinal);
 

@@ -13,17 +13,18 @@ public static class BackendFactory
     /// <param name="threads">Threads of the CPU backend; 0 for all cores.</param>
     /// <param name="tf32">Convolutions of F32 activations round their inputs to TF32, for the matrix units of a GPU.</param>
     /// <param name="say">Takes a line about what auto has chosen.</param>
+    /// <param name="number">Of the GPU, where there are several: a process for each takes its own.</param>
     /// <exception cref="DeviceUnavailableException"/>
-    public static IBackend Create(string device, int threads, bool tf32 = false, Action<string>? say = null) => device switch
+    public static IBackend Create(string device, int threads, bool tf32 = false, Action<string>? say = null, int number = 0) => device switch
     {
         "cpu" when tf32 => throw new DeviceUnavailableException("precision tf32 needs device cuda, device cpu is the processor; use fp32"),
         "cpu" => CreateCpu(threads),
-        "cuda" => CreateCuda(tf32),
-        "auto" => Choose(threads, tf32, say),
+        "cuda" => CreateCuda(tf32, number),
+        "auto" => Choose(threads, tf32, say, number),
         _ => throw new DeviceUnavailableException($"device '{device}' is unknown; use auto, cpu or cuda"),
     };
 
-    private static IBackend Choose(int threads, bool tf32, Action<string>? say)
+    private static IBackend Choose(int threads, bool tf32, Action<string>? say, int number)
     {
         string reason;
         // a driver that the user has named, such as the emulated one, is used when device cuda is asked for, not by itself
@@ -32,7 +33,7 @@ public static class BackendFactory
         else
             try
             {
-                var cuda = CreateCuda(tf32);
+                var cuda = CreateCuda(tf32, number);
                 say?.Invoke("device auto: the GPU");
                 return cuda;
             }
@@ -46,7 +47,7 @@ public static class BackendFactory
         return CreateCpu(threads);
     }
 
-    private static CudaBackend CreateCuda(bool tf32)
+    private static CudaBackend CreateCuda(bool tf32, int number)
     {
         try
         {
@@ -56,7 +57,7 @@ public static class BackendFactory
         {
             throw new DeviceUnavailableException($"device cuda: {error.Message}; --device cpu works without a GPU", error);
         }
-        return new CudaBackend(KernelImage.Read(), tf32);
+        return new CudaBackend(KernelImage.Read(), tf32, number);
     }
 
     private static CpuBackend CreateCpu(int threads)

@@ -39,6 +39,12 @@ public interface IBackend : IDisposable
 
     void Synchronize();
 
+    /// <summary>x [n] F32 = its sum over all ranks. Waits for queued work; where <see cref="HostMemory"/> holds, another thread may call it meanwhile.</summary>
+    void AllReduce(Tensor x, ICollective collective);
+
+    /// <summary>Whether tensors lie in the host's memory and every call has finished when it returns.</summary>
+    bool HostMemory { get; }
+
     /// <summary>
     /// Bytes that the device could still provide, as far as it tells: what is free of a GPU's memory, or of this computer's.
     /// For people; <see cref="Allocate"/> decides.

@@ -39,6 +39,10 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public virtual void Synchronize() => Inner.Synchronize();
 
+    public bool HostMemory => Inner.HostMemory;
+
+    public virtual void AllReduce(Tensor x, ICollective collective) => Inner.AllReduce(x, collective);
+
     public virtual long FreeMemory => Inner.FreeMemory;
 
     public virtual void Replay(string name, Action work) => Inner.Replay(name, work);

@@ -48,6 +48,8 @@ public sealed class BatchNorm : Layer
         settings = new(epsilon, momentum, relu, pool);
         var channels = new Shape(input[3]);
         (gamma, beta) = ScaleAndShift(group, name, channels);
+        Own(gamma);
+        Own(beta);
         Statistics = new RunningStatistics(device, name, channels);
         mean = device.Transient($"{name}.mean", channels, DType.F32);
         inverseStd = device.Transient($"{name}.inverseStd", channels, DType.F32);

@@ -13,7 +13,7 @@ public sealed class Conv2d : Layer
         : base(device, name)
     {
         this.geometry = geometry;
-        weight = Weight(group, name, geometry);
+        weight = Own(Weight(group, name, geometry));
         (InputShape, InputType) = (geometry.Input, act);
         Output = device.Transient($"{name}.output", geometry.Output, act);
         InputGradient = device.Transient($"{name}.inputGradient", geometry.Input, act);

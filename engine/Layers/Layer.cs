@@ -30,6 +30,7 @@ public enum Gradients
 /// </summary>
 public abstract class Layer(Device device, string name)
 {
+    private readonly List<Parameter> parameters = [];
     private Tensor? input;
 
     public string Name { get; } = name;
@@ -63,7 +64,17 @@ public abstract class Layer(Device device, string name)
     {
         Check(dY, Output.Shape, Output.Type, "gradient of the output");
         ComputeGradients(dY, gradients);
+        if (device.Reduction is { } reduction && gradients.HasFlag(Gradients.Parameters))
+            foreach (var parameter in parameters)
+                reduction.Ready(parameter);
         return InputGradient;
+    }
+
+    /// <summary>Notes a parameter whose gradient this layer itself adds to.</summary>
+    protected Parameter Own(Parameter parameter)
+    {
+        parameters.Add(parameter);
+        return parameter;
     }
 
     protected abstract void Compute(Tensor x, Phase phase);

@@ -11,8 +11,8 @@ public sealed class Linear : Layer
         : base(device, name)
     {
         float bound = 1 / MathF.Sqrt(inputs);
-        weight = group.Uniform($"{name}.weight", new Shape(outputs, inputs), bound);
-        bias = group.Uniform($"{name}.bias", new Shape(outputs), bound);
+        weight = Own(group.Uniform($"{name}.weight", new Shape(outputs, inputs), bound));
+        bias = Own(group.Uniform($"{name}.bias", new Shape(outputs), bound));
         (InputShape, InputType) = (new Shape(batch, inputs), DType.F32);
         Output = device.Transient($"{name}.output", new Shape(batch, outputs), DType.F32);
         InputGradient = device.Transient($"{name}.inputGradient", InputShape, DType.F32);

@@ -30,8 +30,10 @@ public sealed class Stem : Layer
         this.geometry = geometry;
         settings = new(epsilon, momentum, relu, pool);
         var channels = new Shape(geometry.K);
-        weight = Conv2d.Weight(group, name, geometry);
+        weight = Own(Conv2d.Weight(group, name, geometry));
         (gamma, beta) = BatchNorm.ScaleAndShift(group, norm, channels);
+        Own(gamma);
+        Own(beta);
         Statistics = new RunningStatistics(device, norm, channels);
         mean = device.Transient($"{norm}.mean", channels, DType.F32);
         inverseStd = device.Transient($"{norm}.inverseStd", channels, DType.F32);

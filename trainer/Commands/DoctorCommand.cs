@@ -1,7 +1,9 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Avedis.Bindings.Mpi;
 using Avedis.Engine;
 using Avedis.Trainer.Media;
+using Avedis.Trainer.Ranks;
 
 namespace Avedis.Trainer.Commands;
 
@@ -39,6 +41,8 @@ public static class DoctorCommand
                 using var detector = new FaceDetector();
                 return detector.Description;
             });
+            // nor is a machine without MPI: it trains by itself
+            Try(output, "mpi", () => $"{Mpi.Version}; {(Launcher.Find() is { } launcher ? $"started by {launcher.Name} as rank {launcher.Rank} of {launcher.Size}" : "not started by mpirun or srun: one process")}");
             foreach (string variable in Variables)
                 if (Environment.GetEnvironmentVariable(variable) is { } value)
                     output.WriteLine($"{variable}={value}");
@@ -60,7 +64,7 @@ public static class DoctorCommand
             output.WriteLine($"{name,-12}{find()}");
             return true;
         }
-        catch (Exception error) when (error is DeviceUnavailableException or UserException)
+        catch (Exception error) when (error is DeviceUnavailableException or UserException or MpiException)
         {
             output.WriteLine($"{name,-12}MISSING: {error.Message}");
             return false;

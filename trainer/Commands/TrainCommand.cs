@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
+using Avedis.Trainer.Ranks;
 using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Commands;
@@ -41,13 +42,28 @@ public static class TrainCommand
         command.Options.Add(start);
         command.SetAction(parsed =>
         {
-            var output = parsed.InvocationConfiguration.Output;
+            using var ranks = RankedTraining.Start();
+            try
+            {
+                return Train(parsed, ranks);
+            }
+            catch (Exception failure)
+            {
+                ranks.Abort(failure, parsed.InvocationConfiguration.Error);
+                throw;
+            }
+        });
+        return command;
+
+        int Train(ParseResult parsed, RankedTraining ranks)
+        {
+            var output = ranks.Leads ? parsed.InvocationConfiguration.Output : TextWriter.Null;
             var folder = new RunFolder(parsed.GetRequiredValue(run));
-            using var claim = folder.Claim();
-            bool resuming = parsed.GetValue(resume) && folder.HasCheckpoint;
+            using var claim = ranks.Leads ? folder.Claim() : null;
+            bool trained = ranks.Broadcast(ranks.Leads && folder.HasCheckpoint, "whether there is a checkpoint"), resuming = parsed.GetValue(resume) && trained;
             if (parsed.GetValue(resume) && !resuming)
                 output.WriteLine($"{folder.Path} has no checkpoint to resume: starting afresh");
-            if (!parsed.GetValue(resume) && folder.HasCheckpoint)
+            if (!parsed.GetValue(resume) && trained)
                 throw new UserException(ExitCode.Usage, $"{folder.Path} holds a run already: continue it with --resume, or choose another --run");
             // a resumed run keeps its own settings unless the command line says otherwise
             var config = common.Load(parsed, resuming && parsed.GetValue(common.ConfigFile) is null ? folder.ConfigPath : null);
@@ -61,13 +77,14 @@ public static class TrainCommand
                     BatchSize = parsed.GetValue(batch) ?? training.BatchSize,
                     Strategy = parsed.GetValue(strategy) ?? training.Strategy,
                     Start = parsed.GetValue(start) ?? training.Start,
+                    Threads = ranks.Threads(training.Threads),
                 },
             };
             config.Network.Validate();
             config.Training.Validate();
-            return Train(config, PreparedDataset.Open(parsed.GetRequiredValue(data)), folder, output, resuming);
-        });
-        return command;
+            ranks.Use(config.Training.Ranks);
+            return TrainCommand.Train(config, PreparedDataset.Open(parsed.GetRequiredValue(data)), folder, output, resuming, ranks);
+        }
     }
 
     // the embeddings of all other factors have nothing to forget
@@ -83,14 +100,17 @@ public static class TrainCommand
         };
     }
 
-    private static int Train(Config config, PreparedDataset dataset, RunFolder folder, TextWriter output, bool resume)
+    private static int Train(Config config, PreparedDataset dataset, RunFolder folder, TextWriter output, bool resume, RankedTraining ranks)
     {
         using (dataset)
         {
             config = config with { Features = dataset.Features };
             using var interrupt = new Interrupt();
-            using var loop = new TrainingLoop(config, dataset, folder, output, interrupt, resume);
-            var state = loop.Run();
+            var state = ranks.Run(config.Training.Ranks, config.Training.BatchSize, collective =>
+            {
+                using var loop = new TrainingLoop(config, dataset, folder, collective.Rank == 0 ? output : TextWriter.Null, interrupt, resume, collective);
+                return loop.Run();
+            });
             output.WriteLine(
                 $"run {folder.Path}: {state.Epoch} epochs, {state.TrainClipsPerSecond:N1} clips/s, peak memory {state.PeakRssBytes / 1048576.0:N0} MiB, " +
                 $"best epoch {state.BestEpoch + 1}");

@@ -5,7 +5,7 @@ using Avedis.Trainer.Training;
 namespace Avedis.Trainer.Data;
 
 /// <summary>
-/// Plans how each clip of a training batch is varied. A plan is a pure function of (seed, epoch, position, row), whoever asks for it and in whichever order, and
+/// Plans how each clip of a training batch is varied. A plan is a pure function of (seed, epoch, position, row of the whole batch), whoever asks for it and in whichever order, and
 /// each choice has random bits of its own: to turn one of them on leaves the others as they were.
 /// </summary>
 public sealed class Augmentation(AugmentOptions options, FeatureOptions features, ulong seed)
@@ -19,7 +19,7 @@ public sealed class Augmentation(AugmentOptions options, FeatureOptions features
     public void Apply(Batch batch, int row)
     {
         Span<uint> bits = stackalloc uint[Words];
-        ulong first = ((ulong)batch.Position << 32) | ((uint)row * (Words / WordsPerBlock));
+        ulong first = ((ulong)batch.Position << 32) | ((uint)(batch.FirstRow + row) * (Words / WordsPerBlock));
         for (int i = 0; i < Words; i += WordsPerBlock)
             (bits[i], bits[i + 1], bits[i + 2], bits[i + 3]) = Philox.Block(first + (uint)(i / WordsPerBlock), Stream | (uint)batch.Epoch, seed);
 

@@ -11,7 +11,8 @@ namespace Avedis.Trainer.Data;
 /// </summary>
 /// <param name="factors">Factors that clips are labelled with.</param>
 /// <param name="pooled">Channels of pooled features, in a batch that brings these instead of faces and mels; else 0.</param>
-public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, int melFrames, int factors, int pooled = 0)
+/// <param name="all">Clips of the batch that this is a rank's part of; 0: it is the whole.</param>
+public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, int melFrames, int factors, int pooled = 0, int all = 0)
 {
     /// <summary>Clips that the buffers hold: B.</summary>
     public int Capacity { get; } = clips;
@@ -36,6 +37,15 @@ public sealed class Batch(int clips, int faceFrames, int faceSize, int melBins, 
 
     /// <summary>Class of each clip per factor, in the dataset's order of factors; -1: none of the classes, as an unheard clip's speaker.</summary>
     public int[][] Labels { get; } = [.. Enumerable.Range(0, factors).Select(_ => GC.AllocateArray<int>(clips, pinned: true))];
+
+    /// <summary>Whether this is a rank's part of a batch of training.</summary>
+    public bool IsPart => all > 0;
+
+    /// <summary>As <see cref="Labels"/>, but of the whole batch that this is a part of: a loss is a mean over all of it.</summary>
+    public int[][] AllLabels { get; } = [.. Enumerable.Range(0, factors).Select(_ => new int[all])];
+
+    /// <summary>Number of the first of these clips in the whole batch.</summary>
+    public int FirstRow { get; internal set; }
 
     /// <summary>1 for a clip, 0 for padding.</summary>
     public float[] Weights { get; } = GC.AllocateArray<float>(clips, pinned: true);
@@ -75,7 +85,8 @@ public sealed class BatchLoader : IDisposable
     private readonly IReadOnlyList<ClipInfo> clips;
     private readonly int[] factors; // their numbers in the dataset
     private readonly float[]? pooled; // [clips, channels]: instead of faces and mels
-    private readonly int batchSize;
+    private readonly int batchSize; // of all ranks
+    private readonly int rows, firstRow; // this rank's part of it
     private readonly ulong? seed; // null: in order, once
     private readonly Augmentation? augmentation;
     private readonly int[] order;
@@ -89,9 +100,12 @@ public sealed class BatchLoader : IDisposable
     private long waitedTicks;
 
     private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, IReadOnlyList<Factor>? factors, PooledFeatures? features,
-        int limit = int.MaxValue, Augmentation? augmentation = null, int workers = 0)
+        int limit = int.MaxValue, Augmentation? augmentation = null, int workers = 0, int rank = 0, int ranks = 1)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        if (batchSize % ranks != 0)
+            throw new ArgumentException($"a batch of {batchSize} clips has no {ranks} equal parts");
+        (rows, firstRow) = (batchSize / ranks, rank * (batchSize / ranks));
         this.augmentation = augmentation;
         this.workers = workers > 0 ? workers : Math.Clamp(Environment.ProcessorCount / 4, 1, 8);
         (this.dataset, clips, this.batchSize, this.seed) = (dataset, dataset.Clips(split), batchSize, seed);
@@ -107,8 +121,8 @@ public sealed class BatchLoader : IDisposable
         var f = dataset.Features;
         for (int i = 0; i < RingSize; i++)
             free.Enqueue(features is null
-                ? new Batch(batchSize, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, this.factors.Length)
-                : new Batch(batchSize, 0, 0, 0, 0, this.factors.Length, features.Width));
+                ? new Batch(rows, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, this.factors.Length, all: ranks == 1 ? 0 : batchSize)
+                : new Batch(rows, 0, 0, 0, 0, this.factors.Length, features.Width, all: ranks == 1 ? 0 : batchSize));
         leader = new Thread(Work) { IsBackground = true, Name = "batch loader" };
         leader.Start();
     }
@@ -130,14 +144,15 @@ public sealed class BatchLoader : IDisposable
     /// <param name="features">Brings these instead of faces and mels.</param>
     /// <param name="augmentation">Plans how each clip is to be varied.</param>
     /// <param name="workers">Threads that read clips; 0 for a quarter of the processors, at most eight.</param>
+    /// <param name="batchSize">Clips of a batch, of which each rank brings as many: what a batch holds does not depend on how many ranks there are.</param>
     /// <exception cref="UserException">Exit code 3: there are no training clips.</exception>
     public static BatchLoader ForTraining(
         PreparedDataset dataset, int batchSize, ulong seed, int epoch = 0, int position = 0, IReadOnlyList<Factor>? factors = null,
-        PooledFeatures? features = null, Augmentation? augmentation = null, int workers = 0)
+        PooledFeatures? features = null, Augmentation? augmentation = null, int workers = 0, int rank = 0, int ranks = 1)
     {
         if (dataset.Clips(Split.Train).Count == 0)
             throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no training clips; see data.validationFraction, data.testFraction and the split column");
-        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, factors, features, augmentation: augmentation, workers: workers);
+        return new BatchLoader(dataset, Split.Train, batchSize, seed, epoch, position, factors, features, augmentation: augmentation, workers: workers, rank: rank, ranks: ranks);
     }
 
     /// <summary>Every clip of a split once, in the order of the manifest.</summary>
@@ -254,17 +269,20 @@ public sealed class BatchLoader : IDisposable
 
     private void Fill(Batch batch, WorkCrew crew)
     {
-        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / batchSize;
-        (batch.Epoch, batch.Position) = (epoch, position);
-        batch.Count = seed is null ? Math.Min(batchSize, order.Length - (position * batchSize)) : batchSize;
+        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / rows;
+        (batch.Epoch, batch.Position, batch.FirstRow) = (epoch, position, firstRow);
+        batch.Count = seed is null ? Math.Min(rows, order.Length - (position * rows)) : rows;
         filled = batch;
         crew.Run(batch.Count);
-        for (int row = batch.Count; row < batchSize; row++)
+        for (int row = batch.Count; row < rows; row++)
         {
             Describe(batch, row, -1, "", 1, 1, 0);
             foreach (int[] labels in batch.Labels)
                 labels[row] = -1;
         }
+        if (batch.IsPart)
+            for (int row = 0; row < batchSize; row++)
+                LabelRow(batch.AllLabels, row, clips[Index(row)]);
         if (pooled is null)
         {
             batch.Faces.AsSpan(batch.Count * faceBytes).Clear();
@@ -273,11 +291,14 @@ public sealed class BatchLoader : IDisposable
         batch.Pooled.AsSpan(batch.Count * width).Clear();
     }
 
+    // of the clip in a row of the whole batch
+    private int Index(int row) => order[((position * batchSize) + row) % order.Length];
+
     private void FillRow(int row)
     {
         var batch = filled!;
-        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / batchSize;
-        int index = order[((position * batchSize) + row) % order.Length];
+        int faceBytes = dataset.Features.FaceBytes, melCount = dataset.Features.MelCount, width = batch.Pooled.Length / rows;
+        int index = Index(firstRow + row);
         var clip = clips[index];
         if (pooled is null)
             dataset.Read(clip, batch.Faces.AsSpan(row * faceBytes, faceBytes), batch.Mels.AsSpan(row * melCount, melCount));
@@ -285,8 +306,13 @@ public sealed class BatchLoader : IDisposable
             pooled.AsSpan(index * width, width).CopyTo(batch.Pooled.AsSpan(row * width));
         Describe(batch, row, index, clip.Id, clip.Faces, clip.Mels, 1);
         augmentation?.Apply(batch, row);
+        LabelRow(batch.Labels, row, clip);
+    }
+
+    private void LabelRow(int[][] labels, int row, ClipInfo clip)
+    {
         for (int i = 0; i < factors.Length; i++)
-            batch.Labels[i][row] = factors[i] < 0 ? -1 : dataset.Label(clip, factors[i]);
+            labels[i][row] = factors[i] < 0 ? -1 : dataset.Label(clip, factors[i]);
     }
 
     private static void Describe(Batch batch, int row, int index, string id, int faces, int mels, float weight)

@@ -83,14 +83,20 @@ public sealed class AuxiliaryHead
     /// <summary>Sets what the gradient that enters the embedding is multiplied by, negated: lambda pushes away, -lambda draws near, 0 leaves alone.</summary>
     public void SetLambda(float lambda) => reversal.SetLambda(lambda);
 
-    /// <summary>Draws the noise of the next step; needless without noise.</summary>
+    /// <summary>Draws the noise of the next step, for the whole batch, of which each rank takes its clips' part; needless without noise.</summary>
     public void DrawNoise(ulong seed, long step)
     {
         if (noise is null)
             return;
         var random = new Philox(seed, StableHash.Of($"{Name}.noise {step}"));
-        for (int i = 0; i < noiseBuffer.Length; i++)
-            noiseBuffer[i] = noiseDeviation * (float)random.NextGaussian();
+        int part = noise.Shape[1] * noise.Shape[2], ranks = device.Collective.Size;
+        for (int i = 0; i < noiseBuffer.Length * ranks; i++)
+        {
+            float drawn = noiseDeviation * (float)random.NextGaussian();
+            var (pass, inPass) = Math.DivRem(i, part * ranks);
+            if (inPass / part == device.Collective.Rank)
+                noiseBuffer[(pass * part) + (inPass % part)] = drawn;
+        }
         device.Ops.Upload<float>(noise, noiseBuffer);
     }
 

@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Strategies;
@@ -26,9 +28,10 @@ public sealed class Runtime : IDisposable
     /// <param name="training">null for a runtime that only predicts; it plans far less memory.</param>
     /// <param name="parts">null for the whole network, with the auxiliary heads that the training has a use for.</param>
     /// <exception cref="OutOfDeviceMemoryException">The message says how large a batch would fit.</exception>
-    public Runtime(IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts = null)
+    /// <param name="collective">The ranks that train together, each on its part of a batch; null: one.</param>
+    public Runtime(IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts = null, ICollective? collective = null)
     {
-        device = new Device(backend);
+        device = new Device(backend, collective);
         try
         {
             Network = new TwoStreamNetwork(device, options, shape, parts ?? new(training is null ? 0 : Strategy.PassesOf(training), false, [], training?.Augment.Enabled ?? false));
@@ -56,6 +59,7 @@ public sealed class Runtime : IDisposable
             {
                 Optimisers = Strategy.Optimisers(training, device, Network);
                 strategy = Strategy.Create(training, device, Network, Optimisers);
+                device.Reduce(Network.Groups, training.Ranks.BucketBytes);
                 device.Plan(() => Train(blank), () => Predict(blank));
             }
         }
@@ -84,8 +88,11 @@ public sealed class Runtime : IDisposable
     /// <summary>What <see cref="LossValues"/> are: factors that learn, then auxiliary heads.</summary>
     public IEnumerable<string> LossNames => losses.Select(loss => loss.Name);
 
-    /// <summary>Mean cross-entropies of the last step whose losses were read, before the weights of the total.</summary>
+    /// <summary>Mean cross-entropies of the last step whose losses were read, over the clips of all ranks, before the weights of the total.</summary>
     public float[] LossValues { get; }
+
+    /// <summary>What the ranks say to each other at the end of a step besides gradients: a sum over them; 0 when a step begins.</summary>
+    public float[] Votes { get; } = new float[2];
 
     /// <summary>Moves the optimisers' schedules on by one step.</summary>
     /// <param name="auxiliaryRate">Rate of the auxiliary heads.</param>
@@ -111,11 +118,10 @@ public sealed class Runtime : IDisposable
     /// <summary>Queues one training step of the loaded batch; call <see cref="Advance"/> and <see cref="Prepare"/> before.</summary>
     public void TrainStep() => device.Replay("train", train);
 
-    /// <summary>Fills <see cref="LossValues"/> with the losses of the last training step; waits for it.</summary>
+    /// <summary>Fills <see cref="LossValues"/> with the losses of the last training step, and <see cref="Votes"/> with the sum of all ranks'; waits for it.</summary>
     /// <returns>Whether all are finite.</returns>
     public bool ReadLosses()
     {
-        bool finite = true;
         for (int i = 0; i < losses.Count; i++)
         {
             device.Ops.Download<float>(clipLosses, losses[i].Tensor);
@@ -123,10 +129,45 @@ public sealed class Runtime : IDisposable
             foreach (float loss in clipLosses)
                 sum += loss;
             LossValues[i] = sum;
-            finite &= float.IsFinite(sum);
         }
-        return finite;
+        if (device.Collective.Size > 1)
+        {
+            float[] exchanged = [.. LossValues, .. Votes];
+            device.Collective.AllReduce(exchanged, "losses");
+            exchanged.AsSpan(0, LossValues.Length).CopyTo(LossValues);
+            exchanged.AsSpan(LossValues.Length).CopyTo(Votes);
+        }
+        return LossValues.All(float.IsFinite);
     }
+
+    /// <summary>Gives all ranks the weights, statistics and moments of rank 0.</summary>
+    public void Share()
+    {
+        if (device.Collective.Size == 1)
+            return;
+        foreach (var (name, tensor) in Network.State().Concat(Optimisers.SelectMany(o => new[] { (o.FirstMoment.Name, o.FirstMoment), (o.SecondMoment.Name, o.SecondMoment) })))
+        {
+            float[] values = Read(tensor);
+            device.Collective.Broadcast(MemoryMarshal.AsBytes(values.AsSpan()), name);
+            Write(tensor, values);
+        }
+        long[] counts = [Network.BatchesTracked, .. Optimisers.Select(optimiser => optimiser.Step)];
+        device.Collective.Broadcast(MemoryMarshal.AsBytes(counts.AsSpan()), "counts of steps");
+        Network.BatchesTracked = counts[0];
+        for (int i = 0; i < Optimisers.Count; i++)
+            Optimisers[i].Step = counts[i + 1];
+    }
+
+    /// <summary>Ranks whose weights are not those of rank 0, to the bit: none, unless a machine computes otherwise than the others.</summary>
+    public IReadOnlyList<int> Strayed()
+    {
+        byte[] hash = SHA256.HashData(MemoryMarshal.AsBytes(Network.Groups.SelectMany(group => Read(group.Values)).ToArray().AsSpan()));
+        byte[] all = device.Collective.AllGather(hash, "hash of the weights");
+        return [.. Enumerable.Range(0, device.Collective.Size).Where(rank => !all.AsSpan(rank * hash.Length, hash.Length).SequenceEqual(all.AsSpan(0, hash.Length)))];
+    }
+
+    /// <summary>Sums gradients over ranks; null where there is one.</summary>
+    public GradientReduction? Reduction => device.Reduction;
 
     /// <summary>Elements of all parameters that are NaN or infinite.</summary>
     public long CountNonFinite() => Network.Groups.Sum(group => CountNonFinite(group.Values));

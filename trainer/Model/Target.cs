@@ -26,22 +26,24 @@ public sealed class Target
     /// <summary>[N] I32; -1 for a clip without one, whose weight is 0.</summary>
     public Tensor Labels { get; }
 
-    /// <summary>[N] F32, sum 1: a loss is a mean over the valid clips, each weighted as its class.</summary>
+    /// <summary>[N] F32, sum 1 over all ranks: a loss is a mean over the valid clips of the whole batch, each weighted as its class.</summary>
     public Tensor Weights { get; }
 
     /// <summary>Sends a batch's labels and shares to the device.</summary>
     public void Load(Batch batch)
     {
         int[] labels = batch.Labels[index];
-        float sum = 0;
+        float sum = 0, all = 0;
         for (int n = 0; n < shares.Length; n++)
-        {
-            shares[n] = labels[n] < 0 ? 0 : batch.Weights[n] * (classWeights.Length == 0 ? 1 : classWeights[labels[n]]);
-            sum += shares[n];
-        }
+            sum += shares[n] = batch.Weights[n] * WeightOf(labels[n]);
+        if (batch.IsPart)
+            foreach (int label in batch.AllLabels[index])
+                all += WeightOf(label);
         for (int n = 0; n < shares.Length && sum > 0; n++)
-            shares[n] /= sum;
+            shares[n] /= batch.IsPart ? all : sum;
         device.Ops.Upload<int>(Labels, labels);
         device.Ops.Upload<float>(Weights, shares);
     }
+
+    private float WeightOf(int label) => label < 0 ? 0 : classWeights.Length == 0 ? 1 : classWeights[label];
 }

@@ -12,6 +12,7 @@ public static class Resumable
     [
         "training.epochs", "training.maxSteps", "training.patience", "training.checkpointSeconds", "training.keepCheckpoints", "training.failedSaves", "training.guard.onNonFinite", "training.guard.limit", "training.watchdogSeconds",
         "training.device", "training.threads", "training.precision",
+        "training.ranks.bucketBytes", "training.ranks.silenceSeconds", "training.ranks.patienceSeconds", "training.ranks.compareEvery",
     ];
 
     /// <exception cref="UserException">Exit code 4, with the settings that differ.</exception>
@@ -29,7 +30,8 @@ public static class Resumable
                 $"{checkpoint} is of another configuration: {string.Join("; ", different.Take(3))}; resume with the settings of the run, or start a new one with --run");
     }
 
-    private static Dictionary<string, string> Flatten(JsonNode node, string path)
+    /// <summary>Every setting by its full name.</summary>
+    internal static Dictionary<string, string> Flatten(JsonNode node, string path)
     {
         var leaves = new Dictionary<string, string>();
         foreach (var (key, value) in node.AsObject())

@@ -1,22 +1,27 @@
 using System.Diagnostics;
 using System.Text;
+using System.Text.Json.Nodes;
 using Avedis.Bindings;
 using Avedis.Engine;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Evaluation;
 using Avedis.Trainer.Model;
 using Avedis.Trainer.Probes;
+using Avedis.Trainer.Ranks;
 using Avedis.Trainer.Strategies;
 
 namespace Avedis.Trainer.Training;
 
 /// <summary>
 /// Trains a network epoch by epoch: batches in an order that is a pure function of seed, epoch and position, a strategy step each, validation and a
-/// checkpoint after each epoch, the best kept apart. Stops on request with a checkpoint; a resumed run continues bit for bit.
+/// checkpoint after each epoch, the best kept apart. Stops on request with a checkpoint; a resumed run continues bit for bit. Of several ranks each has a loop
+/// of its own: all train, rank 0 validates, decides, talks and writes, and tells the others what it decided.
 /// </summary>
 public sealed class TrainingLoop : IDisposable
 {
     private const int LogEverySteps = 10;
+    private const int Stop = 0, SaveNow = 1; // votes of the ranks
 
     // after a checkpoint that could not be written
     private static readonly TimeSpan SaveAgain = TimeSpan.FromMinutes(1);
@@ -30,6 +35,7 @@ public sealed class TrainingLoop : IDisposable
     private readonly string precision;
     private readonly PooledFeatures? pooled; // of a frozen trunk
     private readonly Func<Action<string>?, IBackend> createBackend;
+    private readonly ICollective collective;
     private readonly Stopwatch sinceCheckpoint = Stopwatch.StartNew();
     private readonly Watchdog watchdog;
     private readonly TrainingState beginning;
@@ -38,40 +44,47 @@ public sealed class TrainingLoop : IDisposable
     private int failedSaves; // in a row
     private long savedStep; // what LATEST has
     private IReadOnlyDictionary<string, SafeTensor> carried = new Dictionary<string, SafeTensor>(); // a frozen trunk's weights
+    private bool stopping; // as all ranks have agreed
     private TrainingState state;
 
-    public TrainingLoop(Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume)
-        : this(config, dataset, folder, log, interrupt, resume, say => CreateBackend(config.Training, say))
+    /// <param name="collective">The ranks that train together; null: one.</param>
+    public TrainingLoop(Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume, ICollective? collective = null)
+        : this(config, dataset, folder, log, interrupt, resume, say => CreateBackend(config.Training, say, collective?.LocalRank ?? 0), collective)
     {
     }
 
     /// <param name="createBackend">Called for the network, and for the probes of an epoch, with who is to hear of its choice; the loop disposes what it makes.</param>
     internal TrainingLoop(
         Config config, PreparedDataset dataset, RunFolder folder, TextWriter log, Interrupt interrupt, bool resume,
-        Func<Action<string>?, IBackend> createBackend)
+        Func<Action<string>?, IBackend> createBackend, ICollective? collective = null)
     {
+        this.collective = collective ??= new SingleRank();
         (this.config, this.dataset, this.folder, this.log, this.interrupt, this.createBackend) = (config, dataset, folder, log, interrupt, createBackend);
         var training = config.Training;
-        string? start = resume ? folder.ResolveNewest(log) : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
-        if (start is null && training.Freeze.Count > 0)
+        bool needsStart = Leads || training.Freeze.Contains(TwoStreamNetwork.TrunkName);
+        string? start = !needsStart ? null : resume ? folder.ResolveNewest(log) : training.Start.Length > 0 ? RunFolder.ResolveStart(training.Start) : null;
+        if (needsStart && start is null && training.Freeze.Count > 0)
             throw new UserException(ExitCode.Usage, "training.freeze keeps what training.start brings: name a run or checkpoint there (--start), or freeze nothing");
         training.Augment.ValidateFor(dataset.Features);
         bool frozenTrunk = training.Freeze.Contains(TwoStreamNetwork.TrunkName);
         var backend = createBackend(log.WriteLine);
         var act = Precisions.Resolve(training.Precision, backend);
         precision = Precisions.Name(training.Precision, act);
+        new Handshake(Machine.Revision, dataset.Hash, precision, JsonNode.Parse(config.ToJson())!.AsObject()).Check(collective);
         var features = dataset.Features;
         var shape = new NetworkShape(
-            training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, config.Network.Of(dataset.Factors), act);
-        if (start is not null && !resume)
+            training.BatchSize / collective.Size, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, config.Network.Of(dataset.Factors), act);
+        if (Leads && start is not null && !resume)
             CheckStart(start);
         if (frozenTrunk)
         {
             pooled = FrozenTrunk.Pool(backend, config.Network, shape, dataset, start!, log);
             backend = createBackend(null);
         }
-        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled));
+        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled), collective);
         log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
+        if (collective.Size > 1)
+            log.WriteLine($"ranks: {collective.Description}");
         log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
 
         int losses = runtime.LossValues.Length;
@@ -87,15 +100,16 @@ public sealed class TrainingLoop : IDisposable
             LossSums = new double[losses],
             WindowSums = new double[losses],
         };
-        Directory.CreateDirectory(folder.CheckpointsPath);
-        Checkpoint.Recover(folder.CheckpointsPath);
         beginning = state;
         this.start = resume ? null : start;
-        if (resume)
-            Load(start!);
-        else
-            Begin();
-        WholeFile.Write(folder.ConfigPath, file => file.Write(Encoding.UTF8.GetBytes(config.ToJson())));
+        if (Leads)
+        {
+            Directory.CreateDirectory(folder.CheckpointsPath);
+            Checkpoint.Recover(folder.CheckpointsPath);
+        }
+        GoOnFrom(resume ? start : null, fresh: !resume);
+        if (Leads)
+            WholeFile.Write(folder.ConfigPath, file => file.Write(Encoding.UTF8.GetBytes(config.ToJson())));
         watchdog = new Watchdog(TimeSpan.FromSeconds(training.WatchdogSeconds), GiveUp);
     }
 
@@ -122,6 +136,11 @@ public sealed class TrainingLoop : IDisposable
         }
     }
 
+    // of all ranks, the one that talks and writes
+    private bool Leads => collective.Rank == 0;
+
+    private bool Stops => stopping || (collective.Size == 1 && interrupt.Requested);
+
     /// <summary>Number of the step in work, from 1, and its clips.</summary>
     internal long StepInWork => state.Step + 1;
 
@@ -139,11 +158,11 @@ public sealed class TrainingLoop : IDisposable
     private TrainingState TrainEpochs()
     {
         var training = config.Training;
-        using var metrics = new MetricsLog(folder.MetricsPath, state.MetricsBytes);
+        using var metrics = Leads ? new MetricsLog(folder.MetricsPath, state.MetricsBytes) : null;
         var augmentation = training.Augment.Enabled ? new Augmentation(training.Augment, dataset.Features, training.Seed) : null;
-        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position, state.Factors, pooled, augmentation);
+        using var loader = BatchLoader.ForTraining(dataset, training.BatchSize, training.Seed, state.Epoch, state.Position, state.Factors, pooled, augmentation, rank: collective.Rank, ranks: collective.Size);
         int steps = loader.BatchesPerEpoch;
-        while (state.Epoch < training.Epochs && !interrupt.Requested && !LimitReached())
+        while (state.Epoch < training.Epochs && !Stops && !LimitReached())
         {
             if (!TrainEpoch(loader, steps, metrics))
             {
@@ -153,7 +172,7 @@ public sealed class TrainingLoop : IDisposable
             }
             watchdog.Rest();
             var before = state;
-            bool better = Validate(metrics);
+            bool better = Leads && Validate(metrics!);
             state = state with { Epoch = state.Epoch + 1, Position = 0, LossSums = new double[runtime.LossValues.Length] };
             // what LATEST knows of is there already: an epoch that could not be saved is neither the best nor a candidate
             if (better && !TrySave("best", metrics))
@@ -161,6 +180,7 @@ public sealed class TrainingLoop : IDisposable
             if (Front().FirstOrDefault(candidate => candidate.Epoch == state.Epoch - 1) is { } candidate && !TrySave(Selection.CheckpointName(candidate), metrics))
                 state = state with { Candidates = before.Candidates };
             TrySave(StepName(), metrics);
+            state = collective.Broadcast(state, "state behind an epoch");
             if (training.Patience > 0 && state.Epoch - 1 - state.BestEpoch >= training.Patience)
             {
                 log.WriteLine($"stopped early: no better validation score in {training.Patience} epochs");
@@ -172,8 +192,8 @@ public sealed class TrainingLoop : IDisposable
         return state;
     }
 
-    internal static IBackend CreateBackend(TrainingOptions training, Action<string>? say) =>
-        BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, say);
+    internal static IBackend CreateBackend(TrainingOptions training, Action<string>? say, int number = 0) =>
+        BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, say, number);
 
     private bool LimitReached(int ahead = 0) => config.Training.MaxSteps > 0 && state.Step + ahead >= config.Training.MaxSteps;
 
@@ -182,7 +202,7 @@ public sealed class TrainingLoop : IDisposable
     private IReadOnlyList<Candidate> Front() => state.Front(config.Training.Selection.Floor);
 
     /// <summary>Trains the rest of the current epoch; false if it was stopped on the way.</summary>
-    private bool TrainEpoch(BatchLoader loader, int steps, MetricsLog metrics)
+    private bool TrainEpoch(BatchLoader loader, int steps, MetricsLog? metrics)
     {
         var training = config.Training;
         double decay = Math.Pow(training.Decay, state.Epoch);
@@ -194,7 +214,7 @@ public sealed class TrainingLoop : IDisposable
         bool loaded = false;
         while (state.Position < steps)
         {
-            if (interrupt.Requested || LimitReached())
+            if (Stops || LimitReached())
             {
                 progress.End();
                 return false;
@@ -217,6 +237,7 @@ public sealed class TrainingLoop : IDisposable
             loaded = state.Position + 1 < steps && !interrupt.Requested && !LimitReached(ahead: 1) && !state.Skipped.Contains(state.Step + 1);
             if (loaded)
                 LoadNext(loader);
+            (runtime.Votes[Stop], runtime.Votes[SaveNow]) = (interrupt.Requested ? 1 : 0, CheckpointIsDue() ? 1 : 0);
             if (!runtime.ReadLosses())
                 throw NotFinite(string.Join(", ", runtime.LossNames.Zip(runtime.LossValues, (name, loss) => $"{name} loss {loss}")), state.Step + 1);
             state = state with
@@ -228,10 +249,11 @@ public sealed class TrainingLoop : IDisposable
                 WindowSums = Plus(state.WindowSums, runtime.LossValues),
                 WindowBatches = state.WindowBatches + 1,
             };
+            stopping = runtime.Votes[Stop] > 0;
             double clips = (double)(state.Position - first) * training.BatchSize / clock.Elapsed.TotalSeconds;
             if (state.Step % LogEverySteps == 0)
             {
-                metrics.Write(new MetricsRecord
+                metrics?.Write(new MetricsRecord
                 {
                     Step = state.Step,
                     Epoch = state.Epoch,
@@ -245,8 +267,10 @@ public sealed class TrainingLoop : IDisposable
             }
             state = state with { TrainClipsPerSecond = clips };
             progress.Report((long)state.Position * training.BatchSize, (long)steps * training.BatchSize, before, LossNote());
-            if (state.Position < steps && CheckpointIsDue())
+            if (state.Position < steps && runtime.Votes[SaveNow] > 0)
                 TrySave(StepName(), metrics);
+            if (collective.Size > 1 && training.Ranks.CompareEvery > 0 && state.Step % training.Ranks.CompareEvery == 0)
+                Compare();
         }
         return true;
     }
@@ -282,7 +306,7 @@ public sealed class TrainingLoop : IDisposable
         }
         // the train clips too where their embeddings are to be probed
         Split[] splits = Probes(state.Epoch) ? [Split.Train, Split.Validation] : [Split.Validation];
-        var leaks = new Leaks(runtime, dataset, training.BatchSize, pooled, splits, training.Selection.Clips);
+        var leaks = new Leaks(runtime, dataset, runtime.Network.Shape.Batch, pooled, splits, training.Selection.Clips);
         var result = leaks.Result(Split.Validation)!;
         var (candidate, reason, read) = splits.Length == 1 ? (null, null, null) : Selection.Judge(state.Epoch, runtime.Network, leaks, () => createBackend(null), ProbeSettings.Epoch with { Seed = training.Seed });
         long peak = ProcessMemory.PeakRssBytes;
@@ -349,30 +373,49 @@ public sealed class TrainingLoop : IDisposable
         RateScale = state.RateScale,
     });
 
+    // the same sums move the same weights: where they do not, a machine computes wrongly, or otherwise
+    private void Compare()
+    {
+        if (runtime.Strayed() is { Count: > 0 } strayed)
+            throw new UserException(
+                ExitCode.RanksLost,
+                $"behind step {state.Step} {string.Join(", ", strayed.Select(collective.NameOf))} has other weights than rank 0: its machine computes otherwise; the last good checkpoint is {LastGood()}; go on with --resume on machines of one kind");
+    }
+
     /// <summary>Keeps what is needed to see the failure again, and goes back to the last checkpoint, unless the training is to stop.</summary>
     /// <exception cref="UserException">Exit code 7.</exception>
     private void GoBack(Failure failure)
     {
         var guard = config.Training.Guard;
-        string replay = failure.Keep(folder, config) is { } kept ? $"; avedis replay {kept} finds the operation" : "";
+        string replay = (Leads ? failure.Keep(folder, config) : null) is { } kept ? $"; avedis replay {kept} finds the operation" : "";
         if (guard.OnNonFinite == OnNonFinite.Stop || state.Returns >= guard.Limit)
             throw new UserException(
                 ExitCode.Diverged,
                 $"training diverged at {failure.Describe()}; the last good checkpoint is {LastGood()}; try a smaller training.learningRate{replay}");
         var (skipped, scale, returns) = (state.Skipped, state.RateScale, state.Returns + 1);
         bool skip = guard.OnNonFinite == OnNonFinite.Skip;
-        if (LoadPoint() is { } checkpoint)
-            Load(Path.Combine(folder.CheckpointsPath, checkpoint));
-        else
-            Begin();
+        GoOnFrom(LoadPoint() is { } checkpoint ? Path.Combine(folder.CheckpointsPath, checkpoint) : null, fresh: savedStep == 0);
         state = state with { Skipped = skip ? [.. skipped, failure.Step - 1] : skipped, RateScale = skip ? scale : scale / 2, Returns = returns };
         log.WriteLine(
             $"{failure.Describe()}: back to step {state.Step}, {(skip ? $"without the batch of step {failure.Step}" : $"with learning rates times {state.RateScale}")} " +
             $"({returns} of {guard.Limit} times){replay}");
     }
 
-    // the checkpoint to go back to, by name; null: the beginning
-    private string? LoadPoint() => savedStep > 0 ? Path.GetFileName(Checkpoint.Latest(folder.CheckpointsPath)) : null;
+    /// <summary>Weights, moments and state of a checkpoint, which rank 0 reads for all, or of a run that has not begun.</summary>
+    private void GoOnFrom(string? checkpoint, bool fresh)
+    {
+        if (fresh)
+            Begin();
+        else if (Leads)
+            Load(checkpoint!);
+        runtime.Share();
+        state = collective.Broadcast(state, "state");
+        savedStep = fresh ? 0 : state.Step;
+        stopping = false;
+    }
+
+    // the checkpoint to go back to, by name; null: the beginning, or another rank's affair
+    private string? LoadPoint() => Leads && savedStep > 0 ? Path.GetFileName(Checkpoint.Latest(folder.CheckpointsPath)) : null;
 
     /// <summary>Weights, moments and state of a run that has not begun.</summary>
     private void Begin()
@@ -386,11 +429,11 @@ public sealed class TrainingLoop : IDisposable
     }
 
     private bool CheckpointIsDue() => interrupt.TakeSaveRequest()
-        || (failedSaves > 0 && sinceCheckpoint.Elapsed > SaveAgain)
-        || (config.Training.CheckpointSeconds > 0 && sinceCheckpoint.Elapsed.TotalSeconds > config.Training.CheckpointSeconds);
+        || (Leads && failedSaves > 0 && sinceCheckpoint.Elapsed > SaveAgain)
+        || (Leads && config.Training.CheckpointSeconds > 0 && sinceCheckpoint.Elapsed.TotalSeconds > config.Training.CheckpointSeconds);
 
     /// <summary>Saves a checkpoint that the training can do without for a while; false if that failed.</summary>
-    private bool TrySave(string name, MetricsLog metrics)
+    private bool TrySave(string name, MetricsLog? metrics)
     {
         try
         {
@@ -407,12 +450,17 @@ public sealed class TrainingLoop : IDisposable
         }
     }
 
-    private void Save(string name, MetricsLog metrics)
+    private void Save(string name, MetricsLog? metrics)
     {
         // a step may spoil the weights and have had a good loss before
         if (runtime.CountNonFinite() is > 0 and var count)
             throw NotFinite($"{count} of {runtime.Network.ParameterCount} parameters are not finite", state.Step);
         bool latest = name == StepName();
+        if (metrics is null)
+        {
+            savedStep = latest ? state.Step : savedStep;
+            return;
+        }
         try
         {
             metrics.Flush();

@@ -1,4 +1,5 @@
 using Avedis.Trainer.Model;
+using Avedis.Trainer.Ranks;
 
 namespace Avedis.Trainer.Training;
 
@@ -101,6 +102,9 @@ public sealed record TrainingOptions
 
     public GuardOptions Guard { get; init; } = new();
 
+    public RanksOptions Ranks { get; init; } = new();
+
+    /// <summary>Clips of a batch, over all ranks.</summary>
     public int BatchSize { get; init; } = 32;
 
     public int Epochs { get; init; } = 20;
@@ -169,6 +173,7 @@ public sealed record TrainingOptions
         Require(Selection.Clips >= 1, "training.selection.clips", Selection.Clips, "1 or more");
         Require(Selection.Floor is >= 0 and <= 1, "training.selection.floor", Selection.Floor, "0 to 1");
         Require(Guard.Limit >= 0, "training.guard.limit", Guard.Limit, "0 or more");
+        Ranks.Validate();
         Augment.Validate();
         Require(!Augment.Enabled || !Freeze.Contains(TwoStreamNetwork.TrunkName), "training.freeze", TwoStreamNetwork.TrunkName,
             "another part with training.augment: the pooled features of a frozen trunk are computed once, of clips as they are");

@@ -17,6 +17,7 @@ public sealed partial class CudaBackend : IBackend
     private readonly CudaModule module;
     private readonly CudaStream stream;
     private readonly CudaUploads uploads;
+    private float[] reduced = []; // what passes through the host to other ranks
     private readonly CudaDeviceMemory scratch;
     private readonly Dictionary<string, (nint Function, int SharedBytes)> kernels = [];
     private readonly Dictionary<nint, CudaDeviceMemory> allocations = [];
@@ -26,13 +27,14 @@ public sealed partial class CudaBackend : IBackend
 
     /// <param name="image">The fatbin of kernels/; see <see cref="KernelImage"/>.</param>
     /// <param name="tf32">Whether F32 convolutions run on the matrix units, their inputs rounded to TF32.</param>
+    /// <param name="number">Of the GPU, from 0, among those that are visible.</param>
     /// <exception cref="DeviceUnavailableException">No driver, no GPU, or one that the kernels do not run on.</exception>
-    public CudaBackend(byte[] image, bool tf32 = false)
+    public CudaBackend(byte[] image, bool tf32 = false, int number = 0)
     {
         this.tf32 = tf32;
         try
         {
-            context = new CudaContext();
+            context = new CudaContext(number);
             module = CudaModule.Load(image);
             stream = CudaStream.Create();
             uploads = new CudaUploads(stream);
@@ -130,6 +132,18 @@ public sealed partial class CudaBackend : IBackend
     {
         Enter();
         Check(CudaDriver.StreamSynchronize(stream));
+    }
+
+    public bool HostMemory => false;
+
+    public void AllReduce(Tensor x, ICollective collective)
+    {
+        if (reduced.Length < x.Count)
+            reduced = GC.AllocateUninitializedArray<float>(checked((int)x.Count), pinned: true);
+        var values = reduced.AsSpan(0, (int)x.Count);
+        Download(values, x);
+        collective.AllReduce(values, x.Name);
+        Upload<float>(x, values);
     }
 
     public void Dispose()

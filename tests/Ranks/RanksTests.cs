@@ -1,0 +1,262 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json.Nodes;
+using Avedis.Bindings.Mpi;
+using Avedis.Engine;
+using Avedis.Trainer;
+using NUnit.Framework;
+
+namespace Avedis.Tests.Ranks;
+
+/// <summary>Trainings over several processes, by mpirun on this machine: what one process trains, two to four train too.</summary>
+[NonParallelizable]
+public sealed class RanksTests
+{
+    private static readonly string[] Common = ["--set", "training.precision=fp32", "--set", "training.batchSize=12", "--set", "training.threads=1", "--set", "training.selection.probeEvery=0"];
+    private static readonly string[] FourSlices = [.. Common, "--set", "training.ranks.reduction=fixedOrder", "--set", "training.ranks.slices=4"];
+
+    private readonly List<Disturbed> all = [];
+
+    [OneTimeSetUp]
+    public void RequireMpi()
+    {
+        try
+        {
+            MpiNative.Load();
+            using var mpirun = Process.Start(new ProcessStartInfo("mpirun", ["--version"]) { RedirectStandardOutput = true });
+            mpirun!.WaitForExit();
+        }
+        catch (Exception absence) when (absence is MpiException or System.ComponentModel.Win32Exception)
+        {
+            Assert.Ignore(absence.Message);
+        }
+    }
+
+    [OneTimeTearDown]
+    public void TearDown() => all.ForEach(runs => runs.Dispose());
+
+    private Disturbed Runs(string[] settings, int epochs = 6)
+    {
+        var runs = new Disturbed(settings) { Epochs = epochs };
+        all.Add(runs);
+        return runs;
+    }
+
+    private static Process Start(int processes, ProcessStartInfo command)
+    {
+        var start = new ProcessStartInfo("mpirun", ["--allow-run-as-root", "--oversubscribe", "-n", processes.ToString(CultureInfo.InvariantCulture), command.FileName, .. command.ArgumentList])
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true,
+        };
+        return Process.Start(start)!;
+    }
+
+    private static Ended Train(int processes, Disturbed runs, string run, bool resume = false, params string[] more) => Disturbed.Finish(Start(processes, runs.Command(run, resume, more)));
+
+    [TestCase("stl", "--task", "emotion")]
+    [TestCase("baseline")]
+    [TestCase("gr")]
+    [TestCase("gr", "--set", "training.precision=bf16")]
+    [TestCase("alt")]
+    [TestCase("conf")]
+    [TestCase("projected")]
+    public void Any_number_of_processes_trains_the_same_to_the_bit_in_fixed_order(string strategy, params string[] more)
+    {
+        var runs = Runs([.. FourSlices, "--strategy", strategy, .. more], epochs: 3);
+        foreach (int processes in new[] { 2, 3, 4 })
+        {
+            var ended = Train(processes, runs, $"of-{processes}");
+            Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+            Assert.That(ended.Text, Does.Contain($"{processes} processes on"));
+            Assert.That(runs.Outcome($"of-{processes}"), Is.EqualTo(runs.Reference), $"{processes} processes");
+        }
+    }
+
+    /// <summary>MPI's sums have another order: the mean losses of ten steps, each over the weights that the steps before it left.</summary>
+    [TestCase("baseline", 2)]
+    [TestCase("gr", 3)]
+    [TestCase("alt", 4)]
+    [TestCase("conf", 2)]
+    [TestCase("projected", 3)]
+    public void Sums_by_MPI_give_the_same_losses(string strategy, int processes)
+    {
+        const double Tolerance = 1e-5; // relative, FP32: what some hundred roundings in another order come to
+        string[] settings = [.. Common, "--strategy", strategy];
+        var runs = Runs([.. settings, "--set", "training.ranks.reduction=fixedOrder", "--set", $"training.ranks.slices={processes}"]);
+        Assert.That(runs.Train("one").Code, Is.EqualTo(ExitCode.Ok));
+        var mpi = Runs(settings);
+        var ended = Train(processes, mpi, "several");
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+        double[] expected = Losses(runs, "one"), found = Losses(mpi, "several");
+        Assert.That(expected, Has.Length.GreaterThanOrEqualTo(2));
+        foreach (var (one, several) in expected.Zip(found))
+            Assert.That(several, Is.EqualTo(one).Within(Tolerance * one));
+
+        static double[] Losses(Disturbed runs, string run) =>
+            [.. File.ReadLines(Path.Combine(runs.PathOf(run), "metrics.jsonl")).Select(line => JsonNode.Parse(line)!["losses"]).OfType<JsonObject>().SelectMany(losses => losses.Select(loss => loss.Value!.GetValue<double>()))];
+    }
+
+    [Test]
+    public void A_run_goes_on_with_another_number_of_processes()
+    {
+        var runs = Runs([.. FourSlices, "--strategy", "alt", "--set", "training.adversary.renewEvery=3"]);
+        string[] parts = ["3", "5", "8", "0"]; // steps; 0: to the end
+        foreach (var (steps, i) in parts.Select((steps, i) => (steps, i)))
+        {
+            var ended = Train(new[] { 2, 4, 1, 3 }[i], runs, "parts", resume: i > 0, "--set", $"training.maxSteps={steps}");
+            Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+        }
+        Assert.That(runs.Outcome("parts"), Is.EqualTo(runs.Reference));
+    }
+
+    /// <summary>Rates that make a step's losses infinite: all ranks go back together.</summary>
+    [Test]
+    public void Ranks_go_back_together_from_a_step_that_is_not_finite()
+    {
+        var runs = Runs([.. FourSlices, "--set", "training.learningRate=1e30", "--set", "training.guard.onNonFinite=rollBack", "--set", "training.guard.limit=2"]);
+        var (one, several) = (runs.Train("one"), Train(2, runs, "several"));
+        Assert.That((one.Code, several.Code), Is.EqualTo((ExitCode.Diverged, ExitCode.Diverged)), several.Text);
+        Assert.That(several.Text, Does.Contain("(2 of 2 times)").And.Contain("diverged"));
+        Assert.That(several.Text.Split("avedis: training diverged"), Has.Length.EqualTo(2), "one rank says it");
+    }
+
+    [Test]
+    public void A_killed_rank_ends_all_and_the_run_goes_on_to_the_same_bits()
+    {
+        var limit = TimeSpan.FromSeconds(30);
+        var runs = Runs([.. FourSlices, "--strategy", "gr"], epochs: 30);
+        _ = runs.Reference;
+        int kills = Soak.Count(3, 50), early = 0;
+        var random = new Random(1);
+        double slowest = 0;
+        for (int i = 0; i < kills; i++)
+        {
+            int processes = 2 + (i % 3), rank = random.Next(processes);
+            string run = $"killed-{i}";
+            using var mpirun = Start(processes, runs.Command(run, resume: false));
+            var ended = Task.Run(() => Disturbed.Finish(mpirun));
+            // a random step behind the first checkpoint
+            var clock = Stopwatch.StartNew();
+            while (Checkpoint.Latest(runs.CheckpointsOf(run)) is null && !ended.IsCompleted && clock.Elapsed < limit)
+                Thread.Sleep(5);
+            Thread.Sleep(random.Next(600));
+            int victim = Processes(runs.PathOf(run)).FirstOrDefault(id => Variable(id, "OMPI_COMM_WORLD_RANK") == $"{rank}");
+            if (victim == 0 || ended.IsCompleted)
+            {
+                early++; // too late, in fact
+                continue;
+            }
+            var killed = Stopwatch.StartNew();
+            Process.GetProcessById(victim).Kill();
+            Assert.That(ended.Wait(limit), $"rank {rank} of {processes} was killed, and mpirun still runs");
+            slowest = Math.Max(slowest, killed.Elapsed.TotalSeconds);
+            Assert.That(ended.Result.Code, Is.Not.Zero);
+            Assert.That(Processes(runs.PathOf(run)), Is.Empty);
+            Assert.That(runs.Unreadable(run), Is.Null);
+            var resumed = Train(2 + ((i + 1) % 3), runs, run, resume: true);
+            Assert.That(resumed.Code, Is.EqualTo(ExitCode.Ok), resumed.Text);
+            Assert.That(runs.Outcome(run), Is.EqualTo(runs.Reference), $"kill {i}");
+            runs.Forget(run);
+        }
+        Soak.Say($"kill -9 of a rank of 2 to 4 at {kills - early} random moments: every job ended, after {slowest:F1} s at most, and went on, with another number of ranks, to the bits of an undisturbed run");
+        Assert.That(early, Is.LessThan(kills));
+    }
+
+    [Test]
+    public void A_rank_with_another_setting_is_refused_by_name()
+    {
+        var runs = Runs(Common);
+        var command = runs.Command("other", resume: false);
+        using var mpirun = Process.Start(new ProcessStartInfo(
+            "mpirun",
+            ["--allow-run-as-root", "--oversubscribe", "-n", "1", command.FileName, .. command.ArgumentList, ":", "-n", "1", command.FileName, .. command.ArgumentList, "--set", "training.learningRate=0.5"])
+        {
+            RedirectStandardOutput = true, RedirectStandardError = true,
+        })!;
+        var ended = Disturbed.Finish(mpirun);
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(ended.Text, Does.Contain("rank 1 on").And.Contain("another setting training.learningRate than rank 0: 0.5, not"));
+    }
+
+    [Test]
+    public void A_batch_that_has_no_equal_parts_is_refused()
+    {
+        var ended = Train(2, Runs([.. Common, "--batch-size", "5"]), "odd");
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(ended.Text, Does.Contain("a batch of 5 clips has no 2 equal parts"));
+    }
+
+    [Test]
+    public void What_needs_a_launcher_says_so()
+    {
+        var (code, _, error) = TinyCorpus.Run("train", TinyCorpus.Prepared, "--run", TestFolders.New(), "--set", "training.ranks.reduction=mpi");
+        Assert.That(code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(error, Does.Contain("mpirun"));
+    }
+
+    /// <summary>As schedulers send them ahead of time, to mpirun, which passes them on.</summary>
+    [Test]
+    public void Signals_to_mpirun_save_and_stop()
+    {
+        var runs = Runs(FourSlices, epochs: 100_000);
+        using var mpirun = Start(2, runs.Command("signalled", resume: false, "--set", "training.keepCheckpoints=1000000"));
+        var ended = Task.Run(() => Disturbed.Finish(mpirun));
+        var clock = Stopwatch.StartNew();
+        while (Checkpoint.Latest(runs.CheckpointsOf("signalled")) is null && !ended.IsCompleted && clock.Elapsed < TimeSpan.FromSeconds(30))
+            Thread.Sleep(5);
+        Process.Start("kill", ["-TERM", $"{mpirun.Id}"]).WaitForExit();
+        Assert.That(ended.Wait(TimeSpan.FromSeconds(30)));
+        Assert.That(ended.Result.Text, Does.Contain("stopped at step").And.Contain("checkpoint saved"));
+        Assert.That(runs.Unreadable("signalled"), Is.Null);
+    }
+
+    /// <summary>Two machines, as far as networks and names go, whose line is cut: neither waits for ever, and the run goes on.</summary>
+    [Test]
+    public void A_line_that_is_cut_ends_both_sides_with_the_culprit_named()
+    {
+        string script = Path.Combine(Repository.Root, "tests", "Ranks", "two-hosts");
+        var runs = Runs([.. FourSlices, "--strategy", "conf"], epochs: 400);
+        string cut = runs.PathOf("cut");
+        var command = runs.Command("two", resume: false);
+        using var process = Process.Start(new ProcessStartInfo(script, ["--cut", cut, command.FileName, .. command.ArgumentList]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var ended = Task.Run(() => Disturbed.Finish(process));
+        var clock = Stopwatch.StartNew();
+        while (Checkpoint.Latest(runs.CheckpointsOf("two")) is null && !ended.IsCompleted && clock.Elapsed < TimeSpan.FromSeconds(60))
+            Thread.Sleep(5);
+        File.WriteAllText(cut, "");
+        var since = Stopwatch.StartNew();
+        Assert.That(ended.Wait(TimeSpan.FromSeconds(60)));
+        if (ended.Result.Code == NoNetworks)
+            Assert.Ignore("no network can be made here (it takes root)");
+        double seconds = since.Elapsed.TotalSeconds;
+        Assert.That(ended.Result.Text, Does.Contain("2 processes on left, right"));
+        Assert.That(ended.Result.Text, Does.Contain("rank 1 on right has given no sign of life"));
+        Assert.That(ended.Result.Text, Does.Contain("rank 0 on left has given no sign of life"));
+        Assert.That(seconds, Is.LessThan(30), "seconds until both sides had ended");
+        Soak.Say($"two hosts, the line between them cut: both had ended after {seconds:F1} s and named the other");
+        Assert.That(runs.Unreadable("two"), Is.Null);
+        var resumed = Train(2, runs, "two", resume: true, "--set", "training.maxSteps=100");
+        Assert.That(resumed.Code, Is.EqualTo(ExitCode.Ok), resumed.Text);
+    }
+
+    /// <summary>Exit code of two-hosts.</summary>
+    private const int NoNetworks = 200;
+
+    // those whose command line names a run
+    private static int[] Processes(string run) =>
+        [.. Directory.GetDirectories("/proc").Select(Path.GetFileName).Where(name => int.TryParse(name, out _)).Select(name => int.Parse(name!, CultureInfo.InvariantCulture)).Where(id => Words(id, "cmdline").Contains(run))];
+
+    private static string? Variable(int process, string name) => Words(process, "environ").FirstOrDefault(line => line.StartsWith(name + "=", StringComparison.Ordinal))?[(name.Length + 1)..];
+
+    private static string[] Words(int process, string file)
+    {
+        try
+        {
+            return File.ReadAllText($"/proc/{process}/{file}").Split('\0');
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return []; // it ended meanwhile
+        }
+    }
+}
