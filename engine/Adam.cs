@@ -1,7 +1,7 @@
 namespace Avedis.Engine;
 
 /// <summary>Constants of Adam; the defaults are the paper's (Kingma and Ba 2015) and PyTorch's.</summary>
-public readonly record struct AdamOptions(float Beta1 = 0.9f, float Beta2 = 0.999f, float Epsilon = 1e-8f)
+public readonly record struct AdamOptions(float Beta1, float Beta2, float Epsilon)
 {
     public AdamOptions()
         : this(0.9f, 0.999f, 1e-8f)

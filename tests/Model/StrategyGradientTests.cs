@@ -100,8 +100,8 @@ public sealed class StrategyGradientTests
             {
                 planned = true;
                 runtime.Network.Initialise((ulong)random.Next());
-                runtime.Advance(rate: 1e-3, auxiliaryRate: 1e-2);
                 runtime.Prepare(0, progress: 1, _ => double.NaN);
+                runtime.Advance(rate: 1e-3, auxiliaryRate: 1e-2);
                 runtime.Load(batch);
                 runtime.TrainStep();
                 runtime.ReadLosses();

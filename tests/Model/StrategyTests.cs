@@ -97,8 +97,8 @@ public sealed class StrategyTests
         public List<(string Group, Dictionary<string, float[]> Values)> Step(double progress = 1, double rate = 1e-3, double auxiliaryRate = 1e-2, double lossOfHead = double.NaN)
         {
             updates.Clear();
-            Runtime.Advance(rate, auxiliaryRate);
             Runtime.Prepare(step++, progress, _ => lossOfHead);
+            Runtime.Advance(rate, auxiliaryRate);
             Runtime.Load(Batch);
             Runtime.TrainStep();
             return updates;
@@ -384,6 +384,46 @@ public sealed class StrategyTests
         {
             "2 speaker.auxiliary.emotion.1.head.weight", "4 speaker.auxiliary.emotion.0.head.weight", "6 speaker.auxiliary.emotion.1.head.weight",
         }));
+    }
+
+    /// <summary>Adam's first step is as long as the rate, whatever the gradient: it would be three times that with the moments of a beginning and the corrections of a later step.</summary>
+    [Test]
+    public void A_renewed_head_has_an_optimiser_that_begins_anew()
+    {
+        const float Rate = 1e-2f;
+        using var rig = new Rig("conf", Network(large), new() { RenewEvery = 3 });
+        for (int i = 0; i < 3; i++)
+            rig.Step(auxiliaryRate: Rate);
+        var optimiser = rig.Runtime.Optimisers.Single(o => o.Group.Name == "speaker.auxiliary.emotion.1");
+        Assert.That(optimiser.Step, Is.EqualTo(3));
+        var before = rig.Values();
+        rig.Step(auxiliaryRate: Rate);
+        Assert.That(optimiser.Step, Is.EqualTo(1));
+        float[] gradient = rig.Gradients[optimiser.Group.Name];
+        float[] first = [.. optimiser.Group.Parameters.SelectMany(p => rig.Runtime.Read(optimiser.FirstMoment).AsSpan(OffsetOf(p), (int)p.Shape.Count).ToArray())];
+        float[] second = [.. optimiser.Group.Parameters.SelectMany(p => rig.Runtime.Read(optimiser.SecondMoment).AsSpan(OffsetOf(p), (int)p.Shape.Count).ToArray())];
+        var options = new AdamOptions();
+        Assert.That(first, Is.EqualTo(gradient.Select(g => (1 - options.Beta1) * g)).Within(1e-5).Percent);
+        Assert.That(second, Is.EqualTo(gradient.Select(g => (1 - options.Beta2) * g * g)).Within(1e-2).Percent);
+
+        int OffsetOf(Parameter p) => (int)((p.Value.Address - optimiser.Group.Values.Address) / sizeof(float));
+    }
+
+    [Test]
+    public void A_single_task_moves_every_tensor_by_its_gradient()
+    {
+        const double Rate = 1e-3;
+        using var rig = new Rig("stl", Network() with { Tasks = ["emotion"] });
+        var before = rig.Values();
+        var (group, after) = rig.Step(rate: Rate).Single();
+        Assert.That(group, Is.EqualTo("primary"));
+        foreach (var (name, gradient) in rig.PrimaryGradients())
+            for (int i = 0; i < gradient.Length; i++)
+            {
+                // Adam's first step
+                double expected = before[name][i] - (Rate * gradient[i] / (Math.Abs(gradient[i]) + 1e-8));
+                Assert.That(after[name][i], Is.EqualTo(expected).Within(1e-6 + (1e-6 * Math.Abs(expected))), $"{name} {i}");
+            }
     }
 
     [Test]

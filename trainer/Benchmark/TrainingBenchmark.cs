@@ -157,8 +157,8 @@ public static class TrainingBenchmark
         public double Step()
         {
             long start = Stopwatch.GetTimestamp();
-            Runtime.Advance(training.LearningRate, training.AuxiliaryLearningRate);
             Runtime.Prepare(loaded, progress: 1, _ => double.NaN);
+            Runtime.Advance(training.LearningRate, training.AuxiliaryLearningRate);
             Runtime.TrainStep();
             LoadNext();
             Runtime.ReadLosses();

@@ -94,7 +94,7 @@ public sealed class Runtime : IDisposable
     /// <summary>What the ranks say to each other at the end of a step besides gradients: a sum over them; 0 when a step begins.</summary>
     public float[] Votes { get; } = new float[2];
 
-    /// <summary>Moves the optimisers' schedules on by one step.</summary>
+    /// <summary>Moves the optimisers' schedules on by one step; behind <see cref="Prepare"/>, which may have an optimiser begin anew.</summary>
     /// <param name="auxiliaryRate">Rate of the auxiliary heads.</param>
     public void Advance(double rate, double auxiliaryRate)
     {
@@ -115,7 +115,7 @@ public sealed class Runtime : IDisposable
     /// <summary>Sends a batch for the next <see cref="TrainStep"/>; until then, no <see cref="Predict"/>. The batch may be reused on return.</summary>
     public void Load(Batch batch) => Network.Load(batch);
 
-    /// <summary>Queues one training step of the loaded batch; call <see cref="Advance"/> and <see cref="Prepare"/> before.</summary>
+    /// <summary>Queues one training step of the loaded batch; call <see cref="Prepare"/> and <see cref="Advance"/> before.</summary>
     public void TrainStep() => device.Replay("train", train);
 
     /// <summary>Fills <see cref="LossValues"/> with the losses of the last training step, and <see cref="Votes"/> with the sum of all ranks'; waits for it.</summary>

@@ -229,9 +229,9 @@ public sealed class TrainingLoop : IDisposable
             if (!loaded)
                 LoadNext(loader);
             (batchClips, nextClips) = (nextClips, batchClips);
+            runtime.Prepare(state.Step, Passed, LastLoss);
             runtime.Advance(
                 training.LearningRate * decay * state.RateScale, training.AuxiliaryLearningRate * (training.Adversary.Decay ? decay : 1) * state.RateScale);
-            runtime.Prepare(state.Step, Passed, LastLoss);
             runtime.TrainStep();
             // the next batch is sent while the device works on this one
             loaded = state.Position + 1 < steps && !interrupt.Requested && !LimitReached(ahead: 1) && !state.Skipped.Contains(state.Step + 1);
