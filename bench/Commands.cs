@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Text.Json;
 using Avedis.Bench.Kernels;
+using Avedis.Bench.Ranks;
 using Avedis.Bindings.Cpu;
 using Avedis.Engine;
 using Avedis.Trainer;
@@ -12,7 +13,7 @@ using BenchmarkDotNet.Running;
 namespace Avedis.Bench;
 
 /// <summary>
-/// The command line of the benchmarks: step, cost, kernels, data, host; tune, which chooses cuts of convolutions by trial; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu
+/// The command line of the benchmarks: step, cost, ranks, kernels, data, host; tune, which chooses cuts of convolutions by trial; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu
 /// ends with. Exit codes are those of the program avedis: <see cref="ExitCode"/>.
 /// </summary>
 public static class Commands
@@ -42,6 +43,8 @@ public static class Commands
         var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, what a step costs, single operations against cuDNN and cuBLAS, data against ffmpeg, host work. Exit codes are those of avedis, listed in README.md.");
         root.Subcommands.Add(Step());
         root.Subcommands.Add(Cost());
+        root.Subcommands.Add(RanksBenchmark.Command());
+        root.Subcommands.Add(RanksBenchmark.Serve());
         root.Subcommands.Add(Data());
         root.Subcommands.Add(Host());
         root.Subcommands.Add(Serve());

@@ -48,7 +48,7 @@ public sealed class Device : IDisposable
     public void Replay(string name, Action work)
     {
         // what passes through the host cannot be recorded
-        if (Reduction is not null && !backend.HostMemory)
+        if (Reduction is not null && !backend.HostMemory && !Collective.OnDevice)
             work();
         else
             Ops.Replay(name, work);

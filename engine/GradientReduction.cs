@@ -36,6 +36,9 @@ public sealed class GradientReduction : IDisposable
     /// <summary>Bytes that this rank has had summed.</summary>
     public long Bytes { get; private set; }
 
+    /// <summary>Parts that the gradients are sent in.</summary>
+    public int Buckets => groups.Values.Sum(buckets => buckets.Count);
+
     /// <summary>Seconds of collective calls on gradients.</summary>
     public double BusySeconds => (double)Volatile.Read(ref busyTicks) / Stopwatch.Frequency;
 
@@ -87,6 +90,7 @@ public sealed class GradientReduction : IDisposable
             bucket.Done.Wait();
             bucket.Reset();
         }
+        backend.AwaitReductions();
         WaitSeconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
         failure?.Throw();
     }

@@ -35,6 +35,18 @@ internal sealed unsafe class CudaContext : IDisposable
         MakeCurrent();
     }
 
+    /// <summary>Of the card, the same in every process.</summary>
+    public Guid Uuid
+    {
+        get
+        {
+            Span<byte> uuid = stackalloc byte[16];
+            fixed (byte* pointer = uuid)
+                CudaDriver.Check(CudaDriver.DeviceGetUuid(pointer, device));
+            return new(uuid);
+        }
+    }
+
     public string DeviceName { get; }
 
     /// <summary>The newest CUDA that the driver speaks, such as 12.4.</summary>

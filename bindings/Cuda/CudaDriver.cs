@@ -92,6 +92,9 @@ internal static unsafe partial class CudaDriver
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDeviceGet")]
     public static partial int DeviceGet(out int device, int ordinal);
 
+    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDeviceGetUuid_v2")]
+    public static partial int DeviceGetUuid(byte* uuid, int device);
+
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDeviceGetName")]
     public static partial int DeviceGetName(byte* name, int length, int device);
 

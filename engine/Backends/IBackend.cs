@@ -39,8 +39,14 @@ public interface IBackend : IDisposable
 
     void Synchronize();
 
-    /// <summary>x [n] F32 = its sum over all ranks. Waits for queued work; where <see cref="HostMemory"/> holds, another thread may call it meanwhile.</summary>
+    /// <summary>
+    /// x [n] F32 = its sum over all ranks, behind all that is queued; what is queued next may run meanwhile, until <see cref="AwaitReductions"/>. Where
+    /// <see cref="HostMemory"/> holds it has finished on return, and another thread may call it.
+    /// </summary>
     void AllReduce(Tensor x, ICollective collective);
+
+    /// <summary>What is queued from now on runs behind all reductions.</summary>
+    void AwaitReductions();
 
     /// <summary>Whether tensors lie in the host's memory and every call has finished when it returns.</summary>
     bool HostMemory { get; }

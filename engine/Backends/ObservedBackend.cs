@@ -43,6 +43,8 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public virtual void AllReduce(Tensor x, ICollective collective) => Inner.AllReduce(x, collective);
 
+    public virtual void AwaitReductions() => Inner.AwaitReductions();
+
     public virtual long FreeMemory => Inner.FreeMemory;
 
     public virtual void Replay(string name, Action work) => Inner.Replay(name, work);

@@ -23,6 +23,9 @@ public interface ICollective
     /// <summary>Whether a thread of its own may be inside while another computes.</summary>
     bool Overlaps { get; }
 
+    /// <summary>Whether sums of a GPU's memory need not pass through the host.</summary>
+    bool OnDevice => false;
+
     /// <summary>Replaces <paramref name="values"/>, in host memory, by their sums over all ranks: the same bits in each.</summary>
     void AllReduce(Span<float> values, string name);
 

@@ -33,6 +33,7 @@ enum Result {
     kNotReady = 600,
     kLaunchFailed = 719,
     kCaptureUnsupported = 900,
+    kUnjoined = 904,
     kCaptureIsolation = 905,
     kCapturedEvent = 907,
 };
@@ -55,6 +56,10 @@ struct Stream {
     std::unique_ptr<std::vector<Task>> capture;
     std::thread::id capturing_thread;
     uint64_t captures = 0;  // how many have been begun
+    Stream* origin = nullptr;  // whose capture this stream has joined by waiting for an event of it
+    bool rejoined = false;     // the origin waits for the last of what this stream has added
+
+    Stream* recorder() { return capture ? this : origin; }
 };
 
 struct Event {
@@ -109,8 +114,9 @@ Result run_until(Stream& stream, uint64_t ticket) {
 Result enqueue(void* handle, Task task) {
     if (sticky != kSuccess) return sticky;
     Stream& stream = stream_of(handle);
-    if (stream.capture) {
-        stream.capture->push_back(std::move(task));
+    if (Stream* recorder = stream.recorder()) {
+        recorder->capture->push_back(std::move(task));  // one after the other: an order that the graph allows
+        stream.rejoined = false;
     } else {
         stream.tasks.push_back(std::move(task));
         stream.queued++;
@@ -167,6 +173,14 @@ API cuDeviceGetCount(int* count) {
 
 API cuDeviceGet(int* device, int) {
     *device = 0;
+    return kSuccess;
+}
+
+// Of this process: as if each had a card of its own.
+API cuDeviceGetUuid_v2(unsigned char* uuid, int) {
+    std::memset(uuid, 0, 16);
+    pid_t process = getpid();
+    std::memcpy(uuid, &process, sizeof process);
     return kSuccess;
 }
 
@@ -295,7 +309,7 @@ API cuStreamDestroy_v2(void* stream) {
 API cuStreamSynchronize(void* stream) {
     LOCK;
     Stream& s = stream_of(stream);
-    if (s.capture) return fail(kCaptureUnsupported, "cuStreamSynchronize of a stream whose work is recorded, not run");
+    if (s.recorder()) return fail(kCaptureUnsupported, "cuStreamSynchronize of a stream whose work is recorded, not run");
     return run_until(s, s.queued);
 }
 
@@ -304,10 +318,20 @@ API cuStreamWaitEvent(void* stream, void* event, unsigned) {
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
     if (e->capture) {
-        if (s.capture && &s == e->stream && s.captures == e->capture) return sticky;  // a stream's own past
-        return fail(kCaptureUnsupported, "cuStreamWaitEvent: the event was recorded in a graph; on a GPU this stream would join it, which is not emulated");
+        Stream* recorder = e->stream->recorder();
+        if (!recorder || recorder->captures != e->capture)
+            return fail(kCapturedEvent, "cuStreamWaitEvent: the event was recorded in a graph that is no longer recorded");
+        if (!s.recorder()) {
+            s.origin = recorder;
+            s.rejoined = false;
+        } else if (s.recorder() != recorder) {
+            return fail(kCaptureIsolation, "cuStreamWaitEvent: the event belongs to another graph that is being recorded");
+        } else if (e->stream->origin && &s == recorder) {
+            e->stream->rejoined = true;
+        }
+        return sticky;
     }
-    if (s.capture && e->stream) return fail(kCaptureIsolation, "cuStreamWaitEvent: a recorded stream waits for work outside of its graph");
+    if (s.recorder() && e->stream) return fail(kCaptureIsolation, "cuStreamWaitEvent: a recorded stream waits for work outside of its graph");
     return enqueue(stream, {nullptr, e->stream, e->ticket});
 }
 
@@ -327,8 +351,8 @@ API cuEventRecord(void* event, void* stream) {
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
     e->stream = &s;
-    e->capture = s.capture ? s.captures : 0;
-    if (s.capture) return sticky;
+    e->capture = s.recorder() ? s.recorder()->captures : 0;
+    if (s.recorder()) return sticky;
     Result result = enqueue(stream, {[e] {
         e->time = std::chrono::steady_clock::now();
         return kSuccess;
@@ -405,6 +429,14 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
     }});
 }
 
+API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
+    LOCK;
+    return enqueue(stream, {[function, data] {
+        function(data);
+        return kSuccess;
+    }});
+}
+
 // ---- graphs: a list of tasks
 
 API cuStreamBeginCapture_v2(void* stream, int) {
@@ -421,6 +453,14 @@ API cuStreamEndCapture(void* stream, void** graph) {
     LOCK;
     Stream& s = stream_of(stream);
     if (!s.capture) return kInvalidValue;
+    for (auto& other : streams) {
+        if (other->origin != &s) continue;
+        other->origin = nullptr;
+        if (!other->rejoined) {
+            s.capture.reset();
+            return fail(kUnjoined, "cuStreamEndCapture: a stream joined the graph, and the recorded stream does not wait for its last work");
+        }
+    }
     *graph = new Graph{std::move(*s.capture)};
     s.capture.reset();
     return sticky;
@@ -455,6 +495,7 @@ API cuGetErrorName(int result, const char** name) {
                                                   {kNotFound, "CUDA_ERROR_NOT_FOUND"}, {kNotReady, "CUDA_ERROR_NOT_READY"},
                                                   {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
                                                   {kCaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
+                                                  {kUnjoined, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"},
                                                   {kCaptureIsolation, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"},
                                                   {kCapturedEvent, "CUDA_ERROR_CAPTURED_EVENT"}};
     auto found = names.find(result);

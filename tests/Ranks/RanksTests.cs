@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Avedis.Bindings.Mpi;
 using Avedis.Engine;
+using Avedis.Tests.Ops;
 using Avedis.Trainer;
 using NUnit.Framework;
 
@@ -42,12 +43,14 @@ public sealed class RanksTests
         return runs;
     }
 
-    private static Process Start(int processes, ProcessStartInfo command)
+    private static Process Start(int processes, ProcessStartInfo command, params (string Name, string Value)[] variables)
     {
         var start = new ProcessStartInfo("mpirun", ["--allow-run-as-root", "--oversubscribe", "-n", processes.ToString(CultureInfo.InvariantCulture), command.FileName, .. command.ArgumentList])
         {
             RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true,
         };
+        foreach (var (name, value) in variables)
+            start.Environment[name] = value; // Open MPI passes its own machine's on
         return Process.Start(start)!;
     }
 
@@ -194,6 +197,34 @@ public sealed class RanksTests
         Assert.That(error, Does.Contain("mpirun"));
     }
 
+    /// <summary>Kernels and graphs of the GPU under the emulated driver, and NCCL's part by its double: gradients on a stream beside the computing one, in a recorded step.</summary>
+    [Test]
+    public void Sums_by_NCCL_are_those_of_MPI_to_the_bit()
+    {
+        string nccl = Path.Combine(Path.GetDirectoryName(Disturbed.Faults)!, "libnccl_double.so");
+        if (Emulation.Absence is { } absence)
+            Assert.Ignore(absence);
+        if (!File.Exists(nccl) || !File.Exists(Path.Combine(Path.GetDirectoryName(TinyCorpus.ProgramPath)!, "avedis_kernels.fatbin")))
+            Assert.Ignore("no double of NCCL, or no avedis_kernels.fatbin (there is no CUDA compiler), without which the program opens no GPU, an emulated one included");
+        var runs = Runs([.. Common, "--device", "cuda", "--strategy", "projected", "--set", "training.ranks.bucketBytes=2048"], epochs: 2);
+        foreach (string reduction in new[] { "mpi", "nccl" })
+        {
+            using var mpirun = Start(2, runs.Command(reduction, resume: false, "--set", $"training.ranks.reduction={reduction}"), ("AVEDIS_CUDA_LIBRARY", Emulation.Library), ("AVEDIS_NCCL_LIBRARY", nccl));
+            var ended = Disturbed.Finish(mpirun);
+            Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+            Assert.That(ended.Text.Contains("NCCL 2."), Is.EqualTo(reduction == "nccl"));
+        }
+        Assert.That(runs.Weights("nccl"), Is.EqualTo(runs.Weights("mpi")));
+    }
+
+    [Test]
+    public void Without_NCCL_who_asks_for_it_is_told()
+    {
+        var ended = Train(2, Runs([.. Common, "--set", "training.ranks.reduction=nccl"]), "none");
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.DeviceUnavailable));
+        Assert.That(ended.Text, Does.Contain("NCCL was not found").And.Contain("AVEDIS_NCCL_LIBRARY"));
+    }
+
     /// <summary>As schedulers send them ahead of time, to mpirun, which passes them on.</summary>
     [Test]
     public void Signals_to_mpirun_save_and_stop()
@@ -204,6 +235,14 @@ public sealed class RanksTests
         var clock = Stopwatch.StartNew();
         while (Checkpoint.Latest(runs.CheckpointsOf("signalled")) is null && !ended.IsCompleted && clock.Elapsed < TimeSpan.FromSeconds(30))
             Thread.Sleep(5);
+        // epochs of two steps save at even ones by themselves
+        bool SavedWithin() => Checkpoint.All(runs.CheckpointsOf("signalled")).Any(path => int.TryParse(Path.GetFileName(path).Split('-')[^1], out int step) && step % 2 == 1);
+        for (int i = 0; i < 100 && !SavedWithin(); i++)
+        {
+            Process.Start("kill", ["-USR1", $"{mpirun.Id}"]).WaitForExit();
+            Thread.Sleep(50);
+        }
+        Assert.That(SavedWithin(), "SIGUSR1 saves within an epoch");
         Process.Start("kill", ["-TERM", $"{mpirun.Id}"]).WaitForExit();
         Assert.That(ended.Wait(TimeSpan.FromSeconds(30)));
         Assert.That(ended.Result.Text, Does.Contain("stopped at step").And.Contain("checkpoint saved"));

@@ -116,14 +116,18 @@ internal sealed class Disturbed : IDisposable
         return Checkpoint.Latest(CheckpointsOf(run)) is { } latest && !Directory.Exists(latest) ? $"LATEST names {latest}, which is not there" : null;
     }
 
+    /// <summary>Hash of the last weights and moments.</summary>
+    public string Weights(string run)
+    {
+        string latest = Checkpoint.Latest(CheckpointsOf(run))!;
+        return Convert.ToHexStringLower(SHA256.HashData([.. new[] { "model.safetensors", "optim.safetensors" }.SelectMany(file => File.ReadAllBytes(Path.Combine(latest, file)))]));
+    }
+
     /// <summary>Hash of weights, moments and metrics; times and memory are not among them.</summary>
     public string Outcome(string run)
     {
-        string latest = Checkpoint.Latest(CheckpointsOf(run))!;
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        hash.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(latest)));
-        foreach (string file in new[] { "model.safetensors", "optim.safetensors" })
-            hash.AppendData(File.ReadAllBytes(Path.Combine(latest, file)));
+        hash.AppendData(Encoding.UTF8.GetBytes(Path.GetFileName(Checkpoint.Latest(CheckpointsOf(run))!) + Weights(run)));
         foreach (string line in File.ReadLines(Path.Combine(PathOf(run), "metrics.jsonl")))
         {
             var record = JsonNode.Parse(line)!.AsObject();

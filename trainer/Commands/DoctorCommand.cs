@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using Avedis.Bindings.Mpi;
+using Avedis.Bindings.Nccl;
 using Avedis.Engine;
 using Avedis.Trainer.Media;
 using Avedis.Trainer.Ranks;
@@ -43,6 +44,8 @@ public static class DoctorCommand
             });
             // nor is a machine without MPI: it trains by itself
             Try(output, "mpi", () => $"{Mpi.Version}; {(Launcher.Find() is { } launcher ? $"started by {launcher.Name} as rank {launcher.Rank} of {launcher.Size}" : "not started by mpirun or srun: one process")}");
+            // nor without NCCL: gradients of GPUs pass through the host then
+            Try(output, "nccl", () => Nccl.Version);
             foreach (string variable in Variables)
                 if (Environment.GetEnvironmentVariable(variable) is { } value)
                     output.WriteLine($"{variable}={value}");
@@ -64,7 +67,7 @@ public static class DoctorCommand
             output.WriteLine($"{name,-12}{find()}");
             return true;
         }
-        catch (Exception error) when (error is DeviceUnavailableException or UserException or MpiException)
+        catch (Exception error) when (error is DeviceUnavailableException or UserException or MpiException or NcclException)
         {
             output.WriteLine($"{name,-12}MISSING: {error.Message}");
             return false;

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 using Avedis.Bindings;
 using Avedis.Bindings.Mpi;
+using Avedis.Bindings.Nccl;
 using Avedis.Engine;
 
 namespace Avedis.Trainer.Ranks;
@@ -15,6 +16,7 @@ public sealed class RankedTraining : IDisposable
     private static readonly HashSet<string> Launchers = ["mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"];
 
     private readonly Mpi? processes;
+    private Nccl? nccl;
     private bool failed;
 
     private RankedTraining(Mpi? processes) => this.processes = processes;
@@ -43,8 +45,8 @@ public sealed class RankedTraining : IDisposable
     /// <exception cref="UserException">Exit code 2: they ask for processes that are not there.</exception>
     public void Use(RanksOptions options)
     {
-        if (processes is null && options.Reduction == Reduction.Mpi)
-            throw new UserException(ExitCode.Usage, "training.ranks.reduction is mpi, but no launcher started this process: mpirun -n 2 avedis train ...");
+        if (processes is null && options.Reduction is Reduction.Mpi or Reduction.Nccl)
+            throw new UserException(ExitCode.Usage, $"training.ranks.reduction is {options.Reduction.ToString().ToLowerInvariant()}, but no launcher started this process: mpirun -n 2 avedis train ...");
         processes?.Expect(TimeSpan.FromSeconds(options.SilenceSeconds), TimeSpan.FromSeconds(options.PatienceSeconds));
     }
 
@@ -74,7 +76,7 @@ public sealed class RankedTraining : IDisposable
             throw new UserException(ExitCode.Usage, $"training.ranks.slices is {size}, fewer than the {all} processes");
         if (batchSize % size != 0)
             throw new UserException(ExitCode.Usage, $"a batch of {batchSize} clips has no {size} equal parts: choose a --batch-size that is a multiple of {size}");
-        IReadOnlyList<ICollective> ranks = options.Reduction == Reduction.FixedOrder ? FixedOrder.Create(size, processes) : [processes ?? (ICollective)new SingleRank()];
+        IReadOnlyList<ICollective> ranks = options.Reduction == Reduction.FixedOrder ? FixedOrder.Create(size, processes) : [Whole(options.Reduction)];
         var results = new T[ranks.Count];
         var failures = new ExceptionDispatchInfo?[ranks.Count];
         var threads = Enumerable.Range(1, ranks.Count - 1).Select(i => new Thread(() => Train(i)) { IsBackground = true, Name = $"slice {ranks[i].Rank}" }).ToList();
@@ -105,6 +107,27 @@ public sealed class RankedTraining : IDisposable
         }
     }
 
+    // the rank of a process that computes one part of a batch; a processor's sums go by MPI even with NCCL
+    private ICollective Whole(Reduction reduction)
+    {
+        if (processes is null)
+            return new SingleRank();
+        try
+        {
+            if (reduction != Reduction.Mpi)
+                return nccl = new Nccl(processes);
+        }
+        catch (NcclException absence) when (reduction == Reduction.Nccl)
+        {
+            throw new UserException(ExitCode.DeviceUnavailable, absence.Message, absence);
+        }
+        catch (NcclException)
+        {
+            // auto: what there is
+        }
+        return processes;
+    }
+
     /// <summary>Ends the other processes behind a failure of this one, with its exit code. What all fail for alike is rank 0's to say.</summary>
     public void Abort(Exception failure, TextWriter error)
     {
@@ -124,8 +147,10 @@ public sealed class RankedTraining : IDisposable
 
     public void Dispose()
     {
-        if (!failed)
-            processes?.Dispose();
+        if (failed)
+            return;
+        nccl?.Dispose();
+        processes?.Dispose();
     }
 
     private static int ProcessorsOfTheMachine() => File.ReadLines("/proc/cpuinfo").Count(line => line.StartsWith("processor", StringComparison.Ordinal));

@@ -6,9 +6,10 @@ namespace Avedis.Trainer.Ranks;
 /// <summary>How gradients are summed over ranks.</summary>
 public enum Reduction
 {
-    /// <summary>By MPI, between processes that a launcher started; none where there is one.</summary>
+    /// <summary>Between processes that a launcher started: by NCCL on GPUs, where there is one, else by MPI.</summary>
     Auto,
     Mpi,
+    Nccl,
 
     /// <summary>In the order of <see cref="RanksOptions.Slices"/>: the bits do not depend on the number of processes.</summary>
     FixedOrder,

@@ -85,6 +85,10 @@ public sealed partial class CpuBackend : IBackend
 
     public bool HostMemory => true;
 
+    public void AwaitReductions()
+    {
+    }
+
     public unsafe void AllReduce(Tensor x, ICollective collective) => collective.AllReduce(new Span<float>((void*)x.Address, checked((int)x.Count)), x.Name);
 
     public void Replay(string name, Action work) => work();

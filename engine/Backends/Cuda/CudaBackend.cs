@@ -17,7 +17,6 @@ public sealed partial class CudaBackend : IBackend
     private readonly CudaModule module;
     private readonly CudaStream stream;
     private readonly CudaUploads uploads;
-    private float[] reduced = []; // what passes through the host to other ranks
     private readonly CudaDeviceMemory scratch;
     private readonly Dictionary<string, (nint Function, int SharedBytes)> kernels = [];
     private readonly Dictionary<nint, CudaDeviceMemory> allocations = [];
@@ -134,22 +133,11 @@ public sealed partial class CudaBackend : IBackend
         Check(CudaDriver.StreamSynchronize(stream));
     }
 
-    public bool HostMemory => false;
-
-    public void AllReduce(Tensor x, ICollective collective)
-    {
-        if (reduced.Length < x.Count)
-            reduced = GC.AllocateUninitializedArray<float>(checked((int)x.Count), pinned: true);
-        var values = reduced.AsSpan(0, (int)x.Count);
-        Download(values, x);
-        collective.AllReduce(values, x.Name);
-        Upload<float>(x, values);
-    }
-
     public void Dispose()
     {
         context.MakeCurrent();
         uploads.Dispose();
+        reductions?.Dispose();
         foreach (var recording in recordings.Values)
             recording.Dispose();
         foreach (var mark in marks)
