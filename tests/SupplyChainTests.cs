@@ -101,7 +101,7 @@ public sealed partial class SupplyChainTests
         string[] installed =
         [
             .. PackagesOfSetup().Match(Text(".ci/setup")).Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries),
-            .. PackagesOfRun().Match(Text(".ci/run")).Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries),
+            .. new[] { ".ci/run", "test" }.SelectMany(script => PackagesOfRun().Match(Text(script)).Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries)),
         ];
         var rows = Rows("Debian");
         Assert.That(rows.Select(row => row[0]), Is.EquivalentTo(installed).And.Not.Empty);
@@ -131,7 +131,7 @@ public sealed partial class SupplyChainTests
     [GeneratedRegex(@"^packages=\((.*) \$\{more_packages-\}\)$", RegexOptions.Multiline)]
     private static partial Regex PackagesOfSetup();
 
-    [GeneratedRegex(@"^more_packages=(\S+)", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^more_packages=""?([a-z0-9 +.-]+[a-z0-9])", RegexOptions.Multiline)]
     private static partial Regex PackagesOfRun();
 
     [GeneratedRegex(@"\s+")]

@@ -84,6 +84,23 @@ public sealed class GridTests
         }
     }
 
+    [Test]
+    public void Several_processes_share_a_grid_out()
+    {
+        string[] some = ["--methods", "baseline,stl-emotion,conf"];
+        string alone = Figures(Run(some));
+        Directory.Delete(folder, recursive: true);
+        var workers = Enumerable.Range(0, 3).Select(_ => Task.Run(() => TinyCorpus.Run(Arguments(some)))).ToArray();
+        Task.WaitAll(workers);
+        foreach (var worker in workers)
+            Assert.That(worker.Result.Code, Is.EqualTo(ExitCode.Ok), worker.Result.Error);
+        string[] begun = [.. workers.SelectMany(worker => worker.Result.Output.Split('\n').Where(line => line.StartsWith("cell ", StringComparison.Ordinal))).Select(line => line.Split(": ")[1].Split(',')[0].Trim())];
+        Assert.That(begun, Is.Unique.And.Length.EqualTo(4), "each cell is one process's");
+        Assert.That(Figures(JsonSerializer.Deserialize<GridResult>(File.ReadAllText(Path.Combine(folder, "grid.json")), GridResult.Json)!), Is.EqualTo(alone));
+
+        static string Figures(GridResult grid) => string.Join("; ", grid.Cells.Select(cell => $"{cell.Method} {cell.Recipe} {cell.EmotionMacroF1} {cell.SpeakerAccuracy} {cell.LeakEmotionFromSpeaker} {cell.Comparison?.McNemar}"));
+    }
+
     [TestCase("cell.json")]
     [TestCase("predictions.json")]
     public void A_damaged_result_is_named_and_without_it_made_again(string file)

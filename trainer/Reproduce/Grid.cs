@@ -15,12 +15,15 @@ public sealed record GridOptions(IReadOnlyList<string> Methods, IReadOnlyList<st
 
 /// <summary>
 /// The paper's experiment: every method at every size of the speaker embedding from several seeds, each network probed for what its embeddings leak. A cell is a
-/// run folder under cells/; it is finished when its cell.json is there. Stopped at any moment, the grid goes on where it was.
+/// run folder under cells/; it is finished when its cell.json is there. Stopped at any moment, the grid goes on where it was. Any number of processes may work on
+/// one grid, on any machines that see its folder: each takes a cell that nobody has.
 /// </summary>
 public sealed class Grid
 {
     /// <summary>Every method, in the order in which they are trained: the baselines first, since others start from them.</summary>
     public static IReadOnlyList<string> AllMethods { get; } = ["baseline", "stl-emotion", "stl-speaker", .. GridPlace.Adversarial, GridPlace.Leace];
+
+    private static readonly TimeSpan Poll = TimeSpan.FromSeconds(2);
 
     private readonly Config config;
     private readonly PreparedDataset dataset;
@@ -38,38 +41,91 @@ public sealed class Grid
         (this.config, this.dataset, this.folder, this.log, this.interrupt) = (config, dataset, folder, log, interrupt);
         run = new GridRun(config, tuned, dataset, folder, interrupt);
         plan = [.. Plan(options)];
+        using var turn = TakeTurn(folder);
         Claim(folder, dataset, config);
         Claim(folder, "settings.json", tuned?.ToJsonString(Json.Indented) ?? "{}", text => text);
     }
 
     /// <summary>Trains and measures what is not finished yet, and writes grid.json, grid.csv, grid.md and report.html after each cell.</summary>
-    /// <returns>The grid as far as it got.</returns>
+    /// <returns>The grid as far as it got: with what other processes had in work.</returns>
     public GridResult Run()
     {
         var clock = Stopwatch.StartNew();
-        int before = plan.Count(IsFinished), done = before;
-        foreach (var cell in plan.Where(cell => !IsFinished(cell)).ToList())
+        int before = plan.Count(IsFinished);
+        bool waiting = false;
+        while (plan.Any(cell => !IsFinished(cell)) && !interrupt.Requested)
         {
-            log.WriteLine($"cell {done + 1} of {plan.Count}: {cell.Name}{Left(clock.Elapsed, done - before, plan.Count - done)}");
-            try
+            bool worked = false;
+            foreach (var cell in plan)
             {
-                if (cell.Method == GridPlace.Leace)
-                    Keep(cell, run.Erase(cell));
-                else if (run.Train(run.ConfigOf(cell), run.PathOf(cell)) is { } seconds)
-                    Keep(cell, run.Measure(cell, seconds));
-                else
+                if (interrupt.Requested || IsFinished(cell) || !CanBegin(cell))
+                    continue;
+                using var claim = TryTake(Path.Combine(run.PathOf(cell), "cell.lock"));
+                if (claim is null || IsFinished(cell))
+                    continue;
+                int done = plan.Count(IsFinished);
+                log.WriteLine($"cell {done + 1} of {plan.Count}: {cell.Name}{Left(clock.Elapsed, done - before, plan.Count - done)}");
+                if (!Work(cell))
                     break;
+                Write();
+                (worked, waiting) = (true, false);
             }
-            catch (UserException failure) when (failure.Code == ExitCode.Diverged)
-            {
-                // a result too: the settings do not hold
-                log.WriteLine($"  {failure.Message}");
-                Keep(cell, (new GridCell { Method = cell.Method, Recipe = cell.Recipe, SpeakerDimension = cell.Dimension, Seed = cell.Seed, Warnings = [failure.Message] }, Predictions.None));
-            }
-            done++;
-            Write();
+            if (worked)
+                continue;
+            if (!waiting)
+                log.WriteLine($"{plan.Count(cell => !IsFinished(cell))} cells are left, which other processes have in work: waiting for them");
+            waiting = true;
+            interrupt.Token.WaitHandle.WaitOne(Poll);
         }
         return Write();
+    }
+
+    /// <summary>Trains and measures one cell; false if it was stopped on the way.</summary>
+    private bool Work(GridPlace cell)
+    {
+        try
+        {
+            if (cell.Method == GridPlace.Leace)
+                Keep(cell, run.Erase(cell));
+            else if (run.Train(run.ConfigOf(cell), run.PathOf(cell)) is { } seconds)
+                Keep(cell, run.Measure(cell, seconds));
+            else
+                return false;
+        }
+        catch (UserException failure) when (failure.Code == ExitCode.Diverged)
+        {
+            // a result too: the settings do not hold
+            log.WriteLine($"  {failure.Message}");
+            Keep(cell, (new GridCell { Method = cell.Method, Recipe = cell.Recipe, SpeakerDimension = cell.Dimension, Seed = cell.Seed, Warnings = [failure.Message] }, Predictions.None));
+        }
+        return true;
+    }
+
+    // what starts from a baseline waits for it
+    private bool CanBegin(GridPlace cell) => (cell.Recipe != Recipe.Strong && cell.Method != GridPlace.Leace) || IsFinished(cell.Baseline);
+
+    // of the processes that write the grid's own files
+    private static FileStream TakeTurn(string folder)
+    {
+        while (true)
+            if (TryTake(Path.Combine(folder, "grid.lock")) is { } turn)
+                return turn;
+            else
+                Thread.Sleep(100);
+    }
+
+    /// <summary>A lock that the system gives back when the process ends, however it ends; null: another has it.</summary>
+    private static FileStream? TryTake(string path)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        try
+        {
+            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
+        }
+        catch (IOException) when (File.Exists(path))
+        {
+            return null;
+        }
     }
 
     private static string Left(TimeSpan passed, int done, int left) =>
@@ -122,6 +178,7 @@ public sealed class Grid
 
     private GridResult Write()
     {
+        using var turn = TakeTurn(folder);
         var cells = plan.Where(IsFinished).Select(cell => (
             Cell: cell,
             Result: Load<GridCell>(ResultPath(cell), GridResult.Json),
