@@ -9,6 +9,6 @@ set -euo pipefail
 [ $# -ge 3 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 ranks=$1 data=$2 run=$3
 shift 3
-# a minute between SIGTERM and SIGKILL, for a last checkpoint; a process for each socket, or each GPU
-exec mpirun -n "$ranks" ${HOSTFILE:+--hostfile "$HOSTFILE"} --mca odls_base_sigkill_timeout 60 \
+# ten seconds between SIGTERM and SIGKILL, for a last checkpoint, which mpirun waits in any case; a process for each socket, or each GPU
+exec mpirun -n "$ranks" ${HOSTFILE:+--hostfile "$HOSTFILE"} --mca odls_base_sigkill_timeout 10 \
     "${AVEDIS:-avedis}" train "$data" --run "$run" --resume "$@"
