@@ -137,7 +137,10 @@ public sealed class Runtime : IDisposable
             exchanged.AsSpan(0, LossValues.Length).CopyTo(LossValues);
             exchanged.AsSpan(LossValues.Length).CopyTo(Votes);
         }
-        return LossValues.All(float.IsFinite);
+        bool finite = true;
+        foreach (float loss in LossValues)
+            finite &= float.IsFinite(loss);
+        return finite;
     }
 
     /// <summary>Gives all ranks the weights, statistics and moments of rank 0.</summary>
