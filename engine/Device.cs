@@ -34,6 +34,12 @@ public sealed class Device : IDisposable
     /// <summary>Sums gradients over ranks; null where there is one.</summary>
     public GradientReduction? Reduction { get; private set; }
 
+    /// <summary>Whether batch norms take the statistics of all ranks' inputs in training, or each its own. Before layers are built.</summary>
+    public bool NormalisesOverRanks { get; init; }
+
+    /// <summary>x F32 = its sum over all ranks, in the middle of a step; in order with the gradients' sums.</summary>
+    public void Sum(Tensor x) => Reduction?.Sum(x);
+
     /// <summary>From now on the gradients of these groups, sealed, are sums over all ranks when they are used. Call before <see cref="Plan"/>.</summary>
     public void Reduce(IEnumerable<ParameterGroup> groups, int bucketBytes = GradientReduction.DefaultBucketBytes)
     {

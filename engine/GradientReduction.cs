@@ -19,6 +19,7 @@ public sealed class GradientReduction : IDisposable
     private readonly int bucketElements;
     private readonly Dictionary<ParameterGroup, List<Bucket>> groups = [];
     private readonly Dictionary<Parameter, Bucket> bucketOf = [];
+    private readonly Dictionary<Tensor, Bucket> sums = []; // of Sum
     private readonly BlockingCollection<Bucket> ready = [];
     private readonly Thread? worker;
     private ExceptionDispatchInfo? failure;
@@ -95,12 +96,26 @@ public sealed class GradientReduction : IDisposable
         failure?.Throw();
     }
 
+    /// <summary>x = its sum over all ranks, at once, but behind what is on its way: all ranks must send in one order.</summary>
+    public void Sum(Tensor x)
+    {
+        if (!sums.TryGetValue(x, out var whole))
+            sums.Add(x, whole = new Bucket(x, 0));
+        Send(whole);
+        long start = Stopwatch.GetTimestamp();
+        whole.Done.Wait();
+        whole.Reset();
+        backend.AwaitReductions();
+        WaitSeconds += Stopwatch.GetElapsedTime(start).TotalSeconds;
+        failure?.Throw();
+    }
+
     public void Dispose()
     {
         ready.CompleteAdding();
         worker?.Join();
         ready.Dispose();
-        foreach (var bucket in groups.Values.SelectMany(buckets => buckets))
+        foreach (var bucket in groups.Values.SelectMany(buckets => buckets).Concat(sums.Values))
             bucket.Done.Dispose();
     }
 

@@ -138,8 +138,11 @@ internal static unsafe partial class CpuNative
 
     [LibraryImport(Library, EntryPoint = "avedis_batch_norm_forward")]
     public static partial int BatchNormForward(
-        nint y, nint argmax, nint mean, nint inverseStd, nint runningMean, nint runningVariance, nint x, nint gamma, nint beta,
+        nint y, nint argmax, nint mean, nint inverseStd, nint runningMean, nint runningVariance, nint x, nint parts, long rowsOfPart, long allRows, nint gamma, nint beta,
         CpuType type, long rows, int c, CpuPool2dGeometry* pool, float epsilon, float momentum, int relu);
+
+    [LibraryImport(Library, EntryPoint = "avedis_batch_norm_moments")]
+    public static partial int BatchNormMoments(nint result, nint x, CpuType type, long rows, int c);
 
     [LibraryImport(Library, EntryPoint = "avedis_batch_norm_inference")]
     public static partial int BatchNormInference(
@@ -149,6 +152,16 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_batch_norm_backward")]
     public static partial int BatchNormBackward(
         nint dX, nint dGamma, nint dBeta, nint dY, nint argmax, nint x, nint gamma, nint beta, nint mean, nint inverseStd,
+        CpuType type, long rows, int c, CpuPool2dGeometry* pool, int relu);
+
+    [LibraryImport(Library, EntryPoint = "avedis_batch_norm_backward_means")]
+    public static partial int BatchNormBackwardMeans(
+        nint means, nint dGamma, nint dBeta, nint dY, nint argmax, nint x, nint gamma, nint beta, nint mean, nint inverseStd,
+        CpuType type, long rows, long allRows, int c, CpuPool2dGeometry* pool, int relu);
+
+    [LibraryImport(Library, EntryPoint = "avedis_batch_norm_backward_data")]
+    public static partial int BatchNormBackwardData(
+        nint dX, nint dY, nint argmax, nint x, nint gamma, nint beta, nint mean, nint inverseStd, nint means,
         CpuType type, long rows, int c, CpuPool2dGeometry* pool, int relu);
 
     // stem.cpp

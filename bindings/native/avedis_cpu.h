@@ -109,13 +109,18 @@ AVEDIS_API int32_t avedis_conv2d_backward_data(avedis_conv2d* conv, void* dx, co
 AVEDIS_API int32_t avedis_conv2d_backward_weight(avedis_conv2d* conv, float* dweight, const void* dy, const void* x,
                                                  void* workspace);
 
-// ---- batch_norm.cpp; x is [rows, c]; pool is null without pooling, else rows = n * h * w of the pool
+// ---- batch_norm.cpp; x is [rows, c]; pool is null without pooling, else rows = n * h * w of the pool. all_rows: those
+// that are normalised together, of which x may be a part.
 
+// parts [ceil(all_rows / rows_of_part), 2, c]: moments of runs of rows; null: all_rows = rows, and x is read for them.
 AVEDIS_API int32_t avedis_batch_norm_forward(void* y, uint8_t* argmax, float* mean, float* inverse_std,
                                              float* running_mean, float* running_variance, const void* x,
+                                             const float* parts, int64_t rows_of_part, int64_t all_rows,
                                              const float* gamma, const float* beta, int32_t type, int64_t rows,
                                              int32_t c, const avedis_pool2d_geometry* pool, float epsilon,
                                              float momentum, int32_t relu);
+// result [2, c]: mean of x and sum of squared deviations from it.
+AVEDIS_API int32_t avedis_batch_norm_moments(float* result, const void* x, int32_t type, int64_t rows, int32_t c);
 AVEDIS_API int32_t avedis_batch_norm_inference(void* y, const void* x, const float* gamma, const float* beta,
                                                const float* running_mean, const float* running_variance, int32_t type,
                                                int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,
@@ -126,6 +131,17 @@ AVEDIS_API int32_t avedis_batch_norm_backward(void* dx, float* dgamma, float* db
                                               const float* beta, const float* mean, const float* inverse_std,
                                               int32_t type, int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,
                                               int32_t relu);
+// The two steps of it: means [2, c] = sums of dz and of dz * xhat over these rows / all_rows; dx from the means of all.
+AVEDIS_API int32_t avedis_batch_norm_backward_means(float* means, float* dgamma, float* dbeta, const void* dy,
+                                                    const uint8_t* argmax, const void* x, const float* gamma,
+                                                    const float* beta, const float* mean, const float* inverse_std,
+                                                    int32_t type, int64_t rows, int64_t all_rows, int32_t c,
+                                                    const avedis_pool2d_geometry* pool, int32_t relu);
+AVEDIS_API int32_t avedis_batch_norm_backward_data(void* dx, const void* dy, const uint8_t* argmax, const void* x,
+                                                   const float* gamma, const float* beta, const float* mean,
+                                                   const float* inverse_std, const float* means, int32_t type,
+                                                   int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,
+                                                   int32_t relu);
 
 // ---- stem.cpp: y, argmax = pooling of relu of batch norm of z, the convolution of x [n, h, w, c] with weight
 // [k, r, s, c]; pool takes z, which is never stored. Forward leaves in state what backward needs.
@@ -178,12 +194,14 @@ AVEDIS_API int32_t avedis_softmax_cross_entropy(float* loss, float* probabilitie
 AVEDIS_API int32_t avedis_uniform_confusion(float* loss, float* kl, float* dlogits, const float* logits,
                                             const float* weights, float scale, int64_t n, int64_t c);
 
-// ---- log_mel.cpp: samples [n, length], basis [2, frequencies, 2, window], filters [bins, frequencies], y [n, bins, frames]
+// ---- log_mel.cpp: samples [n, length], basis [2, frequencies, 2, window], filters [bins, frequencies], y [n, bins,
+// frames]
 
-// Frame t of a signal starts at sample t * hop. The basis is the sum of basis[0] and basis[1]. y = ln(energy + floor), or ln(max(energy, floor)) unless add_floor.
-AVEDIS_API int32_t avedis_log_mel(float* y, const float* samples, const float* basis, const float* filters, int64_t n, int64_t length,
-                                  int64_t window, int64_t frequencies, int64_t bins, int64_t frames, int64_t hop, float floor,
-                                  int32_t add_floor);
+// Frame t of a signal starts at sample t * hop. The basis is the sum of basis[0] and basis[1]. y = ln(energy + floor),
+// or ln(max(energy, floor)) unless add_floor.
+AVEDIS_API int32_t avedis_log_mel(float* y, const float* samples, const float* basis, const float* filters, int64_t n,
+                                  int64_t length, int64_t window, int64_t frequencies, int64_t bins, int64_t frames,
+                                  int64_t hop, float floor, int32_t add_floor);
 
 // ---- gradient_projection.cpp: segment s of primary and adversary is elements offsets[s] to offsets[s + 1]
 
@@ -200,6 +218,7 @@ AVEDIS_API int32_t avedis_adam(float* parameters, float* gradients, float* m, fl
 
 // ---- peak.cpp
 
-// flops [1] = multiplications and additions a second that all threads together reach in registers, at most; type is that
-// of the factors. Without instructions for bfloat16 it is the rate of float, which then computes for it. Needs AVX2.
+// flops [1] = multiplications and additions a second that all threads together reach in registers, at most; type is
+// that of the factors. Without instructions for bfloat16 it is the rate of float, which then computes for it. Needs
+// AVX2.
 AVEDIS_API int32_t avedis_peak(double* flops, int32_t type);

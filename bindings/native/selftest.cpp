@@ -98,8 +98,8 @@ void test_pool(const avedis_pool2d_geometry& g, int32_t type, bool normalise, bo
     const avedis_pool2d_geometry* geometry = pool ? &g : nullptr;
     check(avedis_batch_norm_forward(y.data(), pool ? argmax.data() : nullptr, mean_actual.data(),
                                     inverse_std_actual.data(), running_mean.data(), running_variance.data(), x.data(),
-                                    gamma.data(), beta.data(), type, int64_t(rows), g.c, geometry, float(epsilon),
-                                    float(momentum), relu),
+                                    nullptr, 0, int64_t(rows), gamma.data(), beta.data(), type, int64_t(rows), g.c,
+                                    geometry, float(epsilon), float(momentum), relu),
           "batch norm forward");
     compare(what + " forward", y.results(), y_expected, type);
     compare(what + " inverse std", inverse_std_actual, inverse_std, AVEDIS_F32);

@@ -72,8 +72,8 @@ void test_stem(const avedis_conv2d_geometry& g, const avedis_pool2d_geometry& po
     check(avedis_allocate(&workspace, bytes + 64), "allocate");
     check(avedis_conv2d_forward(conv, z.data(), x.values.data(), used.data(), workspace), "conv2d forward");
     check(avedis_batch_norm_forward(y_expected.data(), winners.data(), mean_expected, inverse_expected, running,
-                                    variance, z.data(), gamma.data(), beta.data(), AVEDIS_F32, int64_t(z_count) / g.k,
-                                    g.k, &pool, 1e-5f, 0.1f, 1),
+                                    variance, z.data(), nullptr, 0, int64_t(z_count) / g.k, gamma.data(), beta.data(),
+                                    AVEDIS_F32, int64_t(z_count) / g.k, g.k, &pool, 1e-5f, 0.1f, 1),
           "batch norm forward");
     check(avedis_batch_norm_backward(dz.data(), dgamma_expected.data(), dbeta_expected.data(), dy.values.data(),
                                      winners.data(), z.data(), gamma.data(), beta.data(), mean_expected,

@@ -157,7 +157,7 @@ public interface IBackend : IDisposable
 
     /// <summary>
     /// Training mode (Ioffe and Szegedy 2015). mean, inverseStd [C] F32 are the statistics of x [N,H,W,C] over N, H, W (biased variance, epsilon inside
-    /// the root), kept for the backward pass; with <paramref name="moments"/>, which must be those of x, x need not be read for them. y = x * a + b with a = gamma * inverseStd, b = beta - mean * a; then ReLU if asked;
+    /// the root), kept for the backward pass; with <paramref name="moments"/> those of the rows that these are of, of which x may be a part. y = x * a + b with a = gamma * inverseStd, b = beta - mean * a; then ReLU if asked;
     /// then max pooling if <paramref name="argmax"/> is not null: y [N,P,Q,C] act, argmax [N,P,Q,C] U8 = row * S + column of the winner in its
     /// window. The winner is decided in F32, before y is rounded.
     /// runningMean = (1 - momentum) * runningMean + momentum * mean; runningVariance likewise with the unbiased variance, as PyTorch does (of a single
@@ -166,6 +166,12 @@ public interface IBackend : IDisposable
     void BatchNormForward(
         Tensor y, Tensor? argmax, Tensor mean, Tensor inverseStd, Tensor runningMean, Tensor runningVariance,
         Tensor x, Moments? moments, Tensor gamma, Tensor beta, in BatchNormSettings settings);
+
+    /// <summary>
+    /// moments [1,2,C] F32 = those of all rows of x [N,H,W,C]: mean, and sum of squared deviations from it. With <paramref name="parts"/>, which must be those
+    /// of x, x need not be read for them.
+    /// </summary>
+    void BatchNormMoments(Tensor moments, Tensor x, Moments? parts);
 
     /// <summary>Evaluation mode: the running statistics instead of the batch's; nothing is updated. Pools if settings.Pool is set.</summary>
     void BatchNormInference(
@@ -178,6 +184,18 @@ public interface IBackend : IDisposable
     void BatchNormBackward(
         Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
         Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings);
+
+    /// <summary>
+    /// First step of <see cref="BatchNormBackward"/> where x is a part of <paramref name="count"/> rows that were normalised together: dGamma and dBeta +=, and
+    /// means [2,C] F32 = the sums that were added to dBeta and dGamma, divided by count. Added up over all parts they are what the second step takes.
+    /// </summary>
+    void BatchNormBackwardMeans(
+        Tensor means, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
+        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings, long count);
+
+    /// <summary>Second step: dX act [N,H,W,C] =.</summary>
+    void BatchNormBackwardData(
+        Tensor dX, Tensor dY, Tensor? argmax, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, Tensor means, in BatchNormSettings settings);
 
     // ---- stem: the first block of a stream in one operation ---------------------------------------------------------------
 
@@ -296,10 +314,11 @@ public readonly record struct BatchNormSettings(float Epsilon, float Momentum, b
 
 /// <summary>Moments of the channels of an activation [N,P,Q,C], which say all that a batch norm needs of it in training.</summary>
 /// <param name="Parts">
-/// [ceil(N * P * Q / Rows), 2, C] F32: mean and sum of squared deviations from it of each run of rows, the last of which may be shorter.
+/// [ceil(Count / Rows), 2, C] F32: mean and sum of squared deviations from it of each run of rows, the last of which may be shorter.
 /// </param>
 /// <param name="Rows">Rows of a run.</param>
-public sealed record Moments(Tensor Parts, int Rows);
+/// <param name="Count">Rows of all runs: N * P * Q, or more where the activation is one of several that are normalised together.</param>
+public sealed record Moments(Tensor Parts, long Rows, long Count);
 
 /// <summary>Bytes of a stem's memory, each 0 or more; see <see cref="IBackend.StemMemory"/>.</summary>
 /// <param name="State">What the forward pass leaves for the backward pass.</param>

@@ -113,6 +113,9 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
             y, argmax, mean, inverseStd, runningMean, runningVariance, x, moments?.Parts, gamma, beta);
     }
 
+    public void BatchNormMoments(Tensor moments, Tensor x, Moments? parts) =>
+        Run(new("batch_norm moments"), () => Inner.BatchNormMoments(moments, x, parts), moments, x, parts?.Parts);
+
     public void BatchNormInference(
         Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance, in BatchNormSettings settings)
     {
@@ -131,6 +134,27 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
             new("batch_norm backward"),
             () => Inner.BatchNormBackward(dX, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, s),
             dX, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd);
+    }
+
+    public void BatchNormBackwardMeans(
+        Tensor means, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
+        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings, long count)
+    {
+        var s = settings;
+        Run(
+            new("batch_norm backward means"),
+            () => Inner.BatchNormBackwardMeans(means, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, s, count),
+            means, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd);
+    }
+
+    public void BatchNormBackwardData(
+        Tensor dX, Tensor dY, Tensor? argmax, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, Tensor means, in BatchNormSettings settings)
+    {
+        var s = settings;
+        Run(
+            new("batch_norm backward data"),
+            () => Inner.BatchNormBackwardData(dX, dY, argmax, x, gamma, beta, mean, inverseStd, means, s),
+            dX, dY, argmax, x, gamma, beta, mean, inverseStd, means);
     }
 
     public void StemForward(

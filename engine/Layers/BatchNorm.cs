@@ -22,18 +22,20 @@ public sealed class RunningStatistics(Device device, string name, Shape channels
 
 /// <summary>
 /// Batch normalisation over N, H, W (Ioffe and Szegedy 2015), and in the same pass ReLU and max pooling, so that the large normalised activation is never
-/// stored. Parameters: name.weight (gamma) and name.bias (beta) [C]; state: running mean and variance [C].
+/// stored. On a device that normalises over ranks the statistics are those of all ranks' inputs. Parameters: name.weight (gamma) and name.bias (beta) [C]; state: running mean and variance [C].
 /// </summary>
 public sealed class BatchNorm : Layer
 {
     /// <summary>What a variance is raised by before its root is divided by.</summary>
     public const float DefaultEpsilon = 1e-5f;
 
+    private readonly Device device;
     private readonly BatchNormSettings settings;
     private readonly Parameter gamma, beta;
     private readonly Tensor mean, inverseStd;
     private readonly Tensor? argmax;
     private readonly Moments? moments;
+    private readonly OverRanks? overRanks;
 
     /// <param name="pool">Max pooling behind ReLU; its input is this layer's input shape.</param>
     /// <param name="moments">Those of the input, if what makes it leaves them in training.</param>
@@ -42,7 +44,7 @@ public sealed class BatchNorm : Layer
         float epsilon = DefaultEpsilon, float momentum = 0.1f, Moments? moments = null)
         : base(device, name)
     {
-        this.moments = moments;
+        (this.device, this.moments) = (device, moments);
         if (pool is { } p && p.Input != input)
             throw new ArgumentException($"{name}: pooling expects {p.Input}, batch norm gives {input}");
         settings = new(epsilon, momentum, relu, pool);
@@ -58,6 +60,8 @@ public sealed class BatchNorm : Layer
         (InputShape, InputType) = (input, act);
         Output = device.Transient($"{name}.output", output, act);
         InputGradient = device.Transient($"{name}.inputGradient", input, act);
+        if (device.NormalisesOverRanks)
+            overRanks = new(device, name, input);
     }
 
     public RunningStatistics Statistics { get; }
@@ -74,7 +78,7 @@ public sealed class BatchNorm : Layer
     {
         if (phase != Phase.Evaluation)
             Ops.BatchNormForward(
-                Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, moments, gamma.Value, beta.Value, Settings(settings, phase));
+                Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, overRanks?.Moments(x, moments) ?? moments, gamma.Value, beta.Value, Settings(settings, phase));
         else
             Ops.BatchNormInference(Output, x, gamma.Value, beta.Value, Statistics.Mean, Statistics.Variance, settings);
     }
@@ -84,7 +88,48 @@ public sealed class BatchNorm : Layer
     {
         if (gradients != Gradients.Both)
             throw new ArgumentException($"{Name}: a batch norm has no backward pass of {gradients} alone; constants belong to a group without an optimiser");
-        Ops.BatchNormBackward(
-            InputGradient!, gamma.Gradient, beta.Gradient, dY, argmax, Input, gamma.Value, beta.Value, mean, inverseStd, settings);
+        if (overRanks is null)
+        {
+            Ops.BatchNormBackward(
+                InputGradient!, gamma.Gradient, beta.Gradient, dY, argmax, Input, gamma.Value, beta.Value, mean, inverseStd, settings);
+            return;
+        }
+        Ops.BatchNormBackwardMeans(
+            overRanks.Means, gamma.Gradient, beta.Gradient, dY, argmax, Input, gamma.Value, beta.Value, mean, inverseStd, settings, overRanks.Count);
+        device.Sum(overRanks.Means);
+        Ops.BatchNormBackwardData(InputGradient!, dY, argmax, Input, gamma.Value, beta.Value, mean, inverseStd, overRanks.Means, settings);
+    }
+
+    /// <summary>What the ranks tell each other of their parts of a batch that is normalised as a whole.</summary>
+    private sealed class OverRanks
+    {
+        private readonly Device device;
+        private readonly Moments all; // a run for each rank
+        private readonly Tensor own;
+
+        public OverRanks(Device device, string name, Shape input)
+        {
+            this.device = device;
+            int ranks = device.Collective.Size, channels = input[3];
+            long rows = input.Count / channels;
+            all = new(device.Transient($"{name}.moments", new Shape(ranks, 2, channels), DType.F32), rows, ranks * rows);
+            own = all.Parts.Part($"{name}.moments.own", new Shape(1, 2, channels), 2L * channels * device.Collective.Rank);
+            Means = device.Transient($"{name}.means", new Shape(2, channels), DType.F32);
+        }
+
+        /// <summary>Of the gradient and of its product with the normalised input: [2,C] F32.</summary>
+        public Tensor Means { get; }
+
+        /// <summary>Rows of all ranks.</summary>
+        public long Count => all.Count;
+
+        /// <summary>Those of all ranks' x: each adds its own to zeros, which changes no bit of them.</summary>
+        public Moments Moments(Tensor x, Moments? parts)
+        {
+            device.Ops.Zero(all.Parts);
+            device.Ops.BatchNormMoments(own, x, parts);
+            device.Sum(all.Parts);
+            return all;
+        }
     }
 }

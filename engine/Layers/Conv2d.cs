@@ -19,8 +19,8 @@ public sealed class Conv2d : Layer
         InputGradient = device.Transient($"{name}.inputGradient", geometry.Input, act);
         if (device.Ops.Conv2dMomentRows(geometry, act) is > 0 and int rows)
         {
-            int parts = (geometry.N * geometry.P * geometry.Q + rows - 1) / rows;
-            Moments = new(device.Transient($"{name}.moments", new Shape(parts, 2, geometry.K), DType.F32), rows);
+            int count = geometry.N * geometry.P * geometry.Q, parts = (count + rows - 1) / rows;
+            Moments = new(device.Transient($"{name}.moments", new Shape(parts, 2, geometry.K), DType.F32), rows, count);
         }
     }
 

@@ -67,6 +67,8 @@ public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
         var (mean, variance) = Reference.ChannelStatistics(stored, g.K);
         double[] inverseStd = Reference.InverseStd(variance, Epsilon), magnitude = Reference.ChannelStatistics(Numbers.Abs(stored), g.K).Mean;
         Op.ExpectExactly(run.Z, Op.Read(run.Alone));
+        double[] squares = Array.ConvertAll(variance, v => v * count), squaresMagnitude = [.. squares.Select((s, c) => s + magnitude[c] * magnitude[c] * Math.ScaleB(1, -23))];
+        Op.Expect(run.Merged, [.. mean, .. squares], [.. Tolerance.Sum(DType.F32, count, magnitude, mean), .. Tolerance.Sum(DType.F32, count, squaresMagnitude, squares)]);
         Op.Expect(run.Mean, mean, Tolerance.Sum(DType.F32, count, magnitude, mean));
         Op.Expect(run.InverseStd, inverseStd, Tolerance.Sum(DType.F32, count, inverseStd, inverseStd));
         double[] newMean = Blend(runningMean, mean), newMagnitude = Reference.Plus(Numbers.Abs(runningMean), magnitude);
@@ -106,7 +108,7 @@ public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
         Op.Expect(run.InverseStd, expected, Tolerance.Sum(DType.F32, 1, expected, expected));
     }
 
-    private sealed record Results(Tensor Z, Tensor Alone, Tensor Mean, Tensor InverseStd, Tensor RunningMean, Tensor RunningVariance);
+    private sealed record Results(Tensor Z, Tensor Alone, Tensor Merged, Tensor Mean, Tensor InverseStd, Tensor RunningMean, Tensor RunningVariance);
 
     /// <summary>z with its batch norm; and alone, the same convolution where no moments are asked for.</summary>
     private Results Run(Conv2dGeometry g, DType act, double[] xValues, double[] weightValues, double[] runningMean, double[] runningVariance)
@@ -118,16 +120,18 @@ public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
         var beta = Op.Input("beta", channels, DType.F32, Numbers.Constant(g.K, 0));
         var (z, alone, y) = (Op.Output("z", g.Output, act), Op.Output("alone", g.Output, act), Op.Output("y", g.Output, act));
         var results = new Results(
-            z, alone, Op.Output("mean", channels, DType.F32), Op.Output("inverseStd", channels, DType.F32),
+            z, alone, Op.Output("merged", new Shape(1, 2, g.K), DType.F32), Op.Output("mean", channels, DType.F32), Op.Output("inverseStd", channels, DType.F32),
             Op.Sum("runningMean", channels, runningMean), Op.Sum("runningVariance", channels, runningVariance));
         int rows = Backend.Conv2dMomentRows(g, act);
-        var moments = rows == 0 ? null : new Moments(Op.Output("moments", new Shape((g.N * g.P * g.Q + rows - 1) / rows, 2, g.K), DType.F32), rows);
+        int count = g.N * g.P * g.Q;
+        var moments = rows == 0 ? null : new Moments(Op.Output("moments", new Shape((count + rows - 1) / rows, 2, g.K), DType.F32), rows, count);
         Op.UseWorkspace(g, act);
 
         Op.Run(device =>
         {
             device.Conv2dForward(alone, null, x, weight, g);
             device.Conv2dForward(z, moments?.Parts, x, weight, g);
+            device.BatchNormMoments(results.Merged, z, moments);
             device.BatchNormForward(
                 y, null, results.Mean, results.InverseStd, results.RunningMean, results.RunningVariance, z, moments, gamma, beta,
                 new BatchNormSettings(Epsilon, Momentum, false, null));

@@ -56,6 +56,10 @@ public sealed class RanksTests
 
     private static Ended Train(int processes, Disturbed runs, string run, bool resume = false, params string[] more) => Disturbed.Finish(Start(processes, runs.Command(run, resume, more)));
 
+    /// <summary>Mean losses of ten steps, all in a row.</summary>
+    private static double[] Losses(Disturbed runs, string run) =>
+        [.. File.ReadLines(Path.Combine(runs.PathOf(run), "metrics.jsonl")).Select(line => JsonNode.Parse(line)!["losses"]).OfType<JsonObject>().SelectMany(losses => losses.Select(loss => loss.Value!.GetValue<double>()))];
+
     [TestCase("stl", "--task", "emotion")]
     [TestCase("baseline")]
     [TestCase("gr")]
@@ -94,9 +98,48 @@ public sealed class RanksTests
         Assert.That(expected, Has.Length.GreaterThanOrEqualTo(2));
         foreach (var (one, several) in expected.Zip(found))
             Assert.That(several, Is.EqualTo(one).Within(Tolerance * one));
+    }
 
-        static double[] Losses(Disturbed runs, string run) =>
-            [.. File.ReadLines(Path.Combine(runs.PathOf(run), "metrics.jsonl")).Select(line => JsonNode.Parse(line)!["losses"]).OfType<JsonObject>().SelectMany(losses => losses.Select(loss => loss.Value!.GetValue<double>()))];
+    /// <summary>
+    /// Whoever normalises over all ranks trains what one process trains on the whole batch, which computes its first blocks in another way: as long as no rounding
+    /// decides of a winner of a pooling, from when on two trainings part (which is why not every number of processes serves).
+    /// </summary>
+    [TestCase("baseline", 2)]
+    [TestCase("gr", 3)]
+    [TestCase("alt", 4)]
+    [TestCase("conf", 2, "--set", "network.auxiliary.normalise=true")]
+    [TestCase("projected", 2)]
+    public void Batch_norms_over_all_ranks_give_the_losses_of_one_process(string strategy, int processes, params string[] more)
+    {
+        const double Tolerance = 1e-5; // relative, FP32: what some hundred roundings in another order come to
+        string[] settings = [.. Common, "--strategy", strategy, .. more];
+        var runs = Runs(settings);
+        Assert.That(runs.Train("one").Code, Is.EqualTo(ExitCode.Ok));
+        var global = Runs([.. settings, "--set", "training.ranks.batchNorm=global"]);
+        var ended = Train(processes, global, "several");
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+        double[] expected = Losses(runs, "one");
+        Assert.That(expected, Is.Not.Empty);
+        Assert.That(Distance(Losses(global, "several")), Is.LessThan(Tolerance));
+        if (strategy != "gr")
+            return;
+        ended = Train(processes, runs, "local");
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+        Assert.That(Distance(Losses(runs, "local")), Is.GreaterThan(100 * Tolerance), "normalised each by itself the parts come to something else");
+
+        double Distance(double[] found) => expected.Zip(found).Max(pair => Math.Abs(pair.Second - pair.First) / pair.First);
+    }
+
+    [Test]
+    public void Batch_norms_over_all_ranks_keep_the_bits_in_fixed_order()
+    {
+        var runs = Runs([.. FourSlices, "--strategy", "gr", "--set", "training.ranks.batchNorm=global"], epochs: 3);
+        foreach (int processes in new[] { 2, 3 })
+        {
+            var ended = Train(processes, runs, $"of-{processes}");
+            Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+            Assert.That(runs.Outcome($"of-{processes}"), Is.EqualTo(runs.Reference), $"{processes} processes");
+        }
     }
 
     [Test]

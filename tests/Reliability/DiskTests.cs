@@ -49,6 +49,53 @@ public sealed class DiskTests
             Assert.That(noticed, Is.GreaterThan(tried / 2));
     }
 
+    /// <summary>Names that are saved again: each better epoch is the best.</summary>
+    [Test]
+    public void A_file_system_that_cannot_exchange_names_keeps_the_same_checkpoints()
+    {
+        using var runs = new Disturbed("--set", "training.selection.probeEvery=0") { Epochs = 6 };
+        string log = runs.PathOf("no-exchange.log");
+        var ended = runs.TrainWith("NOEXCHANGE", 0, "no-exchange", log: log);
+        Assert.That(File.ReadAllText(log), Does.Contain(" renameat2 "), "a name is saved again");
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
+        Assert.That(ended.Text, Does.Not.Contain("could not be written"));
+        Assert.That(runs.Outcome("no-exchange"), Is.EqualTo(runs.Reference));
+        Assert.That(runs.Fault("no-exchange"), Is.Null);
+    }
+
+    /// <summary>What a power cut would show and no kill does: whatever is renamed lies on the disk whole before it gets its name, and so does the name before the next step.</summary>
+    [Test]
+    public void Everything_is_on_the_disk_before_it_has_its_name()
+    {
+        string log = runs.PathOf("order.log");
+        Assert.That(runs.TrainWith("none", 0, "order", log: log).Code, Is.EqualTo(ExitCode.Ok));
+        var (dirty, renamed, renames) = (new HashSet<string>(StringComparer.Ordinal), new HashSet<string>(StringComparer.Ordinal), 0);
+        foreach (string line in File.ReadLines(log))
+        {
+            string[] words = line.Split(' ', 3); // number, call, path
+            string path = words[2], folder = Path.GetDirectoryName(path)!;
+            switch (words[1])
+            {
+                case "write" or "pwrite" or "ftruncate":
+                    dirty.Add(path);
+                    dirty.Add(folder);
+                    break;
+                case "fsync":
+                    dirty.Remove(path);
+                    renamed.Remove(path);
+                    break;
+                case "rename" or "renameat2":
+                    Assert.That(dirty.Where(name => name == path || name.StartsWith(path + "/", StringComparison.Ordinal)), Is.Empty, $"{line}: written, but not flushed");
+                    Assert.That(renamed, Is.Empty, $"{line}: what was renamed before is not flushed");
+                    renamed.Add(folder);
+                    renames++;
+                    break;
+            }
+        }
+        Assert.That(renames, Is.GreaterThan(4));
+        Assert.That(renamed, Is.Empty, "renamed, but not flushed");
+    }
+
     [Test]
     public void A_failing_fsync_is_noticed()
     {

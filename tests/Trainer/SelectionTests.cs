@@ -51,6 +51,13 @@ public sealed class SelectionTests
         }
     }
 
+    [TestCase(0.25, 0.25, 0)]
+    [TestCase(0.1, 0.25, 0)]
+    [TestCase(0.625, 0.25, 0.5)]
+    [TestCase(1, 0.25, 1)]
+    [TestCase(1, 1, 0)]
+    public void A_leak_is_counted_from_chance_to_everything(double score, double chance, double excess) => Assert.That(Selection.Excess(score, chance), Is.EqualTo(excess));
+
     private string folder = "";
 
     [SetUp]

@@ -54,8 +54,8 @@ public sealed class TrainingStateTests
     }
 
     [Test]
-    public void A_training_that_has_not_begun_has_no_best_epoch() =>
-        Assert.That(new TrainingState(), Has.Property("BestEpoch").EqualTo(-1).And.Property("BestScore").EqualTo(double.NegativeInfinity));
+    public void A_training_that_has_not_begun_has_no_best_epoch_and_its_own_rates() =>
+        Assert.That(new TrainingState(), Has.Property("BestEpoch").EqualTo(-1).And.Property("BestScore").EqualTo(double.NegativeInfinity).And.Property("RateScale").EqualTo(1));
 
     [TestCase("{\"epoch\": ")]
     [TestCase("{\"epoc\": 1}")]
@@ -80,6 +80,41 @@ public sealed class TrainingStateTests
             Assert.That((state with { StartScore = 0.99 }).Chosen(0.05), Is.Null);
             Assert.That((state with { StartScore = 0.99 }).Front(0.05), Is.Empty);
         });
+    }
+
+    private static readonly Factor factor = new("emotion", ["happy", "sad"], [1, 2]);
+
+    private static IEnumerable<TestCaseData> Impossible()
+    {
+        var whole = new TrainingState { Factors = [factor] };
+        foreach (var (state, name) in new[]
+        {
+            (whole with { Epoch = -1 }, "epoch"),
+            (whole with { Position = -1 }, "position"),
+            (whole with { Step = -1 }, "step"),
+            (whole with { MetricsBytes = -1 }, "metricsBytes"),
+            (whole with { Candidates = [new(0, 1, 0), null!] }, "candidate"),
+            (whole with { Factors = [factor, null!] }, "factor"),
+            (whole with { Factors = [factor with { Classes = [], Counts = [] }] }, "no classes"),
+            (whole with { Factors = [factor with { Counts = [1] }] }, "counts"),
+            (whole with { Factors = [factor with { Classes = ["happy", null!] }] }, "class without a name"),
+            (whole with { Factors = [factor, factor] }, "the same factor twice"),
+        })
+            yield return new TestCaseData(state).SetArgDisplayNames(name);
+    }
+
+    [TestCaseSource(nameof(Impossible))]
+    public void What_no_training_writes_is_refused(TrainingState state)
+    {
+        state.Save(folder);
+        Assert.That(() => TrainingState.Load(folder), Throws.TypeOf<UserException>().With.Property("Code").EqualTo(ExitCode.BadCheckpoint).And.Message.StartsWith(Path.Combine(folder, "state.json")));
+    }
+
+    [Test]
+    public void A_training_that_has_not_begun_is_read_back()
+    {
+        new TrainingState { Factors = [factor] }.Save(folder);
+        Assert.That(TrainingState.Load(folder).Step, Is.Zero);
     }
 
     private static string Text(TrainingState state) => JsonSerializer.Serialize(state, Json.Line);

@@ -3,7 +3,8 @@
 //
 //   AVEDIS_FAULT_PATH    counted are calls on paths that contain this
 //   AVEDIS_FAULT_CALL    number of the call that is hit, from 1; 0 or absent: none, only counted
-//   AVEDIS_FAULT_KIND    EIO, ENOSPC, EINTR: the call fails so; SHORT: a write does half; KILL: SIGKILL in place of the call
+//   AVEDIS_FAULT_KIND    EIO, ENOSPC, EINTR: the call fails so; SHORT: a write does half; KILL: SIGKILL in place of the call;
+//                        NOEXCHANGE: a file system that cannot exchange two names, whatever the number
 //   AVEDIS_FAULT_FOREVER if set, every call from that one on
 //   AVEDIS_FAULT_LOG     a line "number name path" for each call is appended to this file
 #include <dlfcn.h>
@@ -105,7 +106,12 @@ EXPORT int rename(const char* from, const char* to) {
 }
 
 EXPORT int renameat2(int from_folder, const char* from, int to_folder, const char* to, unsigned flags) {
-    return next("renameat2", from) == fault::fail ? -1 : REAL(renameat2)(from_folder, from, to_folder, to, flags);
+    fault f = next("renameat2", from);
+    if (const char* kind = getenv("AVEDIS_FAULT_KIND"); kind && !strcmp(kind, "NOEXCHANGE")) {
+        errno = EINVAL;
+        return -1;
+    }
+    return f == fault::fail ? -1 : REAL(renameat2)(from_folder, from, to_folder, to, flags);
 }
 
 EXPORT int mkdir(const char* path, mode_t mode) {

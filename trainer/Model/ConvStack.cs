@@ -39,11 +39,11 @@ public sealed class ConvStack
         new(new(0, 1, 1, 1)),
     ];
 
-    private readonly Stem stem;
+    private readonly Stem? stem; // null where its batch norm is over all ranks: its statistics are its own
     private readonly List<(Conv2d Conv, BatchNorm Norm)> blocks = [];
 
     /// <param name="name">Prefix of all names: name.conv1, name.bn1, ...</param>
-    /// <param name="rows">The first becomes the stem, the others blocks of convolution and batch norm.</param>
+    /// <param name="rows">The first becomes the stem, the others blocks of convolution and batch norm; all are blocks on a device that normalises over ranks.</param>
     /// <param name="n">Images per batch; each has one channel.</param>
     /// <exception cref="UserException">The input is too small for the table.</exception>
     public ConvStack(
@@ -53,12 +53,16 @@ public sealed class ConvStack
         if (channels.Count != rows.Count)
             throw new UserException(ExitCode.Usage, $"network.{name}Channels needs {rows.Count} numbers, got {channels.Count}");
         InputShape = new Shape(n, height, width, 1);
-        var first = Row(0, InputShape);
-        stem = new Stem(
-            device, group, $"{name}.conv1", $"{name}.bn1", first.Conv, act, relu: true,
-            first.Pool ?? throw new ArgumentException($"{name}: the first row of a stack pools"));
-        var shape = stem.Output.Shape;
-        for (int i = 1; i < rows.Count; i++)
+        var shape = InputShape;
+        if (!device.NormalisesOverRanks)
+        {
+            var first = Row(0, shape);
+            stem = new Stem(
+                device, group, $"{name}.conv1", $"{name}.bn1", first.Conv, act, relu: true,
+                first.Pool ?? throw new ArgumentException($"{name}: the first row of a stack pools"));
+            shape = stem.Output.Shape;
+        }
+        for (int i = stem is null ? 0 : 1; i < rows.Count; i++)
         {
             var (geometry, pool) = Row(i, shape);
             var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act);
@@ -83,7 +87,7 @@ public sealed class ConvStack
     public Tensor Output => blocks[^1].Norm.Output;
 
     /// <summary>State of every batch norm, in order.</summary>
-    public IEnumerable<RunningStatistics> Norms => [stem.Statistics, .. blocks.Select(b => b.Norm.Statistics)];
+    public IEnumerable<RunningStatistics> Norms => [.. stem is null ? [] : new[] { stem.Statistics }, .. blocks.Select(b => b.Norm.Statistics)];
 
     /// <summary>Valid output columns for so many valid input columns: the extents of the table, at least one.</summary>
     public static int ValidSteps(IReadOnlyList<ConvRow> rows, int columns)
@@ -101,20 +105,24 @@ public sealed class ConvStack
 
     public Tensor Forward(Tensor x, Phase phase)
     {
-        x = stem.Forward(x, phase);
+        x = stem?.Forward(x, phase) ?? x;
         foreach (var (conv, norm) in blocks)
             x = norm.Forward(conv.Forward(x, phase), phase);
         return x;
     }
 
     /// <summary>Before a second Backward of the same Forward: the stem alone does not keep what it needs.</summary>
-    public void Restore() => stem.Restore();
+    public void Restore() => stem?.Restore();
 
     public void Backward(Tensor dY)
     {
         for (int i = blocks.Count - 1; i >= 0; i--)
-            dY = blocks[i].Conv.Backward(blocks[i].Norm.Backward(dY)!)!;
-        stem.Backward(dY);
+        {
+            // the first block's input is the data, which takes no gradient
+            var gradients = stem is null && i == 0 ? Gradients.Parameters : Gradients.Both;
+            dY = blocks[i].Conv.Backward(blocks[i].Norm.Backward(dY)!, gradients)!;
+        }
+        stem?.Backward(dY);
     }
 
     private static Conv2dGeometry Geometry(Window w, Shape x, int channels) =>

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Ranks;
 using Avedis.Trainer.Strategies;
 using Avedis.Trainer.Training;
 
@@ -31,7 +32,7 @@ public sealed class Runtime : IDisposable
     /// <param name="collective">The ranks that train together, each on its part of a batch; null: one.</param>
     public Runtime(IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts = null, ICollective? collective = null)
     {
-        device = new Device(backend, collective);
+        device = new Device(backend, collective) { NormalisesOverRanks = training?.Ranks.BatchNorm == BatchNormRanks.Global && collective is { Size: > 1 } };
         try
         {
             Network = new TwoStreamNetwork(device, options, shape, parts ?? new(training is null ? 0 : Strategy.PassesOf(training), false, [], training?.Augment.Enabled ?? false));

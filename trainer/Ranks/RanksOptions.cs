@@ -15,6 +15,19 @@ public enum Reduction
     FixedOrder,
 }
 
+/// <summary>Whose inputs a batch norm takes its statistics of in training.</summary>
+public enum BatchNormRanks
+{
+    /// <summary>Each rank's own part of a batch.</summary>
+    Local,
+
+    /// <summary>
+    /// The whole batch, as one rank would: two small sums over the ranks for each batch norm. The first block of a stream then stores its convolution's output,
+    /// which it does without otherwise: more memory, and a slower step.
+    /// </summary>
+    Global,
+}
+
 /// <summary>A training on several ranks, each of which computes its part of every batch.</summary>
 public sealed record RanksOptions
 {
@@ -24,6 +37,8 @@ public sealed record RanksOptions
     /// Parts of a batch with <see cref="Reduction.FixedOrder"/>, each with a batch norm of its own; a process computes one or several of them. 0: one for each process.
     /// </summary>
     public int Slices { get; init; }
+
+    public BatchNormRanks BatchNorm { get; init; } = BatchNormRanks.Local;
 
     /// <summary>Bytes of gradients that are summed at a time, while the backward pass goes on.</summary>
     public int BucketBytes { get; init; } = GradientReduction.DefaultBucketBytes;

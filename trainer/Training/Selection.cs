@@ -36,7 +36,7 @@ public sealed record SelectionOptions
 public static class Selection
 {
     /// <summary>Of the way from chance to everything, what an embedding must recognise of its own factor: less is what a collapsing one has left.</summary>
-    private const double Alive = 0.1;
+    internal const double Alive = 0.1;
 
     /// <summary>Those that no other beats in both score and leak, and that are, or may become, eligible: their checkpoints are kept.</summary>
     /// <param name="start">Score of the checkpoint that the training started from; null without.</param>
@@ -72,7 +72,7 @@ public static class Selection
             var leak = leaks.Probe(open, branch.Name, factor, settings, test: Split.Validation);
             if (leak.Probes.Health.Collapsed)
                 reason ??= $"{leak.Probes.Health.DeadShare:P0} of the {branch.Name} embedding is dead";
-            else if (result.Find(branch.Name) is { } own && own.Score - own.Chance < Alive * (1 - own.Chance))
+            else if (result.Find(branch.Name) is { } own && Excess(own.Score, own.Chance) < Alive)
                 reason ??= $"{branch.Name} is recognised hardly better than by chance";
             if (leak.Fresh is not { } plain || leak.Balanced is not { } balanced || leak.Chance is not { } chance)
             {
@@ -80,10 +80,13 @@ public static class Selection
                 continue;
             }
             double worst = read[$"{branch.Name}.{factor.Name}"] = Math.Max(plain, balanced);
-            excess.Add(chance < 1 ? Math.Max(0, (worst - chance) / (1 - chance)) : 0);
+            excess.Add(Excess(worst, chance));
         }
         return (reason is null ? new Candidate(epoch, result.Score, excess.Average()) : null, reason, read);
     }
+
+    /// <summary>Share of the way from chance to everything that a score has come: 0 to 1.</summary>
+    internal static double Excess(double score, double chance) => chance < 1 ? Math.Max(0, (score - chance) / (1 - chance)) : 0;
 
     private static IEnumerable<Candidate> Eligible(IReadOnlyList<Candidate> candidates, double? start, double floor)
     {

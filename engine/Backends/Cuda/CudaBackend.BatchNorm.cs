@@ -60,13 +60,22 @@ public sealed partial class CudaBackend
         Tensor x, Moments? moments, Tensor gamma, Tensor beta, in BatchNormSettings settings)
     {
         int c = (int)gamma.Count;
-        long rows = x.Count / c;
-        var (partial, rowsPerBlock) = moments is null ? BlockMoments(x, rows, c) : FewMoments(moments, rows, c);
+        long rows = moments?.Count ?? x.Count / c;
+        var (partial, rowsPerBlock) = moments is null ? BlockMoments(x, rows, c) : FewMoments(moments, c);
         Launch("batch_norm_statistics", new Grid(Parts(c, MergeChannels)), BatchNormThreads,
             new BatchNormStatisticsArguments(
                 mean.Address, inverseStd.Address, runningMean.Address, runningVariance.Address, partial, rows, rowsPerBlock, c,
                 settings.Epsilon, settings.Momentum));
         Apply(y, argmax, x, gamma, beta, mean, inverseStd, 0, argmax is null ? null : settings.Pool, settings.Relu);
+    }
+
+    public void BatchNormMoments(Tensor moments, Tensor x, Moments? parts)
+    {
+        int c = x.Shape[3];
+        long rows = x.Count / c;
+        var (partial, rowsPerBlock) = parts is null ? BlockMoments(x, rows, c) : FewMoments(parts, c);
+        Launch("batch_norm_merge", Strided(c, BatchNormThreads), BatchNormThreads,
+            new BatchNormMergeArguments(moments.Address, partial, rows, rowsPerBlock, (int)((rows + rowsPerBlock - 1) / rowsPerBlock), c));
     }
 
     public void BatchNormInference(
@@ -77,9 +86,26 @@ public sealed partial class CudaBackend
         Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
         Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings)
     {
+        BackwardMeans(scratch.Address, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, settings, x.Count / gamma.Count);
+        BackwardData(dX, dY, argmax, x, gamma, beta, mean, inverseStd, scratch.Address, settings);
+    }
+
+    public void BatchNormBackwardMeans(
+        Tensor means, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
+        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings, long count) =>
+        BackwardMeans(means.Address, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, settings, count);
+
+    public void BatchNormBackwardData(
+        Tensor dX, Tensor dY, Tensor? argmax, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, Tensor means, in BatchNormSettings settings) =>
+        BackwardData(dX, dY, argmax, x, gamma, beta, mean, inverseStd, means.Address, settings);
+
+    private void BackwardMeans(
+        nint means, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
+        Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings, long count)
+    {
         int c = (int)gamma.Count, relu = settings.Relu ? 1 : 0;
         long rows = x.Count / c;
-        nint means = scratch.Address, partial = means + 2 * sizeof(float) * c;
+        nint partial = scratch.Address + 2 * sizeof(float) * c; // behind the means, which may lie in front
         Grid sums;
         if (argmax is null)
         {
@@ -98,9 +124,16 @@ public sealed partial class CudaBackend
                     Native(pool), tiles, relu));
         }
         Launch("batch_norm_gradients", new Grid(Parts(c, MergeChannels)), BatchNormThreads,
-            new BatchNormGradientsArguments(dGamma.Address, dBeta.Address, means, partial, inverseStd.Address, rows, (int)sums.X, c));
+            new BatchNormGradientsArguments(dGamma.Address, dBeta.Address, means, partial, inverseStd.Address, count, (int)sums.X, c));
+    }
+
+    private void BackwardData(
+        Tensor dX, Tensor dY, Tensor? argmax, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, nint means, in BatchNormSettings settings)
+    {
+        int c = (int)gamma.Count, relu = settings.Relu ? 1 : 0;
         if (argmax is null)
         {
+            long rows = x.Count / c;
             var (rowsPerBlock, grid) = Rows(rows, c, x.Type, MostApplyBlocks);
             Launch($"batch_norm_input_{Suffix(x)}", grid, BatchNormThreads,
                 new BatchNormInputArguments(
@@ -127,14 +160,14 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>The same moments, or merged in groups where they are more than the few blocks of the statistics should read.</summary>
-    private (nint Partial, long RowsPerBlock) FewMoments(Moments moments, long rows, int c)
+    private (nint Partial, long RowsPerBlock) FewMoments(Moments moments, int c)
     {
         int parts = moments.Parts.Shape[0], perGroup = Parts(parts, Math.Min(MostMergedParts, SumBlocks(c))), groups = Parts(parts, perGroup);
         if (perGroup == 1)
             return (moments.Parts.Address, moments.Rows);
         Launch("batch_norm_merge", Strided((long)groups * c, BatchNormThreads), BatchNormThreads,
-            new BatchNormMergeArguments(scratch.Address, moments.Parts.Address, rows, moments.Rows, perGroup, c));
-        return (scratch.Address, (long)moments.Rows * perGroup);
+            new BatchNormMergeArguments(scratch.Address, moments.Parts.Address, moments.Count, moments.Rows, perGroup, c));
+        return (scratch.Address, moments.Rows * perGroup);
     }
 
     /// <param name="spread">1 / standard deviation; with an epsilon above 0, the variance.</param>
