@@ -241,15 +241,16 @@ public sealed class RanksTests
     }
 
     /// <summary>Kernels and graphs of the GPU under the emulated driver, and NCCL's part by its double: gradients on a stream beside the computing one, in a recorded step.</summary>
-    [Test]
-    public void Sums_by_NCCL_are_those_of_MPI_to_the_bit()
+    [TestCase("projected", "local")]
+    [TestCase("gr", "global")]
+    public void Sums_by_NCCL_are_those_of_MPI_to_the_bit(string strategy, string batchNorm)
     {
         string nccl = Path.Combine(Path.GetDirectoryName(Disturbed.Faults)!, "libnccl_double.so");
         if (Emulation.Absence is { } absence)
             Assert.Ignore(absence);
         if (!File.Exists(nccl) || !File.Exists(Path.Combine(Path.GetDirectoryName(TinyCorpus.ProgramPath)!, "avedis_kernels.fatbin")))
             Assert.Ignore("no double of NCCL, or no avedis_kernels.fatbin (there is no CUDA compiler), without which the program opens no GPU, an emulated one included");
-        var runs = Runs([.. Common, "--device", "cuda", "--strategy", "projected", "--set", "training.ranks.bucketBytes=2048"], epochs: 2);
+        var runs = Runs([.. Common, "--device", "cuda", "--strategy", strategy, "--set", "training.ranks.bucketBytes=2048", "--set", $"training.ranks.batchNorm={batchNorm}"], epochs: 2);
         foreach (string reduction in new[] { "mpi", "nccl" })
         {
             using var mpirun = Start(2, runs.Command(reduction, resume: false, "--set", $"training.ranks.reduction={reduction}"), ("AVEDIS_CUDA_LIBRARY", Emulation.Library), ("AVEDIS_NCCL_LIBRARY", nccl));
