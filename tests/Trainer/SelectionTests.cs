@@ -58,6 +58,10 @@ public sealed class SelectionTests
     [TestCase(1, 1, 0)]
     public void A_leak_is_counted_from_chance_to_everything(double score, double chance, double excess) => Assert.That(Selection.Excess(score, chance), Is.EqualTo(excess));
 
+    [Test]
+    public void Every_epoch_is_probed_on_2000_clips_unless_it_is_said_otherwise() =>
+        Assert.That(new SelectionOptions(), Is.EqualTo(new SelectionOptions { ProbeEvery = 1, Clips = 2000, Floor = 0.005 }));
+
     private string folder = "";
 
     [SetUp]
