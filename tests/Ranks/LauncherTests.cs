@@ -17,12 +17,19 @@ public sealed class LauncherTests
 
     [TestCase("mpirun", "OMPI_COMM_WORLD_RANK=2", "OMPI_COMM_WORLD_SIZE=4")]
     [TestCase("mpiexec", "PMI_RANK=2", "PMI_SIZE=4")]
-    [TestCase("srun", "SLURM_PROCID=2", "SLURM_STEP_NUM_TASKS=4")]
-    public void Every_launcher_is_known(string name, string rank, string size) =>
-        Assert.That(Find(rank, size), Has.Property("Name").EqualTo(name).And.Property("Rank").EqualTo(2).And.Property("Size").EqualTo(4));
+    [TestCase("srun", "SLURM_PROCID=2", "SLURM_STEP_NUM_TASKS=4", "PMIX_NAMESPACE=slurm.pmix.4.0")]
+    public void Every_launcher_is_known(string name, params string[] variables) =>
+        Assert.That(Find(variables), Has.Property("Name").EqualTo(name).And.Property("Rank").EqualTo(2).And.Property("Size").EqualTo(4));
 
     [Test]
     public void The_script_of_a_job_is_no_step_of_srun() => Assert.That(Find("SLURM_PROCID=0", "SLURM_NTASKS=4"), Is.Null);
+
+    [Test]
+    public void Tasks_of_srun_without_a_process_manager_are_told_what_is_missing() => Assert.That(
+        () => Find("SLURM_PROCID=1", "SLURM_STEP_NUM_TASKS=2"), Throws.TypeOf<UserException>().With.Property("Code").EqualTo(ExitCode.Usage).And.Message.Contains("--mpi=pmix"));
+
+    [Test]
+    public void A_single_task_of_srun_trains_alone() => Assert.That(Find("SLURM_PROCID=0", "SLURM_STEP_NUM_TASKS=1"), Is.Null);
 
     /// <summary>mpirun inside a job: the job's own variables are those of its first task.</summary>
     [Test]

@@ -12,6 +12,9 @@ public sealed record Launcher(string Name, int Rank, int Size, string Hint)
         ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "start with srun --mpi=pmix (srun --mpi=list shows what there is), or with mpirun inside the job"),
     ];
 
+    /// <summary>What a process manager tells its processes, one of them at least: without, MPI ends a step of srun before anything can be said.</summary>
+    private static readonly string[] Managers = ["PMIX_NAMESPACE", "PMI_RANK", "PMI_FD"];
+
     /// <summary>Null if no launcher started this process.</summary>
     /// <param name="variable">Value of an environment variable, or null.</param>
     /// <exception cref="UserException">Exit code 2: the variables contradict each other.</exception>
@@ -28,6 +31,12 @@ public sealed record Launcher(string Name, int Rank, int Size, string Hint)
                 continue;
             if (own is null || all is null || !int.TryParse(own, out int r) || !int.TryParse(all, out int n) || n < 1 || r < 0 || r >= n)
                 throw new UserException(ExitCode.Usage, $"{rank} is {Printable.Name(own ?? "not set")} and {size} is {Printable.Name(all ?? "not set")}: no place among ranks; start with mpirun or srun, or unset both");
+            if (name == "srun" && Managers.All(manager => variable(manager) is null))
+            {
+                if (n == 1)
+                    continue;
+                throw new UserException(ExitCode.Usage, $"srun started {n} tasks that cannot meet: {hint}");
+            }
             found.Add(new(name, r, n, hint));
         }
         if (found.Count > 1 && (found[0].Rank, found[0].Size) != (found[1].Rank, found[1].Size))
