@@ -52,16 +52,19 @@ public static class Program
     /// <returns>The exit code.</returns>
     internal static int Report(Exception failure, TextWriter error)
     {
-        int? code = Code(failure);
+        int? code = Known(failure);
         error.WriteLine(code is null ? $"avedis: internal error, please report it with this text: {failure}" : $"avedis: {Printable.Line(failure.Message)}");
         return code ?? ExitCode.InternalError;
     }
+
+    /// <summary>Exit code of a failure.</summary>
+    internal static int CodeOf(Exception failure) => Known(failure) ?? ExitCode.InternalError;
 
     // a list of allowed values comes with a value to the line
     private static string OneLine(string message) => string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).TrimEnd('.');
 
     // what a user can act on; anything else is our fault
-    private static int? Code(Exception failure) => failure switch
+    private static int? Known(Exception failure) => failure switch
     {
         UserException user => user.Code,
         DeviceUnavailableException => ExitCode.DeviceUnavailable,

@@ -96,7 +96,7 @@ public static class RanksBenchmark
         var (program, arguments) = StepBenchmark.Self(
             "ranks-serve", "--preset", preset, "--precision", precision, "--bucket-bytes", Number(bucketBytes), "--clips", Number(clips));
         string text = "";
-        var ended = FfmpegTool.Run(
+        var ended = ChildProgram.Run(
             "mpirun", ["--allow-run-as-root", "--oversubscribe", "-n", Number(ranks), program, .. arguments], TimeSpan.FromMinutes(10), readOutput: output => text = new StreamReader(output).ReadToEnd());
         if (!ended.Succeeded)
             throw new UserException(ExitCode.DeviceUnavailable, $"mpirun of {ranks} ranks failed: {FfmpegTool.FirstLine(ended.Errors)}");

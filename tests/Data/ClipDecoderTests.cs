@@ -199,7 +199,7 @@ public sealed class ClipDecoderTests
     [Test]
     public void A_program_that_hangs_is_ended_with_its_children()
     {
-        var result = FfmpegTool.Run("/bin/sh", ["-c", "sleep 60 & sleep 60"], TimeSpan.FromMilliseconds(200));
+        var result = ChildProgram.Run("/bin/sh", ["-c", "sleep 60 & sleep 60"], TimeSpan.FromMilliseconds(200));
         Assert.That(result.TimedOut, Is.True);
         Assert.That(result.Succeeded, Is.False);
     }
@@ -208,7 +208,7 @@ public sealed class ClipDecoderTests
     public void Cancelling_ends_a_program()
     {
         using var stop = new CancellationTokenSource(TimeSpan.FromMilliseconds(200));
-        Assert.That(() => FfmpegTool.Run("/bin/sh", ["-c", "sleep 60"], TimeSpan.FromMinutes(1), stop: stop.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => ChildProgram.Run("/bin/sh", ["-c", "sleep 60"], TimeSpan.FromMinutes(1), stop: stop.Token), Throws.InstanceOf<OperationCanceledException>());
     }
 
     [Test]
@@ -216,7 +216,7 @@ public sealed class ClipDecoderTests
     {
         var sent = Enumerable.Range(0, 1_000_000).Select(i => (byte)i).ToArray();
         var received = new MemoryStream();
-        var result = FfmpegTool.Run("/bin/sh", ["-c", "head -c 300000 /dev/zero | tr '\\0' e >&2; cat"], TimeSpan.FromMinutes(1),
+        var result = ChildProgram.Run("/bin/sh", ["-c", "head -c 300000 /dev/zero | tr '\\0' e >&2; cat"], TimeSpan.FromMinutes(1),
             writeInput: stream => stream.Write(sent), readOutput: stream => stream.CopyTo(received));
         Assert.That(received.ToArray(), Is.EqualTo(sent));
         Assert.That(result.Errors, Has.Length.EqualTo(4096).And.All.EqualTo('e'));

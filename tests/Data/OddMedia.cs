@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using Avedis.Trainer;
 using Avedis.Trainer.Media;
 using NUnit.Framework;
 
@@ -230,7 +231,7 @@ internal sealed class OddMedia
         files.Add(new OddFile("folder.mp4", "no picture"));
         files.Add(new OddFile("gone.mp4", "missing file"));
         // whoever opens a pipe waits for its other end
-        Assert.That(FfmpegTool.Run("mkfifo", [Path.Combine(root, "pipe.mp4")], TimeSpan.FromMinutes(1)).Succeeded);
+        Assert.That(ChildProgram.Run("mkfifo", [Path.Combine(root, "pipe.mp4")], TimeSpan.FromMinutes(1)).Succeeded);
         files.Add(new OddFile("pipe.mp4", "unreadable file"));
     }
 

@@ -48,7 +48,7 @@ public sealed class OddMediaTests
             "--set", "features.clipSeconds=1", "--set", "features.faceSize=16", "--set", "features.faceFrames=3",
         ];
         string[] command = OpenedFiles.Absence is null ? OpenedFiles.Command(Log, program) : program;
-        var result = FfmpegTool.Run(command[0], command[1..], Patience);
+        var result = ChildProgram.Run(command[0], command[1..], Patience);
         (exitCode, errors) = (result.ExitCode, result.Errors);
         Assert.That(result.TimedOut, Is.False, $"no end after {Patience}");
         if (exitCode != ExitCode.Ok)
@@ -101,7 +101,7 @@ public sealed class OddMediaTests
         RequireWatch();
         string log = Path.Combine(folder, "caught.log"), script = files.Select(file => file.Name).First(name => name.StartsWith("script-", StringComparison.Ordinal));
         string[] command = OpenedFiles.Command(log, TestMedia.Tool.Ffmpeg, "-nostdin", "-loglevel", "error", "-safe", "0", "-f", "concat", "-i", Path.Combine(Root, script), "-f", "null", "-");
-        Assert.That(FfmpegTool.Run(command[0], command[1..], Patience).Succeeded);
+        Assert.That(ChildProgram.Run(command[0], command[1..], Patience).Succeeded);
         Assert.That(OpenedFiles.OfDecoders(log).Where(IsOutside), Is.EqualTo((string[])[Path.Combine(Outside, "canary.ts")]));
     }
 

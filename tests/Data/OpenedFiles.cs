@@ -51,7 +51,7 @@ internal static partial class OpenedFiles
         try
         {
             string[] command = Command(log, "true");
-            var result = FfmpegTool.Run(command[0], command[1..], TimeSpan.FromMinutes(1));
+            var result = ChildProgram.Run(command[0], command[1..], TimeSpan.FromMinutes(1));
             return result.Succeeded ? null : $"strace may not look at processes here: {FfmpegTool.FirstLine(result.Errors)}";
         }
         catch (UserException failure)

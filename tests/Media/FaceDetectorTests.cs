@@ -217,7 +217,7 @@ public sealed class FaceDetectorTests
         foreach (string file in Directory.GetFiles(program).Where(file => Path.GetFileName(file) != "libavedis_faces.so"))
             File.Copy(file, Path.Combine(copy, Path.GetFileName(file)));
         string text = "";
-        FfmpegTool.Run("dotnet", [Path.Combine(copy, "avedis.dll"), "doctor"], TimeSpan.FromMinutes(1), readOutput: stream => text = new StreamReader(stream).ReadToEnd());
+        ChildProgram.Run("dotnet", [Path.Combine(copy, "avedis.dll"), "doctor"], TimeSpan.FromMinutes(1), readOutput: stream => text = new StreamReader(stream).ReadToEnd());
         string line = text.Split('\n').Single(l => l.StartsWith("faces", StringComparison.Ordinal));
         Assert.That(line, Does.Contain("MISSING").And.Contain("apt-get install libdlib-dev").And.Contain(copy));
         Assert.That(text, Does.Contain("ready"), "nothing else needs it");

@@ -173,7 +173,7 @@ public sealed class ProbeTests
     {
         var data = ProbeCases.Data(2, 2, 50, 20, 20, seed: 12, ProbeCases.Corners(1, 0.5, 0.5));
         Assert.That(
-            () => LeakProbe.Run(() => new CpuBackend(2), data, ProbeCases.Quick, null, new CancellationToken(true)),
+            () => LeakProbe.Run(() => new CpuBackend(2), data, ProbeCases.Quick, cancellation: new CancellationToken(true)),
             Throws.InstanceOf<OperationCanceledException>());
     }
 

@@ -167,6 +167,7 @@ public sealed class RanksTests
     }
 
     [Test]
+    [Category(Soak.Category)]
     public void A_killed_rank_ends_all_and_the_run_goes_on_to_the_same_bits()
     {
         var limit = TimeSpan.FromSeconds(30);

@@ -46,7 +46,7 @@ public class SynthCorpusTests
             string[] cells = line.Split(',');
             Assert.That(cells, Has.Length.EqualTo(lines[0].Split(',').Length));
             string text = "";
-            var result = FfmpegTool.Run(tool.Ffprobe,
+            var result = ChildProgram.Run(tool.Ffprobe,
                 ["-v", "error", "-count_frames", "-show_entries",
                     "stream=codec_name,width,height,avg_frame_rate,pix_fmt,sample_rate,channels,nb_read_frames", "-of", "compact=p=0",
                     Path.Combine(Folder("a"), cells[0])],

@@ -3,7 +3,6 @@ using Avedis.Engine;
 using Avedis.Trainer;
 using Avedis.Trainer.Corpora;
 using Avedis.Trainer.Data;
-using Avedis.Trainer.Media;
 using Avedis.Trainer.Training;
 using NUnit.Framework;
 
@@ -19,7 +18,7 @@ public sealed class RegularFilesTests
     {
         folder = TestFolders.New();
         pipe = Path.Combine(folder, "pipe");
-        Assert.That(FfmpegTool.Run("mkfifo", [pipe], TimeSpan.FromMinutes(1)).Succeeded);
+        Assert.That(ChildProgram.Run("mkfifo", [pipe], TimeSpan.FromMinutes(1)).Succeeded);
     }
 
     private static string Message(Action read)

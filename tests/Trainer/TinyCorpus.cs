@@ -41,13 +41,13 @@ public sealed class TinyCorpus
         return (code, output.ToString(), error.ToString());
     }
 
-    /// <summary>Starts the program as a process of its own, for tests that stop or starve it.</summary>
+    /// <summary>Starts a program as a process of its own, for tests that stop or starve it. If a test ends before it, it is killed with its children.</summary>
     public static Process Start(StringBuilder text, string program, params string[] arguments)
     {
         var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument);
-        var process = new Process { StartInfo = start };
+        var process = new Child { StartInfo = start };
         void Append(object _, DataReceivedEventArgs line)
         {
             lock (text)
@@ -59,6 +59,16 @@ public sealed class TinyCorpus
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
         return process;
+    }
+
+    private sealed class Child : Process
+    {
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing && !HasExited)
+                Kill(entireProcessTree: true);
+            base.Dispose(disposing);
+        }
     }
 
     [OneTimeTearDown]

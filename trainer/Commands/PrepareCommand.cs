@@ -1,8 +1,11 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text.Json.Nodes;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Features;
 using Avedis.Trainer.Media;
+using Avedis.Trainer.Ranks;
 
 namespace Avedis.Trainer.Commands;
 
@@ -15,7 +18,7 @@ public static class PrepareCommand
         var manifest = new Argument<string>("manifest") { Description = "CSV table with the columns path, speaker, emotion, optionally split, and any others." };
         var folder = new Option<string>("--out") { Description = "Folder to make or to go on with.", Required = true, HelpName = "folder" };
         var root = new Option<string?>("--root") { Description = "Folder that the manifest's paths start from. [default: the manifest's]", HelpName = "folder" };
-        var jobs = new Option<int>("--jobs") { Description = "Clips decoded at once.", DefaultValueFactory = _ => Environment.ProcessorCount, HelpName = "n" };
+        var jobs = new Option<int?>("--jobs") { Description = "Clips decoded at once, by each process. [default: its share of the machine's processors]", HelpName = "n" };
         var device = new Option<string>("--device")
         {
             Description = "Where log-mels are computed; the folder remembers it, since the two differ in the last digits.",
@@ -44,44 +47,55 @@ public static class PrepareCommand
         };
         common.AddConfig(command);
         command.Options.Add(common.Ffmpeg);
-        command.SetAction(parsed =>
+        command.SetAction(parsed => RankProcesses.Run("finished clips are kept, and the same command goes on from there", parsed.InvocationConfiguration.Error, processes =>
         {
             var config = common.Load(parsed);
+            processes.Expect(TimeSpan.FromSeconds(config.Training.Ranks.SilenceSeconds), patience: null); // parts may take hours, and one much longer than another
             if (parsed.GetValue(crop) is { } mode)
                 config = config with { Features = config.Features with { Crop = Enum.Parse<CropMode>(mode, ignoreCase: true) } };
-            var job = new PrepareJob(parsed.GetRequiredValue(manifest), parsed.GetValue(root), parsed.GetRequiredValue(folder), config.Features, config.Data, parsed.GetValue(jobs),
-                parsed.GetRequiredValue(device), parsed.GetValue(part) is { } text ? PreparePart.Parse(text) : null);
-            return Prepare(job, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
-        });
+            if (parsed.GetValue(part) is not null && processes.Size > 1)
+                throw new UserException(ExitCode.Usage, $"--part is for processes that nobody started together; each of these {processes.Size} takes a part by itself: leave --part out");
+            var job = new PrepareJob(parsed.GetRequiredValue(manifest), parsed.GetValue(root), parsed.GetRequiredValue(folder), config.Features, config.Data,
+                parsed.GetValue(jobs) ?? processes.Processors, parsed.GetRequiredValue(device), parsed.GetValue(part) is { } text ? PreparePart.Parse(text) : null);
+            var settings = JsonNode.Parse(config.ToJson())!.AsObject();
+            settings["device"] = job.Device;
+            new Handshake(Machine.Revision, job.Manifest, "", settings).Check(processes.Collective);
+            return Prepare(processes, job, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), Of(parsed.InvocationConfiguration.Output), Of(parsed.InvocationConfiguration.Error));
+
+            TextWriter Of(TextWriter writer) => processes.Leads ? writer : TextWriter.Null;
+        }));
         return command;
     }
 
-    private static int Prepare(PrepareJob job, FfmpegTool tool, TextWriter output, TextWriter error)
+    private static int Prepare(RankProcesses processes, PrepareJob job, FfmpegTool tool, TextWriter output, TextWriter error)
     {
         using var interrupt = new Interrupt();
         if (new LogMel(job.Features).EmptyFilters is > 0 and var empty)
             error.WriteLine($"avedis: warning: {empty} of {job.Features.MelBins} mel bins contain no frequency of the analysis and stay constant; use fewer, or a longer window");
-        var progress = new Progress(error, "prepare", "clips", terminal: ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected);
-        PrepareResult result;
+        bool shared = processes.Size > 1;
+        if (shared)
+            error.WriteLine($"ranks: {processes.Description}");
+        var progress = new Progress(error, shared ? "prepare, all ranks" : "prepare", "clips", terminal: ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected);
+        void Report(int done, int total, int before) => progress.Report(done, total, before);
+        int code;
+        PrepareResult? result;
         try
         {
-            result = new Preparer(job, tool).Run((done, total, before) => progress.Report(done, total, before), interrupt.Token);
+            (code, result) = shared ? new RankedPreparation(processes, job, tool).Run(Report, interrupt) : (ExitCode.Ok, new Preparer(job, tool).Run(Report, interrupt.Token));
         }
         catch (OperationCanceledException) when (interrupt.Requested)
         {
-            progress.End();
-            error.WriteLine($"avedis: stopped; finished clips are kept in {job.Folder}, and the same command goes on from there");
-            return interrupt.ExitCode;
+            (code, result) = (interrupt.ExitCode, null);
         }
-        catch
+        finally
         {
             progress.End();
-            throw;
         }
-        progress.End();
-        foreach (string line in Summary(job, result))
+        if (code is ExitCode.Interrupted or ExitCode.Terminated)
+            error.WriteLine($"avedis: stopped; finished clips are kept in {job.Folder}, and the same command goes on from there");
+        foreach (string line in result is null ? [] : Summary(job, result))
             output.WriteLine(line);
-        return ExitCode.Ok;
+        return code;
     }
 
     private static IEnumerable<string> Summary(PrepareJob job, PrepareResult result)

@@ -1,10 +1,13 @@
 using System.CommandLine;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Avedis.Engine;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
 using Avedis.Trainer.Probes;
+using Avedis.Trainer.Ranks;
 
 namespace Avedis.Trainer.Commands;
 
@@ -28,37 +31,46 @@ public static class ProbeCommand
         command.Options.Add(json);
         common.AddDevice(command);
         command.Options.Add(common.Seed);
-        command.SetAction(parsed =>
+        command.SetAction(parsed => RankProcesses.Run("run the same command again", parsed.InvocationConfiguration.Error, processes =>
         {
-            var output = parsed.InvocationConfiguration.Output;
+            var output = processes.Leads ? parsed.InvocationConfiguration.Output : TextWriter.Null;
             var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(common.Run));
+            processes.Expect(TimeSpan.FromSeconds(config.Training.Ranks.SilenceSeconds), patience: null); // one probe may take hours, and ranks wait for the last
             int count = parsed.GetValue(seeds);
             if (count is < 1 or > 100)
                 throw new UserException(ExitCode.Usage, $"--seeds is {count}, expected 1 to 100");
             string path = folder.Resolve(parsed.GetRequiredValue(common.Checkpoint));
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             string device = parsed.GetValue(common.Device) ?? "auto";
-            int threads = config.Training.Threads, batch = config.Training.BatchSize;
+            int threads = processes.Threads(config.Training.Threads), number = processes.Mpi?.LocalRank ?? 0, batch = config.Training.BatchSize;
             bool printJson = parsed.GetValue(json);
-            using var model = TrainedModel.Open(path, device, parsed.GetValue(common.Precision), threads, batch, printJson ? null : output.WriteLine);
+            using var model = TrainedModel.Open(path, device, parsed.GetValue(common.Precision), threads, batch, printJson ? null : output.WriteLine, number);
             model.CheckFits(dataset);
             var settings = (parsed.GetValue(quick) ? ProbeSettings.Cheap : ProbeSettings.Full with { Seeds = count }) with { Seed = parsed.GetValue(common.Seed) ?? 1 };
+            var ranks = processes.Size > 1 ? processes.Mpi : null;
+            var card = JsonNode.Parse(model.Config.ToJson())!.AsObject();
+            (card["checkpoint"], card["probes"]) = (Path.GetFileName(path), JsonSerializer.SerializeToNode(settings, Json.Line));
+            new Handshake(Machine.Revision, dataset.Hash, model.State.Precision, card).Check(processes.Collective);
+            if (ranks is not null && !printJson)
+                output.WriteLine($"ranks: {processes.Description}");
 
-            var progress = printJson ? null : new Progress(output, "embeddings", "clips", terminal: output == Console.Out && !Console.IsOutputRedirected);
-            var leaks = new Leaks(model.Runtime, dataset, batch, progress: (done, all) => progress?.Report(done, all));
+            var progress = printJson ? null : new Progress(output, ranks is null ? "embeddings" : "embeddings, the part of rank 0", "clips", terminal: output == Console.Out && !Console.IsOutputRedirected);
+            var leaks = new Leaks(model.Runtime, dataset, batch, progress: (done, all) => progress?.Report(done, all), ranks: ranks);
             Leaks? untrained = null;
             if (settings.Controls)
             {
                 // the weights are of no more use
                 model.Runtime.Network.Initialise(settings.Seed);
-                untrained = new Leaks(model.Runtime, dataset, batch);
+                untrained = new Leaks(model.Runtime, dataset, batch, ranks: ranks);
             }
-            var found = leaks.Pairs.Select(pair => leaks.Probe(() => BackendFactory.Create(device, threads), pair.Embedding, pair.Factor, settings, untrained)).ToList();
+            var found = leaks.Pairs.Select(pair => leaks.Probe(() => BackendFactory.Create(device, threads, number: number), pair.Embedding, pair.Factor, settings, untrained, ranks: ranks)).ToList();
+            if (!processes.Leads)
+                return ExitCode.Ok;
             string text = JsonSerializer.Serialize(found, Json.Indented);
             File.WriteAllText(Path.Combine(folder.Path, "probes.json"), text);
             output.WriteLine(printJson ? text : Table(found, folder.Path));
             return ExitCode.Ok;
-        });
+        }));
         return command;
     }
 

@@ -40,27 +40,16 @@ public static class TrainCommand
         command.Options.Add(task);
         command.Options.Add(protect);
         command.Options.Add(start);
-        command.SetAction(parsed =>
-        {
-            using var ranks = RankedTraining.Start();
-            try
-            {
-                return Train(parsed, ranks);
-            }
-            catch (Exception failure)
-            {
-                ranks.Abort(failure, parsed.InvocationConfiguration.Error);
-                throw;
-            }
-        });
+        command.SetAction(parsed => RankProcesses.Run("go on from the last checkpoint with --resume", parsed.InvocationConfiguration.Error, processes => Train(parsed, processes)));
         return command;
 
-        int Train(ParseResult parsed, RankedTraining ranks)
+        int Train(ParseResult parsed, RankProcesses processes)
         {
-            var output = ranks.Leads ? parsed.InvocationConfiguration.Output : TextWriter.Null;
+            var ranks = new RankedTraining(processes);
+            var output = processes.Leads ? parsed.InvocationConfiguration.Output : TextWriter.Null;
             var folder = new RunFolder(parsed.GetRequiredValue(run));
-            using var claim = ranks.Leads ? folder.Claim() : null;
-            bool trained = ranks.Broadcast(ranks.Leads && folder.HasCheckpoint, "whether there is a checkpoint"), resuming = parsed.GetValue(resume) && trained;
+            using var claim = processes.Leads ? folder.Claim() : null;
+            bool trained = processes.Broadcast(processes.Leads && folder.HasCheckpoint, "whether there is a checkpoint"), resuming = parsed.GetValue(resume) && trained;
             if (parsed.GetValue(resume) && !resuming)
                 output.WriteLine($"{folder.Path} has no checkpoint to resume: starting afresh");
             if (!parsed.GetValue(resume) && trained)
@@ -77,7 +66,7 @@ public static class TrainCommand
                     BatchSize = parsed.GetValue(batch) ?? training.BatchSize,
                     Strategy = parsed.GetValue(strategy) ?? training.Strategy,
                     Start = parsed.GetValue(start) ?? training.Start,
-                    Threads = ranks.Threads(training.Threads),
+                    Threads = processes.Threads(training.Threads),
                 },
             };
             config.Network.Validate();

@@ -1,6 +1,5 @@
 using System.Numerics;
 using Avedis.Trainer.Commands;
-using Avedis.Trainer.Media;
 using PureHDF;
 using PureHDF.VOL.Native;
 
@@ -54,7 +53,7 @@ internal sealed class MatFile73 : IDisposable
         long length = new FileInfo(file).Length;
         var (program, arguments) = OwnProgram.Command(typeof(MatFile73).Assembly, [CheckHdf5Command.Name, file, $"{budget}", .. wanted ?? (IEnumerable<string>)[]]);
         string message = "";
-        var result = FfmpegTool.Run(
+        var result = ChildProgram.Run(
             "env", [$"DOTNET_GCHeapHardLimit={LeastMemory + (MemoryPerByte * length):x}", program, .. arguments], TimeSpan.FromSeconds(60 + (length / BytesPerSecond)),
             readOutput: output => message = new StreamReader(output).ReadToEnd().Trim());
         if (!result.Succeeded)

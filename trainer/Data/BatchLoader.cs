@@ -86,6 +86,7 @@ public sealed class BatchLoader : IDisposable
     private readonly int[] factors; // their numbers in the dataset
     private readonly float[]? pooled; // [clips, channels]: instead of faces and mels
     private readonly int batchSize; // of all ranks
+    private readonly int end; // number of the batch that an evaluation stops before
     private readonly int rows, firstRow; // this rank's part of it
     private readonly ulong? seed; // null: in order, once
     private readonly Augmentation? augmentation;
@@ -100,7 +101,7 @@ public sealed class BatchLoader : IDisposable
     private long waitedTicks;
 
     private BatchLoader(PreparedDataset dataset, Split split, int batchSize, ulong? seed, int epoch, int position, IReadOnlyList<Factor>? factors, PooledFeatures? features,
-        int limit = int.MaxValue, Augmentation? augmentation = null, int workers = 0, int rank = 0, int ranks = 1)
+        int limit = int.MaxValue, Augmentation? augmentation = null, int workers = 0, int rank = 0, int ranks = 1, int end = int.MaxValue)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         if (batchSize % ranks != 0)
@@ -115,7 +116,8 @@ public sealed class BatchLoader : IDisposable
         order = new int[Math.Min(clips.Count, limit)];
         BatchesPerEpoch = seed is null ? (order.Length + batchSize - 1) / batchSize : TrainingBatches(dataset, batchSize);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(position, BatchesPerEpoch);
-        ended = BatchesPerEpoch == 0;
+        this.end = Math.Min(end, BatchesPerEpoch);
+        ended = seed is null && position >= this.end; // training goes on with the next epoch
         if (ended)
             return;
         var f = dataset.Features;
@@ -157,10 +159,16 @@ public sealed class BatchLoader : IDisposable
 
     /// <summary>Every clip of a split once, in the order of the manifest.</summary>
     /// <param name="limit">At most so many clips, evenly spaced.</param>
+    /// <param name="begin">Number of the first batch to bring, from 0.</param>
+    /// <param name="end">Number of the batch to stop before; null for all that there are.</param>
     /// <inheritdoc cref="ForTraining"/>
     public static BatchLoader ForEvaluation(
-        PreparedDataset dataset, Split split, int batchSize, IReadOnlyList<Factor>? factors = null, PooledFeatures? features = null, int limit = int.MaxValue) =>
-        new(dataset, split, batchSize, null, 0, 0, factors, features, limit);
+        PreparedDataset dataset, Split split, int batchSize, IReadOnlyList<Factor>? factors = null, PooledFeatures? features = null, int limit = int.MaxValue,
+        int begin = 0, int? end = null) =>
+        new(dataset, split, batchSize, null, 0, begin, factors, features, limit, end: end ?? int.MaxValue);
+
+    /// <summary>Number of the clip that is the one of that number among <paramref name="taken"/> of <paramref name="all"/>, evenly spaced.</summary>
+    public static int Spaced(int number, int taken, int all) => (int)((long)number * all / taken);
 
     /// <summary>Fills <paramref name="order"/> with the order in which an epoch takes its clips.</summary>
     public static void Order(ulong seed, int epoch, Span<int> order)
@@ -221,7 +229,7 @@ public sealed class BatchLoader : IDisposable
             PutInOrder();
             while (TakeFree() is { } batch)
             {
-                if (position == BatchesPerEpoch)
+                if (position == end)
                 {
                     if (seed is null)
                         break;
@@ -254,7 +262,7 @@ public sealed class BatchLoader : IDisposable
             Order(key, epoch, order);
         else
             for (int i = 0; i < order.Length; i++)
-                order[i] = (int)((long)i * clips.Count / order.Length);
+                order[i] = Spaced(i, order.Length, clips.Count);
     }
 
     private Batch? TakeFree()

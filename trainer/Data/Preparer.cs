@@ -80,13 +80,15 @@ public sealed class Preparer
     /// <param name="job">What to do.</param>
     /// <param name="tool">The decoder.</param>
     /// <param name="shardLimit">Size in bytes at which the next shard is begun.</param>
-    public Preparer(PrepareJob job, FfmpegTool tool, long shardLimit = ShardLimit)
+    /// <param name="rejected">Clips that the parts of this job have just tried in vain: they are not tried again.</param>
+    public Preparer(PrepareJob job, FfmpegTool tool, long shardLimit = ShardLimit, IReadOnlyList<Rejection>? rejected = null)
     {
         job.Features.Validate();
         job.Data.Validate();
         if (job.Jobs < 1)
             throw new UserException(ExitCode.Usage, $"--jobs is {job.Jobs}; it has to be at least 1");
         (this.job, this.tool, this.shardLimit) = (job, tool, shardLimit);
+        rejections.AddRange(rejected ?? []);
         ownShards = new Regex($"^shard-{(job.Part is null ? "" : $"{job.Part}-")}[0-9]{{5}}\\.bin$", RegexOptions.CultureInvariant);
         definition = DefinitionOf(job.Features, job.Device);
     }
@@ -122,7 +124,8 @@ public sealed class Preparer
             using var partLock = job.Part is null ? null : Hold($".lock-{job.Part}", FileAccess.ReadWrite, FileShare.None);
             OpenShards();
             var own = job.Part is { } part ? [.. rows.Where(row => part.Has(row.Id))] : rows;
-            var pending = own.Where(row => !IsStored(row)).ToArray();
+            var tried = Refused();
+            var pending = own.Where(row => !tried.Contains(row.Id) && !IsStored(row)).ToArray();
             int reused = own.Length - pending.Length;
             Decode(pending, reused, report, stop);
             current?.Flush();
@@ -184,22 +187,28 @@ public sealed class Preparer
     }
 
     /// <summary>
-    /// Lists the clips of earlier calls: a part those of its own, since others are being written. A clip stored twice counts where it was stored last. The last of
-    /// one's own stays open to be continued.
+    /// Lists the clips of earlier calls: a part its share of them, whoever stored it, but for the other parts of the same number, which hold none of it. A clip stored
+    /// twice counts where it was stored last. The last of one's own stays open to be continued.
     /// </summary>
     private void OpenShards()
     {
         foreach (string unfinished in Directory.GetFiles(job.Folder, "*.tmp").Where(path => job.Part is null || ownShards.IsMatch(Path.GetFileNameWithoutExtension(path))))
             File.Delete(unfinished);
-        string[] paths = [.. Directory.GetFiles(job.Folder, "shard-*.bin").Where(path => job.Part is null || IsOwn(path)).Order(StringComparer.Ordinal)];
+        string[] paths = [.. Directory.GetFiles(job.Folder, "shard-*.bin").Where(path => job.Part is null || IsOwn(path) || !SeriesOf(path).EndsWith($"of{job.Part.Of}-", StringComparison.Ordinal)).Order(StringComparer.Ordinal)];
         for (int i = 0; i < paths.Length; i++)
         {
             // earlier shards of a series were flushed to the disk when they were full; only the last can have suffered from a loss of power
             bool last = i + 1 == paths.Length || SeriesOf(paths[i + 1]) != SeriesOf(paths[i]);
+            shardNames.Add(Path.GetFileName(paths[i]));
+            if (job.Part is { } part && !IsOwn(paths[i]))
+            {
+                foreach (var entry in Shard.List(paths[i], job.Features, definition).Where(entry => part.Has(entry.Clip.Id)))
+                    stored[entry.Clip.Id] = (i, entry);
+                continue;
+            }
             var shard = Shard.Append(paths[i], job.Features, definition, verify: last, out var entries);
             foreach (var entry in entries)
                 stored[entry.Clip.Id] = (i, entry);
-            shardNames.Add(Path.GetFileName(paths[i]));
             if (last && IsOwn(paths[i]))
                 (current, currentNumber) = (shard, i);
             else

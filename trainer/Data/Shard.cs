@@ -121,6 +121,18 @@ public sealed class Shard : IDisposable
         }
     }
 
+    /// <summary>Lists the whole clips of a shard and leaves it as it is: another may be writing it.</summary>
+    public static List<ShardEntry> List(string path, FeatureOptions features, string definition)
+    {
+        RegularFiles.Check(path);
+        using var shard = new Shard(path, File.OpenHandle(path, share: FileShare.ReadWrite), features, 0);
+        shard.End = shard.ReadHeader(features, definition);
+        var entries = new List<ShardEntry>();
+        while (shard.TryReadRecord(features, verify: false) is { } entry)
+            entries.Add(entry);
+        return entries;
+    }
+
     /// <summary>Opens a shard to read clips whose places are known.</summary>
     /// <exception cref="UserException">Exit code 3: no file, no shard, or one of another definition.</exception>
     public static Shard OpenRead(string path, FeatureOptions features, string definition)

@@ -14,6 +14,15 @@ public sealed record Prediction(int Truth, int Predicted, float[] Probabilities)
 /// <param name="Predictions">One per clip, in order.</param>
 public sealed record FactorResult(string Name, Factor Factor, ConfusionMatrix Matrix, IReadOnlyList<Prediction> Predictions)
 {
+    /// <summary>Of predictions, one per clip, in order.</summary>
+    public static FactorResult Of(string name, Factor factor, IReadOnlyList<Prediction> predictions)
+    {
+        var matrix = new ConfusionMatrix(factor.Classes.Count);
+        foreach (var prediction in predictions.Where(prediction => prediction.Truth >= 0))
+            matrix.Add(prediction.Truth, prediction.Predicted);
+        return new(name, factor, matrix, predictions);
+    }
+
     /// <summary>What the paper reports of this factor: macro-F of emotion, accuracy of speakers.</summary>
     public double Score => Factor.ByMacroF ? Matrix.MacroF1 : Matrix.Accuracy;
 
@@ -69,10 +78,9 @@ public static class Evaluator
     private sealed class Tally(string name, Factor factor, Tensor probabilities, TwoStreamNetwork network)
     {
         private readonly int index = network.Shape.Factors.ToList().FindIndex(f => f.Name == factor.Name);
-        private readonly ConfusionMatrix matrix = new(factor.Classes.Count);
         private readonly List<Prediction> predictions = [];
 
-        public FactorResult Result => new(name, factor, matrix, predictions);
+        public FactorResult Result => FactorResult.Of(name, factor, predictions);
 
         public void Count(Runtime runtime, Batch batch)
         {
@@ -82,8 +90,6 @@ public static class Evaluator
             {
                 var own = all.AsSpan(n * classes, classes);
                 int truth = batch.Labels[index][n], predicted = ArgMax(own);
-                if (truth >= 0)
-                    matrix.Add(truth, predicted);
                 predictions.Add(new Prediction(truth, predicted, factor.ByMacroF ? own.ToArray() : [own[predicted]]));
             }
         }

@@ -167,7 +167,7 @@ public sealed class ClipDecoder : IDisposable
     /// A stream gave nothing, or less than the window holds and a complaint. The headers tell what is missing. Probing costs as much as decoding,
     /// and clips without fault are spared it.
     /// </summary>
-    private void Diagnose(ClipSource source, PictureFolder? folder, int? sent, ToolResult result, CancellationToken stop)
+    private void Diagnose(ClipSource source, PictureFolder? folder, int? sent, ChildResult result, CancellationToken stop)
     {
         var picture = folder is null ? MediaInfo.Probe(tool, source.Picture, stop) : null;
         var sound = source.Sound is null ? picture! : MediaInfo.Probe(tool, source.Sound, stop);

@@ -1,25 +1,20 @@
-using System.ComponentModel;
-using System.Diagnostics;
 using System.Text;
 
 namespace Avedis.Trainer.Media;
 
-/// <summary>How a child process ended. Errors holds the first 4 KiB of what it wrote to stderr.</summary>
-public sealed record ToolResult(int ExitCode, string Errors, bool TimedOut)
+internal static class FfmpegOutputs
 {
-    public bool Succeeded => ExitCode == 0 && !TimedOut;
-
     /// <summary>For an ffmpeg that was to write <paramref name="path"/>.</summary>
     /// <exception cref="UserException">It did not.</exception>
-    public void CheckWritten(string path)
+    public static void CheckWritten(this ChildResult result, string path)
     {
-        if (Succeeded)
+        if (result.Succeeded)
             return;
-        string said = TimedOut ? "it took longer than its limit" : FfmpegTool.FirstLine(Errors);
+        string said = result.TimedOut ? "it took longer than its limit" : FfmpegTool.FirstLine(result.Errors);
         bool encoder = said.Contains("encoder", StringComparison.OrdinalIgnoreCase);
         throw encoder
-            ? new UserException(Trainer.ExitCode.DeviceUnavailable, $"ffmpeg cannot encode {path}: {said}; install an ffmpeg with libx264 and aac")
-            : new UserException(Trainer.ExitCode.DiskOrIo,
+            ? new UserException(ExitCode.DeviceUnavailable, $"ffmpeg cannot encode {path}: {said}; install an ffmpeg with libx264 and aac")
+            : new UserException(ExitCode.DiskOrIo,
                 $"ffmpeg could not write {path}: {said}; check free space and permissions, then run the same command again");
     }
 }
@@ -31,8 +26,6 @@ public sealed class FfmpegTool
 {
     /// <summary>Names a file (ffmpeg itself) or the folder that holds both programs.</summary>
     public const string Variable = "AVEDIS_FFMPEG";
-
-    private const int ErrorLimit = 4096;
 
     private FfmpegTool(string ffmpeg, string ffprobe) => (Ffmpeg, Ffprobe) = (ffmpeg, ffprobe);
 
@@ -88,7 +81,7 @@ public sealed class FfmpegTool
     public string Version()
     {
         string text = "";
-        var result = Run(Ffmpeg, ["-version"], TimeSpan.FromSeconds(20), readOutput: stream => text = new StreamReader(stream).ReadLine() ?? "");
+        var result = ChildProgram.Run(Ffmpeg, ["-version"], TimeSpan.FromSeconds(20), readOutput: stream => text = new StreamReader(stream).ReadLine() ?? "");
         return result.Succeeded ? text : throw new UserException(ExitCode.DeviceUnavailable, $"{Ffmpeg} does not run: {FirstLine(result.Errors)}");
     }
 
@@ -96,68 +89,11 @@ public sealed class FfmpegTool
     /// Runs ffmpeg with the guards that concern the process: no reading of the terminal, errors only, one filter thread.
     /// <paramref name="arguments"/> holds inputs (a stranger's with <see cref="InputGuards"/> in front), filters and outputs.
     /// </summary>
-    public ToolResult RunFfmpeg(IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
+    public ChildResult RunFfmpeg(IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
         CancellationToken stop = default)
-        => Run(Ffmpeg,
+        => ChildProgram.Run(Ffmpeg,
             [.. (IEnumerable<string>)["-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", "1073741824", "-filter_threads", "1"], .. arguments],
             limit, writeInput, readOutput, stop);
-
-    /// <summary>
-    /// Runs a program to its end. <paramref name="writeInput"/> fills its stdin (closed afterwards, or at once if null) while
-    /// <paramref name="readOutput"/> drains its stdout, both on threads of this call, which therefore must not wait for each other.
-    /// After <paramref name="limit"/> the process tree is killed and the result says TimedOut; cancelling <paramref name="stop"/> kills it and
-    /// throws <see cref="OperationCanceledException"/>. An exception of either callback kills it and is thrown on.
-    /// </summary>
-    public static ToolResult Run(string program, IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null,
-        Action<Stream>? readOutput = null, CancellationToken stop = default)
-    {
-        stop.ThrowIfCancellationRequested();
-        var start = new ProcessStartInfo(program)
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-            CreateNoWindow = true,
-        };
-        foreach (string argument in arguments)
-            start.ArgumentList.Add(argument);
-        using var process = new Process { StartInfo = start };
-        try
-        {
-            process.Start();
-        }
-        catch (Win32Exception failure)
-        {
-            throw new UserException(ExitCode.DeviceUnavailable, $"cannot start {program}: {failure.Message}", failure);
-        }
-        using var watchdog = new CancellationTokenSource(limit);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(watchdog.Token, stop);
-        using var registration = either.Token.Register(() => Kill(process));
-        var errors = Task.Factory.StartNew(() => ReadBounded(process.StandardError.BaseStream), TaskCreationOptions.LongRunning);
-        var input = writeInput is null ? Task.CompletedTask : Task.Factory.StartNew(() => Write(process, writeInput), TaskCreationOptions.LongRunning);
-        try
-        {
-            if (writeInput is null)
-                process.StandardInput.Close();
-            if (readOutput is null)
-                Drain(process.StandardOutput.BaseStream);
-            else
-                readOutput(process.StandardOutput.BaseStream);
-            input.GetAwaiter().GetResult();
-            process.WaitForExit();
-        }
-        catch
-        {
-            Kill(process);
-            process.WaitForExit();
-            errors.Wait(CancellationToken.None);
-            stop.ThrowIfCancellationRequested();
-            throw;
-        }
-        stop.ThrowIfCancellationRequested();
-        return new ToolResult(process.ExitCode, errors.Result, watchdog.IsCancellationRequested);
-    }
 
     /// <summary>First line of a program's complaint, without control characters, at most 200 characters: safe for a terminal and a table.</summary>
     public static string FirstLine(string errors)
@@ -167,54 +103,5 @@ public sealed class FfmpegTool
         foreach (char c in line.AsSpan(0, Math.Min(line.Length, 200)))
             clean.Append(char.IsControl(c) ? ' ' : c);
         return clean.ToString();
-    }
-
-    /// <summary>A program that stops reading early (ffmpeg after its last frame) breaks the pipe; its exit code tells whether that was right.</summary>
-    private static void Write(Process process, Action<Stream> writeInput)
-    {
-        try
-        {
-            writeInput(process.StandardInput.BaseStream);
-            process.StandardInput.Close();
-        }
-        catch (IOException) when (BrokenPipe(process))
-        {
-        }
-    }
-
-    private static bool BrokenPipe(Process process) => process.WaitForExit(TimeSpan.FromSeconds(5));
-
-    private static string ReadBounded(Stream stream)
-    {
-        var kept = new byte[ErrorLimit];
-        var scratch = new byte[ErrorLimit];
-        int count = 0;
-        for (int got; (got = stream.Read(scratch)) > 0;)
-        {
-            int take = Math.Min(got, kept.Length - count);
-            scratch.AsSpan(0, take).CopyTo(kept.AsSpan(count));
-            count += take;
-        }
-        return Encoding.UTF8.GetString(kept, 0, count);
-    }
-
-    private static void Drain(Stream stream)
-    {
-        Span<byte> scratch = stackalloc byte[4096];
-        while (stream.Read(scratch) > 0)
-        {
-        }
-    }
-
-    private static void Kill(Process process)
-    {
-        try
-        {
-            process.Kill(entireProcessTree: true);
-        }
-        catch (Exception failure) when (failure is InvalidOperationException or Win32Exception or AggregateException)
-        {
-            // it has ended already
-        }
     }
 }

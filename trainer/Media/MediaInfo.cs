@@ -29,7 +29,7 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, bool HasAudio, int
             throw new MediaException("unreadable file", failure.Message, failure);
         }
         byte[] json = [];
-        var result = FfmpegTool.Run(tool.Ffprobe,
+        var result = ChildProgram.Run(tool.Ffprobe,
             ["-hide_banner", "-loglevel", "error", .. FfmpegTool.InputGuards, "-of", "json", "-show_entries",
                 "format=duration:stream=codec_type,width,height:stream_disposition=attached_pic", FfmpegTool.FileArgument(path)],
             TimeSpan.FromSeconds(60), readOutput: stream => json = ReadBounded(stream), stop: stop);

@@ -23,14 +23,15 @@ public sealed class TrainedModel : IDisposable
     public Runtime Runtime { get; }
 
     /// <param name="precision">null for the one that it was trained in; instead of tf32 that is fp32 on the processor, the weights being the same.</param>
+    /// <param name="number">As <see cref="BackendFactory.Create"/>.</param>
     /// <exception cref="UserException">Exit code 4: cut short, changed, or of another configuration.</exception>
-    public static TrainedModel Open(string checkpoint, string device, string? precision, int threads, int batch, Action<string>? say = null)
+    public static TrainedModel Open(string checkpoint, string device, string? precision, int threads, int batch, Action<string>? say = null, int number = 0)
     {
         var config = Config.Load(null, Path.Combine(checkpoint, "config.json"), precision is null ? [] : [$"training.precision={precision}"]);
         var state = TrainingState.Load(checkpoint);
         var backend = precision is null && state.Precision == "tf32"
-            ? CreateForTf32(device, threads, say)
-            : BackendFactory.Create(device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say);
+            ? CreateForTf32(device, threads, say, number)
+            : BackendFactory.Create(device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say, number);
         var act = Precisions.Resolve(precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend);
         FeatureOptions f = config.Features;
         var shape = new NetworkShape(batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Factors, act);
@@ -66,15 +67,15 @@ public sealed class TrainedModel : IDisposable
     private string? Different(PreparedDataset dataset) => Runtime.Network.Branches.FirstOrDefault(branch =>
         !branch.Factor.Classes.SequenceEqual(dataset.Factors.FirstOrDefault(factor => factor.Name == branch.Name)?.Classes ?? []))?.Name;
 
-    private static IBackend CreateForTf32(string device, int threads, Action<string>? say)
+    private static IBackend CreateForTf32(string device, int threads, Action<string>? say, int number)
     {
         try
         {
-            return BackendFactory.Create(device, threads, tf32: true, say);
+            return BackendFactory.Create(device, threads, tf32: true, say, number);
         }
         catch (DeviceUnavailableException) when (device != "cuda")
         {
-            return BackendFactory.Create(device, threads, say: say);
+            return BackendFactory.Create(device, threads, say: say, number: number);
         }
     }
 }

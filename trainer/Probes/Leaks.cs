@@ -39,28 +39,33 @@ public sealed class Leaks
     /// <param name="pooled">What a network that takes pooled features is fed with.</param>
     /// <param name="splits">null for all; the others are empty.</param>
     /// <param name="trainClips">At most so many clips of the train split, evenly spaced.</param>
-    /// <param name="progress">Called with clips done and clips in all.</param>
+    /// <param name="progress">Called with clips done and clips in all, of this rank.</param>
+    /// <param name="ranks">Who share the clips, batch by batch, and all get everything; null for this process alone.</param>
     public Leaks(
         Runtime runtime, PreparedDataset dataset, int batchSize, PooledFeatures? pooled = null, IReadOnlyList<Split>? splits = null,
-        int trainClips = int.MaxValue, Action<int, int>? progress = null)
+        int trainClips = int.MaxValue, Action<int, int>? progress = null, ICollective? ranks = null)
     {
         var network = runtime.Network;
         factors = network.Shape.Factors;
         int Clips(Split split) => splits?.Contains(split) == false ? 0 : Math.Min(dataset.Clips(split).Count, split == Split.Train ? trainClips : int.MaxValue);
-        int total = all.Sum(Clips), done = 0;
+        // whole batches: a clip's bits may depend on its row
+        int Begin(Split split, int rank) => (int)((Clips(split) + (long)batchSize - 1) / batchSize * rank / (ranks?.Size ?? 1));
+        int FirstRow(Split split, int rank) => (int)Math.Min(Clips(split), (long)Begin(split, rank) * batchSize);
+        string[] Ids(Split split) => [.. Enumerable.Range(0, Clips(split)).Select(i => dataset.Clips(split)[BatchLoader.Spaced(i, Clips(split), dataset.Clips(split).Count)].Id)];
+        int own = ranks?.Rank ?? 0, total = all.Sum(split => FirstRow(split, own + 1) - FirstRow(split, own)), done = 0;
         foreach (var branch in network.Branches)
             widths[branch.Name] = branch.Embedding.Shape[1];
         foreach (var split in all)
         {
-            int clips = Clips(split), row = 0;
+            int clips = Clips(split), row = FirstRow(split, own);
             foreach (var branch in network.Branches)
                 embeddings[(branch.Name, split)] = new float[clips * widths[branch.Name]];
             foreach (var factor in factors)
                 labels[(factor.Name, split)] = new int[clips];
             if (clips == 0)
                 continue;
-            using var loader = BatchLoader.ForEvaluation(dataset, split, batchSize, factors, pooled, clips);
-            results[split] = Evaluator.Run(runtime, loader, batch =>
+            using var loader = BatchLoader.ForEvaluation(dataset, split, batchSize, factors, pooled, clips, Begin(split, own), Begin(split, own + 1));
+            var result = Evaluator.Run(runtime, loader, batch =>
             {
                 foreach (var branch in network.Branches)
                     runtime.Output(branch.Embedding).AsSpan(0, batch.Count * widths[branch.Name])
@@ -71,6 +76,37 @@ public sealed class Leaks
                 done += batch.Count;
                 progress?.Invoke(done, total);
             });
+            results[split] = ranks is null ? result : Gather(ranks, split, result, Ids(split), FirstRow(split, own));
+        }
+    }
+
+    // what each rank has of a split, in all: sums of values that all ranks but one leave at 0 are exact
+    private EvaluationResult Gather(ICollective ranks, Split split, EvaluationResult own, string[] ids, int firstRow)
+    {
+        ranks.AllGather([0], $"clips of {split}"); // who waits here for a slower rank leaves the processor to others; in a sum it would not
+        foreach (string factor in widths.Keys)
+            ranks.AllReduce(embeddings[(factor, split)], $"embeddings of {split}");
+        foreach (var factor in factors)
+        {
+            float[] values = Array.ConvertAll(labels[(factor.Name, split)], label => (float)label);
+            ranks.AllReduce(values, $"labels of {split}");
+            labels[(factor.Name, split)] = Array.ConvertAll(values, value => (int)value);
+        }
+        return new(ids, [.. own.Factors.Select(Whole)], [.. own.Auxiliary.Select(Whole)]);
+
+        FactorResult Whole(FactorResult part)
+        {
+            int width = 1 + (part.Factor.ByMacroF ? part.Factor.Classes.Count : 1);
+            var table = new float[ids.Length * width]; // of each clip what is predicted, and the probabilities
+            for (int i = 0; i < part.Predictions.Count; i++)
+            {
+                int start = (firstRow + i) * width;
+                table[start] = part.Predictions[i].Predicted;
+                part.Predictions[i].Probabilities.CopyTo(table, start + 1);
+            }
+            ranks.AllReduce(table, $"predictions of {split}");
+            int[] truth = labels[(part.Factor.Name, split)];
+            return FactorResult.Of(part.Name, part.Factor, [.. truth.Select((t, i) => new Prediction(t, (int)table[i * width], table[(i * width + 1)..((i + 1) * width)]))]);
         }
     }
 
@@ -114,13 +150,15 @@ public sealed class Leaks
     /// <param name="open">Makes a backend for the probes.</param>
     /// <param name="untrained">The same clips through a network with random weights, as a control.</param>
     /// <param name="test">As <see cref="Data"/>.</param>
-    public Leak Probe(Func<IBackend> open, string embedding, Factor factor, ProbeSettings settings, Leaks? untrained = null, Split test = Split.Test)
+    /// <param name="ranks">As <see cref="LeakProbe.Run"/>.</param>
+    public Leak Probe(
+        Func<IBackend> open, string embedding, Factor factor, ProbeSettings settings, Leaks? untrained = null, Split test = Split.Test, ICollective? ranks = null)
     {
         var own = factors.FirstOrDefault(f => f.Name == embedding);
         var other = settings.Controls && own is not null
             ? Controls.OneHot(own.Classes.Count, factor.Classes.Count, Pair(Split.Train), Pair(Split.Validation), Pair(Split.Test), settings.Seed)
             : null;
-        var probes = LeakProbe.Run(open, Data(embedding, factor, settings.Seed, test), settings, other);
+        var probes = LeakProbe.Run(open, Data(embedding, factor, settings.Seed, test), settings, other, ranks);
         double Score(ProbeScore score) => factor.ByMacroF ? score.MacroF1 : score.Accuracy;
         double? Fresh(bool balanced) => probes.Probes?.First(p => p.Kind == ProbeKind.Hidden && p.Balanced == balanced).Scores.Average(Score);
         var heads = Result(test)?.Auxiliary.Where(head => head.Factor.Name == factor.Name && head.Name.StartsWith($"{embedding}.auxiliary.", StringComparison.Ordinal)).ToList();
@@ -129,7 +167,7 @@ public sealed class Leaks
         return new Leak(
             embedding, factor.Name, factor.ByMacroF ? "macroF1" : "accuracy", Fresh(false), Fresh(true), inTraining, chance,
             Warn(embedding, factor.Name, probes, Fresh(false), inTraining, chance),
-            probes, untrained is null ? null : LeakProbe.Run(open, untrained.Data(embedding, factor, settings.Seed), ProbeSettings.Cheap with { Seed = settings.Seed }));
+            probes, untrained is null ? null : LeakProbe.Run(open, untrained.Data(embedding, factor, settings.Seed), ProbeSettings.Cheap with { Seed = settings.Seed }, ranks: ranks));
 
         (int[] Other, int[] Labels) Pair(Split split) => (labels[(embedding, split)], labels[(factor.Name, split)]);
     }
