@@ -19,19 +19,7 @@ public sealed class RanksTests
     private readonly List<Disturbed> all = [];
 
     [OneTimeSetUp]
-    public void RequireMpi()
-    {
-        try
-        {
-            MpiNative.Load();
-            using var mpirun = Process.Start(new ProcessStartInfo("mpirun", ["--version"]) { RedirectStandardOutput = true });
-            mpirun!.WaitForExit();
-        }
-        catch (Exception absence) when (absence is MpiException or System.ComponentModel.Win32Exception)
-        {
-            Assert.Ignore(absence.Message);
-        }
-    }
+    public void RequireMpi() => RankedProgram.Require();
 
     [OneTimeTearDown]
     public void TearDown() => all.ForEach(runs => runs.Dispose());
