@@ -18,7 +18,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
     [Test]
     public void Segments_are_projected_each_by_itself([Values(0f, Alpha, 30f)] float alpha)
     {
-        int[] lengths = [1, 3, 64, 1000, 70_001, 1, 16, 257];
+        int[] lengths = [1, 3, 64, 1000, 70_001, 16_384, 1, 16, 257]; // 16,384: whole pieces of the processor's sums, behind a segment of more
         var random = new Random(2);
         // what belongs to a neighbour would show: their sizes differ
         double[] scale = [.. lengths.SelectMany((length, s) => Numbers.Constant(length, Math.Pow(10, s % 3)))];
