@@ -93,6 +93,14 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
         Op.ExpectExactly(yMels, [startMels[0], .. Rounded(Reference.AugmentMels(mels[1..^1], plans, Bins, Steps), act), startMels[^1]]);
     }
 
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (frames, side, bins, steps) = (Extent(random, 5), Extent(random, 40), Extent(random, 40), Extent(random, 200));
+        var plans = Plans(random, frames, side, bins, steps);
+        return [() => CheckFaces(frames, side, plans), () => CheckMels(bins, steps, plans)];
+    });
+
     private void CheckFaces(int frames, int side, AugmentPlan[] plans)
     {
         double[] x = Numbers.Integers(new Random(3), (long)plans.Length * frames * side * side, 0, 255);

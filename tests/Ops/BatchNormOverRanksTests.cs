@@ -94,5 +94,15 @@ public sealed class BatchNormOverRanksTests(BackendCase backend) : OpTests(backe
         Op.Expect(dBeta, expected.DBeta, Tolerance.Sum(DType.F32, count, magnitude.DBeta, expected.DBeta));
     }
 
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var (ranks, n, h, w, c) = (1 + Extent(random, 4), Extent(random, 3), Extent(random, 8), Extent(random, 8), Extent(random, 60));
+        int r = Extent(random, h), s = Extent(random, w);
+        Pool2dGeometry? pool = random.Next(2) == 0 ? null : new(n, h, w, c, r, s, Extent(random, 3), Extent(random, 3), random.Next(r), random.Next(s));
+        var (relu, act) = (random.Next(2) == 0, Activation(random));
+        return [() => Parts_are_normalised_as_the_whole(ranks, new(n, h, w, c), pool, relu, act)];
+    });
+
     private static double[] Blend(double[] running, double[] batch) => [.. running.Zip(batch, (old, now) => (1 - Momentum) * old + Momentum * now)];
 }

@@ -212,6 +212,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
             () => Add(count),
             () => Normalise_maps_pixels_to_minus_one_to_one(count, act),
             () => Concat_and_its_backward(Extent(random, 20), Extent(random, 90), Extent(random, 90)),
+            () => Count_of_what_is_not_finite(count, Extent(random, 9), act),
         ];
     });
 }

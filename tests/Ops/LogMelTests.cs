@@ -43,6 +43,15 @@ public sealed class LogMelTests(BackendCase backend) : OpTests(backend)
         Op.Expect(y, expected, allowed);
     }
 
+    [Test]
+    public void Random_shapes() => OnRandomShapes(random =>
+    {
+        var problem = new Problem(
+            Extent(random, 3), Extent(random, 400), Extent(random, 60), Extent(random, 70), Extent(random, 50), Extent(random, 40),
+            new(Extent(random, 30), random.Next(2) == 0 ? 1e-2f : 1e-6f, random.Next(2) == 0));
+        return [() => Agrees_with_double_precision(problem)];
+    });
+
     private static IEnumerable<TestCaseData> GoldenCases() => LogMelGolden.Cases();
 
     [TestCaseSource(nameof(GoldenCases))]

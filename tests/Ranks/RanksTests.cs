@@ -5,6 +5,7 @@ using Avedis.Bindings.Mpi;
 using Avedis.Engine;
 using Avedis.Tests.Ops;
 using Avedis.Trainer;
+using Avedis.Trainer.Data;
 using NUnit.Framework;
 
 namespace Avedis.Tests.Ranks;
@@ -198,19 +199,37 @@ public sealed class RanksTests
     }
 
     [Test]
-    public void A_rank_with_another_setting_is_refused_by_name()
+    public void A_rank_with_another_setting_is_refused_by_name() =>
+        ExpectRefusal(command => [.. command, "--set", "training.learningRate=0.5"], "another setting training.learningRate than rank 0: 0.5, not");
+
+    [Test]
+    public void A_rank_with_other_data_is_refused_by_name()
     {
-        var runs = Runs(Common);
-        var command = runs.Command("other", resume: false);
-        using var mpirun = Process.Start(new ProcessStartInfo(
-            "mpirun",
-            ["--allow-run-as-root", "--oversubscribe", "-n", "1", command.FileName, .. command.ArgumentList, ":", "-n", "1", command.FileName, .. command.ArgumentList, "--set", "training.learningRate=0.5"])
+        string other = Directory.CreateTempSubdirectory("avedis-other-data").FullName;
+        try
         {
-            RedirectStandardOutput = true, RedirectStandardError = true,
-        })!;
-        var ended = Disturbed.Finish(mpirun);
-        Assert.That(ended.Code, Is.EqualTo(ExitCode.Usage));
-        Assert.That(ended.Text, Does.Contain("rank 1 on").And.Contain("another setting training.learningRate than rank 0: 0.5, not"));
+            foreach (string file in Directory.GetFiles(TinyCorpus.Prepared))
+                File.Copy(file, Path.Combine(other, Path.GetFileName(file)));
+            // the same clips, but for one label
+            string index = Path.Combine(other, DatasetIndex.FileName), text = File.ReadAllText(index);
+            int at = text.IndexOf("\"emotion\": 0", StringComparison.Ordinal);
+            File.WriteAllText(index, text[..at] + "\"emotion\": 1" + text[(at + "\"emotion\": 0".Length)..]);
+            ExpectRefusal(command => [.. command.Select(argument => argument == TinyCorpus.Prepared ? other : argument)], "another data set than rank 0");
+        }
+        finally
+        {
+            Directory.Delete(other, recursive: true);
+        }
+    }
+
+    /// <summary>Two ranks, of which the second's command is another.</summary>
+    private void ExpectRefusal(Func<IEnumerable<string>, string[]> other, string difference)
+    {
+        var command = Runs(Common).Command("other", resume: false).ArgumentList.Skip(1); // behind the program
+        using var program = RankedProgram.StartUnlike([.. command], other(command));
+        var ended = program.Finish();
+        Assert.That(ended.Code, Is.EqualTo(ExitCode.Usage), ended.Text);
+        Assert.That(ended.Text, Does.Contain("rank 1 on").And.Contain(difference));
     }
 
     [Test]
