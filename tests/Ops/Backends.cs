@@ -109,12 +109,13 @@ public abstract class OpTests(BackendCase backendCase)
     [TearDown]
     public void End() => harness?.Dispose();
 
-    /// <summary>Runs tests on shapes that are drawn, each in memory of its own: 200 shapes; on an emulated GPU, which takes long, a sample.</summary>
+    private const int Shapes = 200;
+
+    /// <summary>Runs tests on shapes that are drawn, each in memory of its own.</summary>
     /// <param name="draw">Draws a shape and says what to run on it.</param>
     private protected void OnRandomShapes(Func<Random, Action[]> draw)
     {
-        int shapes = backendCase.Name == "emulated" ? Soak.Count(40, 200) : 200;
-        for (int i = 0; i < shapes; i++)
+        for (int i = 0; i < Shapes; i++)
             foreach (var test in draw(new Random(i)))
             {
                 End();
