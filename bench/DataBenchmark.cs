@@ -115,7 +115,7 @@ public sealed class DataBenchmark(int rounds, double foreignLimit, TextWriter lo
                 "-t", "12", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "23", "-c:a", "aac", Path.Combine(films, $"{i}.mp4"),
             ], TimeSpan.FromMinutes(2));
             if (!made.Succeeded)
-                throw new UserException(ExitCode.InternalError, $"ffmpeg cannot make a film: {FfmpegTool.FirstLine(made.Errors)}");
+                throw new UserException(ExitCode.InternalError, $"ffmpeg cannot make a film: {made.FirstError}");
         }
         string manifest = Path.Combine(films, "manifest.csv");
         File.WriteAllText(manifest, "path,speaker,emotion,split\n" + string.Concat(Enumerable.Range(0, Films).Select(i => $"{i}.mp4,ann,neutral,train\n")));

@@ -8,6 +8,19 @@ namespace Avedis.Trainer;
 public sealed record ChildResult(int ExitCode, string Errors, bool TimedOut)
 {
     public bool Succeeded => ExitCode == 0 && !TimedOut;
+
+    /// <summary>First line of its complaint, without control characters, at most 200 characters: safe for a terminal and a table.</summary>
+    public string FirstError
+    {
+        get
+        {
+            string line = Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).FirstOrDefault() ?? "no message";
+            var clean = new StringBuilder();
+            foreach (char c in line.AsSpan(0, Math.Min(line.Length, 200)))
+                clean.Append(char.IsControl(c) ? ' ' : c);
+            return clean.ToString();
+        }
+    }
 }
 
 /// <summary>One way to run another program that cannot hang or fill memory. Thread-safe.</summary>

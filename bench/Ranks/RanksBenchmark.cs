@@ -99,7 +99,7 @@ public static class RanksBenchmark
         var ended = ChildProgram.Run(
             "mpirun", ["--allow-run-as-root", "--oversubscribe", "-n", Number(ranks), program, .. arguments], TimeSpan.FromMinutes(10), readOutput: output => text = new StreamReader(output).ReadToEnd());
         if (!ended.Succeeded)
-            throw new UserException(ExitCode.DeviceUnavailable, $"mpirun of {ranks} ranks failed: {FfmpegTool.FirstLine(ended.Errors)}");
+            throw new UserException(ExitCode.DeviceUnavailable, $"mpirun of {ranks} ranks failed: {ended.FirstError}");
         var point = JsonSerializer.Deserialize<RanksPoint>(text[text.IndexOf('{')..], BenchJson.Options)!;
         log.WriteLine($"{ranks} ranks, {clips} clips: {point.SecondsPerStep * 1e3:F1} ms per step, sums {point.SumSeconds * 1e3:F2} ms, waited {point.WaitSeconds * 1e3:F2} ms");
         return point;

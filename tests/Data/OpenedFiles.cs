@@ -52,7 +52,7 @@ internal static partial class OpenedFiles
         {
             string[] command = Command(log, "true");
             var result = ChildProgram.Run(command[0], command[1..], TimeSpan.FromMinutes(1));
-            return result.Succeeded ? null : $"strace may not look at processes here: {FfmpegTool.FirstLine(result.Errors)}";
+            return result.Succeeded ? null : $"strace may not look at processes here: {result.FirstError}";
         }
         catch (UserException failure)
         {

@@ -176,20 +176,20 @@ public sealed class ClipDecoder : IDisposable
         if (!sound.HasAudio)
             throw new MediaException("no sound", "the file has no audio stream");
         if (FaceCount < sent)
-            throw new MediaException("cannot be decoded", $"{FaceCount} of {sent} pictures came out ({FfmpegTool.FirstLine(result.Errors)})");
+            throw new MediaException("cannot be decoded", $"{FaceCount} of {sent} pictures came out ({result.FirstError})");
         double promised = picture is null ? Pictured : picture.Seconds - source.Start;
         Expect(Math.Min(promised, (source.End ?? double.MaxValue) - source.Start), source.Sound is null ? Math.Max(Pictured, Heard) : Pictured);
         if (source.Sound is not null)
             Expect(sound.Seconds, Heard);
         if (!result.Succeeded)
-            throw new MediaException("cannot be decoded", FfmpegTool.FirstLine(result.Errors));
+            throw new MediaException("cannot be decoded", result.FirstError);
 
         void Expect(double seconds, double got)
         {
             double expected = Math.Min(seconds, options.ClipSeconds);
             if (got < expected - Math.Max(0.25, 0.1 * expected))
                 throw new MediaException(MediaInfo.LooksTruncated(result.Errors) || result.Succeeded ? "truncated" : "cannot be decoded",
-                    $"its header promises {seconds:0.##} s, {got:0.##} s came out ({FfmpegTool.FirstLine(result.Errors)})");
+                    $"its header promises {seconds:0.##} s, {got:0.##} s came out ({result.FirstError})");
         }
     }
 

@@ -1,5 +1,3 @@
-using System.Text;
-
 namespace Avedis.Trainer.Media;
 
 internal static class FfmpegOutputs
@@ -10,7 +8,7 @@ internal static class FfmpegOutputs
     {
         if (result.Succeeded)
             return;
-        string said = result.TimedOut ? "it took longer than its limit" : FfmpegTool.FirstLine(result.Errors);
+        string said = result.TimedOut ? "it took longer than its limit" : result.FirstError;
         bool encoder = said.Contains("encoder", StringComparison.OrdinalIgnoreCase);
         throw encoder
             ? new UserException(ExitCode.DeviceUnavailable, $"ffmpeg cannot encode {path}: {said}; install an ffmpeg with libx264 and aac")
@@ -82,7 +80,7 @@ public sealed class FfmpegTool
     {
         string text = "";
         var result = ChildProgram.Run(Ffmpeg, ["-version"], TimeSpan.FromSeconds(20), readOutput: stream => text = new StreamReader(stream).ReadLine() ?? "");
-        return result.Succeeded ? text : throw new UserException(ExitCode.DeviceUnavailable, $"{Ffmpeg} does not run: {FirstLine(result.Errors)}");
+        return result.Succeeded ? text : throw new UserException(ExitCode.DeviceUnavailable, $"{Ffmpeg} does not run: {result.FirstError}");
     }
 
     /// <summary>
@@ -94,14 +92,4 @@ public sealed class FfmpegTool
         => ChildProgram.Run(Ffmpeg,
             [.. (IEnumerable<string>)["-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", "1073741824", "-filter_threads", "1"], .. arguments],
             limit, writeInput, readOutput, stop);
-
-    /// <summary>First line of a program's complaint, without control characters, at most 200 characters: safe for a terminal and a table.</summary>
-    public static string FirstLine(string errors)
-    {
-        string line = errors.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).FirstOrDefault() ?? "no message";
-        var clean = new StringBuilder();
-        foreach (char c in line.AsSpan(0, Math.Min(line.Length, 200)))
-            clean.Append(char.IsControl(c) ? ' ' : c);
-        return clean.ToString();
-    }
 }

@@ -36,7 +36,7 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, bool HasAudio, int
         if (result.TimedOut)
             throw new MediaException("timed out", "ffprobe needed more than 60 s");
         if (!result.Succeeded)
-            throw new MediaException(LooksTruncated(result.Errors) && StartsAsMp4(path) ? "truncated" : "not a media file", FfmpegTool.FirstLine(result.Errors));
+            throw new MediaException(LooksTruncated(result.Errors) && StartsAsMp4(path) ? "truncated" : "not a media file", result.FirstError);
         try
         {
             using var document = JsonDocument.Parse(json);

@@ -39,7 +39,7 @@ public sealed class ConvStack
         new(new(0, 1, 1, 1)),
     ];
 
-    private readonly Stem? stem; // null where its batch norm is over all ranks: its statistics are its own
+    private readonly Stem? stem; // null where batch norms are over all ranks: a stem takes the statistics of its own input alone
     private readonly List<(Conv2d Conv, BatchNorm Norm)> blocks = [];
 
     /// <param name="name">Prefix of all names: name.conv1, name.bn1, ...</param>
