@@ -20,6 +20,11 @@ public static class TestProgram
 
     public static int Main(string[] arguments)
     {
+        if (arguments is [Hdf5FuzzTests.PartOption, var part])
+        {
+            Hdf5FuzzTests.ReadPart(part);
+            return Passed;
+        }
         var options = new Dictionary<string, string>();
         for (int i = 0; i < arguments.Length; i += 2)
             if (arguments[i] is "--filter" or "--out" && i + 1 < arguments.Length)

@@ -25,7 +25,7 @@ public sealed class FuzzTests
     private const long Objects = 256 << 10;
 
     /// <summary>As <see cref="Objects"/>, and the blocks of 64 KiB in which MATLAB's numbers are read, once as bytes and four times that as singles.</summary>
-    private const long Blocks = Objects + (6 * 64 << 10);
+    internal const long Blocks = Objects + (6 * 64 << 10);
 
     private static readonly FeatureOptions Features = new() { ClipSeconds = 1, FaceSize = 8, FaceFrames = 2, MelBins = 4, HopMs = 100 };
     private static readonly string Definition = Preparer.DefinitionOf(Features);
@@ -227,15 +227,6 @@ public sealed class FuzzTests
         Fuzz(new($"mat level 5, {form}", [sample], path => MatFile.Read(path, budget: Blocks), Exits(ExitCode.BadInput), Blocks));
     }
 
-    /// <summary>A process reads each first, and some end it: that takes a fifth of a second.</summary>
-    [Test]
-    public void Matlab_files_of_version_7_3()
-    {
-        byte[] bytes = Written(path => MatWriter.Write(path, MatForm.Hdf5, MatValues));
-        var sample = new FuzzSample(bytes) { Fields = [.. Enumerable.Range(UserBlock / 4, (bytes.Length - UserBlock) / 4).Select(i => (i * 4, 4))] };
-        Fuzz(new("mat 7.3", [sample], path => MatFile.Read(path, budget: Blocks), Exits(ExitCode.BadInput), Blocks) { MostMs = 10_000 }, sample: 60, all: 10_000);
-    }
-
     [Test]
     public void Harness_finds_what_a_bad_reader_does()
     {
@@ -261,10 +252,7 @@ public sealed class FuzzTests
         Assert.That(File.ReadAllBytes(words[^1]), Is.EqualTo(new Mutator(sample).Mutate(seed)));
     }
 
-    /// <summary>Bytes of MATLAB's own before those of HDF5.</summary>
-    private const int UserBlock = 512;
-
-    private static readonly (string, Avedis.Trainer.Corpora.MatValue)[] MatValues =
+    internal static readonly (string, Avedis.Trainer.Corpora.MatValue)[] MatValues =
     [
         ("images", MatWriter.Struct(
             ("name", MatWriter.Cells([MatWriter.Text("Aamir_Khan/a_0000001.wav"), MatWriter.Text("Z\u00f6e/b_0000002.wav")])), ("set", MatWriter.Matrix(2, 1, 3)))),

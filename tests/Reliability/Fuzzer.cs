@@ -28,6 +28,8 @@ internal sealed class Fuzzer(FuzzedReader reader)
     /// <summary>A reading that takes longer is one that never ends; a machine may stop this process for a minute or two.</summary>
     private static readonly TimeSpan Forever = TimeSpan.FromMinutes(5);
 
+    public const string NoEnd = "did not come back";
+
     /// <summary>Of slow readings, so many repetitions: another process cannot have disturbed each of them.</summary>
     private const int Repetitions = 3;
 
@@ -38,31 +40,37 @@ internal sealed class Fuzzer(FuzzedReader reader)
     private double slowest, share;
     private string? fault;
 
+    /// <summary>Is told before each input what came of those before it.</summary>
+    public Action<FuzzResult>? Progress { get; init; }
+
     /// <summary>In memory where the system has a place there: a disk would be written to for every input.</summary>
     public static string NewFolder() =>
         Directory.CreateDirectory(Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"avedis-fuzz-{Guid.NewGuid():N}")).FullName;
 
     public byte[] Input(ulong number) => mutators[number % (ulong)mutators.Length].Mutate(number);
 
-    public FuzzResult Run(int inputs, TimeSpan? forever = null)
+    /// <summary>Reads the inputs of so many numbers from the first on.</summary>
+    public FuzzResult Run(int inputs, TimeSpan? forever = null, int first = 1)
     {
         string folder = NewFolder();
         string path = reader.Place ?? Path.Combine(folder, "input");
-        var thread = new Thread(() => Work(inputs, path)) { IsBackground = true };
+        var thread = new Thread(() => Work(first, inputs, path)) { IsBackground = true };
         Volatile.Write(ref started, clock.ElapsedTicks);
         thread.Start();
         while (!thread.Join(TimeSpan.FromMilliseconds(50)))
             if (Stopwatch.GetElapsedTime(Volatile.Read(ref started), clock.ElapsedTicks) > (forever ?? Forever))
             {
-                Fail("did not come back", Input((ulong)Volatile.Read(ref seed)));
+                Fail(NoEnd, Input((ulong)Volatile.Read(ref seed)));
                 break;
             }
         if (!thread.IsAlive)
             Directory.Delete(folder, recursive: true);
-        return new(accepted + rejected, accepted, rejected, slowest, share, clock.Elapsed.TotalSeconds, fault);
+        return Result;
     }
 
-    private void Work(int inputs, string path)
+    private FuzzResult Result => new(accepted + rejected, accepted, rejected, slowest, share, clock.Elapsed.TotalSeconds, fault);
+
+    private void Work(int first, int inputs, string path)
     {
         foreach (var sample in reader.Samples)
         {
@@ -74,9 +82,10 @@ internal sealed class Fuzzer(FuzzedReader reader)
                 return;
             }
         }
-        for (int i = 1; i <= inputs && fault is null; i++)
+        for (int i = first; i < first + inputs && fault is null; i++)
         {
             Volatile.Write(ref seed, i);
+            Progress?.Invoke(Result);
             byte[] input = Input((ulong)i);
             File.WriteAllBytes(path, input);
             Volatile.Write(ref started, clock.ElapsedTicks);
