@@ -65,12 +65,12 @@ public sealed class GridTests
     [Test]
     public void A_grid_goes_on_where_it_was_and_ends_the_same()
     {
-        string[] some = ["--methods", "baseline,conf"];
+        string[] some = ["--methods", "baseline,gr"];
         Run(some);
         string[] cells = Directory.GetFiles(folder, "cell.json", SearchOption.AllDirectories);
         Assert.That(cells, Has.Length.EqualTo(3));
         var untouched = File.GetLastWriteTimeUtc(cells.First(path => path.Contains("baseline")));
-        string strong = cells.First(path => path.Contains("conf-strong"));
+        string strong = cells.First(path => path.Contains("gr-strong"));
         string before = Scores(strong);
         File.Delete(strong);
         Run(some);
@@ -87,7 +87,7 @@ public sealed class GridTests
     [Test]
     public void Several_processes_share_a_grid_out()
     {
-        string[] some = ["--methods", "baseline,stl-emotion,conf"];
+        string[] some = ["--methods", "baseline,stl-emotion,gr"];
         string alone = Figures(Run(some));
         Directory.Delete(folder, recursive: true);
         var workers = Enumerable.Range(0, 3).Select(_ => Task.Run(() => TinyCorpus.Run(Arguments(some)))).ToArray();

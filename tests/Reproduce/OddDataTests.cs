@@ -48,7 +48,7 @@ public sealed class OddDataTests
     {
         var (code, error, grid) = Run(
             rows => rows.GroupBy(row => row[1]).SelectMany((speaker, i) => i > 0 ? speaker : speaker.Take(1).Select(row => new[] { row[0], row[1], row[2], "train" })),
-            "baseline,conf,leace");
+            "baseline,gr,leace");
         Assert.That(code, Is.Zero, error);
         Assert.That(grid!.Speakers, Is.EqualTo(3));
         Assert.That(grid.Cells.Where(cell => cell.Recipe == "paper").Select(cell => cell.SpeakerAccuracy), Is.All.Not.Null);

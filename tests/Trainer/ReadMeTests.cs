@@ -30,7 +30,7 @@ public sealed class ReadMeTests
                 if (words[0] is "train" or "reproduce")
                     words.AddRange(TinyCorpus.SmallNetwork);
                 if (words[0] == "reproduce")
-                    words.AddRange("--methods", "baseline,conf"); // GridTests has them all
+                    words.AddRange("--methods", "baseline,gr"); // GridTests has them all
                 var (code, _, error) = TinyCorpus.Run([.. words]);
                 Assert.That(code, Is.EqualTo(ExitCode.Ok), $"avedis {command}: {error}");
             }
