@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using Avedis.Bindings;
 
@@ -15,7 +16,7 @@ public static class Checkpoint
     private const string LatestName = "LATEST";
     private const string Unfinished = ".tmp", Replaced = ".old";
 
-    /// <summary>Bytes of a manifest, or of LATEST, that are read at most: a hundred times what there is.</summary>
+    /// <summary>Bytes of a manifest, and of LATEST, that are read at most: a hundred times what there is.</summary>
     private const int LongestManifest = 1 << 20, LongestName = 4096;
 
     private sealed record Entry(long Bytes, string Sha256);
@@ -76,12 +77,17 @@ public static class Checkpoint
         ? Directory.GetDirectories(root).Where(folder => Path.GetExtension(folder) is not (Unfinished or Replaced))
         : [];
 
-    /// <summary>The folder that LATEST names, or null if there is no checkpoint.</summary>
+    /// <summary>The folder that LATEST names, or null if there is no checkpoint. Where LATEST was damaged, there may be no such folder.</summary>
     public static string? Latest(string root)
     {
         string pointer = Path.Combine(root, LatestName);
+        if (!File.Exists(pointer))
+            return null;
+        using var file = RegularFiles.OpenRead(pointer);
+        var text = new byte[LongestName];
+        int length = file.ReadAtLeast(text, LongestName, throwOnEndOfStream: false);
         // no more than a name: what else it holds leads nowhere
-        return File.Exists(pointer) ? Path.Combine(root, Path.GetFileName(RegularFiles.ReadAllText(pointer, LongestName).Trim())) : null;
+        return Path.Combine(root, Path.GetFileName(Encoding.UTF8.GetString(text, 0, length).Trim()));
     }
 
     /// <summary>Deletes all but the newest <paramref name="keep"/> of the checkpoints whose names start with <paramref name="prefix"/>.</summary>

@@ -29,6 +29,22 @@ public sealed class CheckpointTests
         Assert.That(Path.GetFileName(latest), Is.EqualTo("step-2"));
     }
 
+    [TestCase("", "")]
+    [TestCase("step-1\n", "/step-1")]
+    [TestCase("../elsewhere/step-1", "/step-1")]
+    public void Latest_leads_nowhere_but_into_its_folder(string text, string leadsTo)
+    {
+        File.WriteAllText(Path.Combine(root, "LATEST"), text);
+        Assert.That(Checkpoint.Latest(root)!.TrimEnd('/'), Is.EqualTo(root + leadsTo));
+    }
+
+    [Test]
+    public void Of_latest_no_more_is_read_than_the_longest_name([Values(4095, 4096, 4097, 1 << 20)] int length)
+    {
+        File.WriteAllText(Path.Combine(root, "LATEST"), new string('x', length));
+        Assert.That(Path.GetFileName(Checkpoint.Latest(root)), Has.Length.EqualTo(Math.Min(length, 4096)));
+    }
+
     [Test]
     public void A_save_that_fails_leaves_the_older_checkpoint_and_no_rubbish()
     {

@@ -90,6 +90,18 @@ public sealed class RunFolderTests
     }
 
     [Test]
+    public void A_latest_that_leads_nowhere_is_passed_over([Values("", "..", "step-00000009", "\0\0\0\0")] string latest)
+    {
+        Save("step-00000001");
+        Save("step-00000002", latest: true);
+        File.WriteAllText(Path.Combine(run.CheckpointsPath, "LATEST"), latest);
+        var log = new StringWriter();
+        Assert.That(run.HasCheckpoint);
+        Assert.That(run.ResolveNewest(log), Is.EqualTo(PathOf("step-00000002")));
+        Assert.That(log.ToString(), Does.StartWith($"skipped: LATEST in {run.CheckpointsPath} names no"));
+    }
+
+    [Test]
     public void Each_name_is_its_checkpoint()
     {
         Refused(() => run.Resolve("latest"), "no checkpoint 'latest'", "avedis train");

@@ -37,7 +37,7 @@ public sealed class TrainingStateTests
             LossSums = [double.PositiveInfinity, 2.2],
             WindowSums = [3.3],
             WindowBatches = 4,
-            Factors = [Factor.Numbered("gender", 2)],
+            Factors = [Factor.Numbered("gender", 2), Factor.Numbered("site", 1)],
             DataHash = "hash",
             Precision = "bf16",
             Device = "cpu",

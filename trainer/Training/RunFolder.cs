@@ -46,8 +46,10 @@ public sealed class RunFolder(string path)
     {
         string? latest = Checkpoint.Latest(CheckpointsPath);
         // steps in the order of their numbers; "best" and the like are a last resort, since what is saved after them may be missing
-        var candidates = Checkpoint.All(CheckpointsPath)
-            .OrderByDescending(path => path == latest).ThenByDescending(IsStep).ThenByDescending(path => path, StringComparer.Ordinal);
+        string[] candidates = [.. Checkpoint.All(CheckpointsPath)
+            .OrderByDescending(path => path == latest).ThenByDescending(IsStep).ThenByDescending(path => path, StringComparer.Ordinal)];
+        if (latest is not null && !candidates.Contains(latest))
+            log.WriteLine($"skipped: LATEST in {CheckpointsPath} names no checkpoint that is there");
         foreach (string path in candidates)
             try
             {
