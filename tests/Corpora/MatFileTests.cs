@@ -39,6 +39,19 @@ public sealed class MatFileTests
         Assert.That(logits[0].Numbers, Is.EqualTo((float[])[0.5f, -1, 2, 3, 4, 5]), "down the columns");
     }
 
+    /// <summary>In the time that its process has, which would not be enough to look through the file for each of them.</summary>
+    [Test]
+    public void Many_cells_of_hdf5_are_read()
+    {
+        const int Clips = 2000;
+        MatWriter.Write(file, MatForm.Hdf5,
+            ("names", MatWriter.Cells(Enumerable.Range(0, Clips).Select(i => MatWriter.Text($"clip {i}")))),
+            ("wavLogits", MatWriter.Cells(Enumerable.Range(0, Clips).Select(i => MatWriter.Matrix(2, i, -i)))));
+        var read = MatFile.Read(file);
+        Assert.That(read["names"].Cells.Select(cell => cell.Text), Is.EqualTo(Enumerable.Range(0, Clips).Select(i => $"clip {i}")));
+        Assert.That(read["wavLogits"].Cells.SelectMany(cell => cell.Numbers), Is.EqualTo(Enumerable.Range(0, Clips).SelectMany(i => (float[])[i, -i])));
+    }
+
     [Test]
     public void A_matrix_longer_than_a_block_is_read_whole()
     {

@@ -25,7 +25,8 @@ public sealed class Hdf5FuzzTests
     /// <summary>Bytes of heap: what the program gives its process for a small file.</summary>
     private const long Heap = 256L << 20;
 
-    private static readonly TimeSpan Stuck = TimeSpan.FromSeconds(5);
+    /// <summary>The first number whose file its library fills the memory with, for half a minute.</summary>
+    private const int Endless = 221_412;
 
     private string folder = "";
 
@@ -46,6 +47,14 @@ public sealed class Hdf5FuzzTests
         Soak.Say($"mat 7.3, a process each: {result.Inputs:N0} damaged files, {result.Rejected:N0} refused, {result.Accepted:N0} read, slowest {result.SlowestMs:F0} ms");
         Assert.That(result.Fault, Is.Null);
         Assert.That(result.Rejected, Is.GreaterThan(inputs / 20));
+    }
+
+    [Test]
+    public void One_that_its_library_hardly_comes_to_an_end_with_is_refused_after_a_second()
+    {
+        var reader = Program();
+        File.WriteAllBytes(reader.Place!, new Mutator(reader.Samples[0]).Mutate(Endless));
+        Assert.That(() => reader.Read(reader.Place!), Throws.TypeOf<UserException>().With.Message.Contains("did not come to an end"));
     }
 
     [Test]
@@ -88,8 +97,8 @@ public sealed class Hdf5FuzzTests
             long allocated = GC.GetAllocatedBytesForCurrentThread() - before, most = (2 * new FileInfo(path).Length) + FuzzTests.Blocks;
             if (allocated > most)
                 throw new InvalidOperationException($"allocated {allocated} bytes, of {most} allowed");
-        }, failure => failure is InvalidDataException, Heap);
-        Save(part, new Fuzzer(reader) { Progress = soFar => Save(part, soFar) }.Run(part.Count, Stuck, part.First));
+        }, failure => failure is InvalidDataException, Heap) with { MostMs = double.PositiveInfinity }; // the second of which Run is told ends it
+        Save(part, new Fuzzer(reader) { Progress = soFar => Save(part, soFar) }.Run(part.Count, TimeSpan.FromSeconds(1), part.First));
     }
 
     // the start of a process, on a machine with other things to do, may take more than the second that a reading may

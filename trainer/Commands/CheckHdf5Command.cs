@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Bindings;
 using Avedis.Trainer.Corpora;
 
 namespace Avedis.Trainer.Commands;
@@ -20,9 +21,11 @@ internal static class CheckHdf5Command
         command.SetAction(parsed =>
         {
             string[] wanted = parsed.GetValue(names) ?? [];
+            string path = parsed.GetRequiredValue(file);
+            CpuTime.Limit(MatFile73.LongestReading(new FileInfo(path).Length));
             try
             {
-                MatFile73.ReadHere(parsed.GetRequiredValue(file), wanted.Length > 0 ? wanted.ToHashSet() : null, parsed.GetValue(budget));
+                MatFile73.ReadHere(path, wanted.Length > 0 ? wanted.ToHashSet() : null, parsed.GetValue(budget));
                 return ExitCode.Ok;
             }
             catch (InvalidDataException failure)

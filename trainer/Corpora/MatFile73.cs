@@ -1,4 +1,7 @@
 using System.Numerics;
+using System.Reflection;
+using System.Runtime.CompilerServices;
+using Avedis.Bindings;
 using Avedis.Trainer.Commands;
 using PureHDF;
 using PureHDF.VOL.Native;
@@ -13,8 +16,17 @@ namespace Avedis.Trainer.Corpora;
 /// </summary>
 internal sealed class MatFile73 : IDisposable
 {
+    private const int EndedByTime = 128 + CpuTime.EndsWith;
+
+    /// <summary>The group of what the cells hold.</summary>
+    private const string CellsName = "#refs#";
+
+    // PureHDF looks for what a reference means in the whole file, each time anew: hours for a corpus. It knows where each object lies, but keeps it to itself
+    private static readonly PropertyInfo Link = typeof(NativeObject).GetProperty("Reference", BindingFlags.Instance | BindingFlags.NonPublic)!, Address = Link.PropertyType.GetProperty("Value")!;
+
     private readonly NativeFile file;
     private readonly IReadOnlySet<string>? wanted;
+    private Dictionary<ulong, IH5Object>? cells;
     private long budget;
 
     private MatFile73(string file, IReadOnlySet<string>? wanted, long budget) => (this.file, this.wanted, this.budget) = (H5File.OpenRead(file), wanted, budget);
@@ -46,25 +58,29 @@ internal sealed class MatFile73 : IDisposable
 
     public void Dispose() => file.Dispose();
 
+    /// <summary>What the process may compute: 1 s, and 10 s for each MiB, ten times what files of many small cells take.</summary>
+    internal static TimeSpan LongestReading(long length) => TimeSpan.FromSeconds(1 + (10.0 * length / (1 << 20)));
+
     private static void CheckApart(string file, IReadOnlySet<string>? wanted, long budget)
     {
         // logits hardly compress; names do, and each becomes an object
-        const long LeastMemory = 256L << 20, MemoryPerByte = 8, BytesPerSecond = 1 << 20;
+        const long LeastMemory = 256L << 20, MemoryPerByte = 8;
         long length = new FileInfo(file).Length;
         var (program, arguments) = OwnProgram.Command(typeof(MatFile73).Assembly, [CheckHdf5Command.Name, file, $"{budget}", .. wanted ?? (IEnumerable<string>)[]]);
         string message = "";
         var result = ChildProgram.Run(
-            "env", [$"DOTNET_GCHeapHardLimit={LeastMemory + (MemoryPerByte * length):x}", program, .. arguments], TimeSpan.FromSeconds(60 + (length / BytesPerSecond)),
+            "env", [$"DOTNET_GCHeapHardLimit={LeastMemory + (MemoryPerByte * length):x}", program, .. arguments],
+            TimeSpan.FromMinutes(1) + (2 * LongestReading(length)), // beside whatever else the machine does
             readOutput: output => message = new StreamReader(output).ReadToEnd().Trim());
         if (!result.Succeeded)
-            throw new InvalidDataException(message.Length > 0 ? message : $"its HDF5 structure is damaged: a process that read it {(result.TimedOut ? "did not come to an end" : "broke down")}");
+            throw new InvalidDataException(message.Length > 0 ? message : $"its HDF5 structure is damaged: a process that read it {(result.TimedOut || result.ExitCode == EndedByTime ? "did not come to an end" : "broke down")}");
     }
 
     private Dictionary<string, MatValue> Members(IH5Group group, string parent, int depth)
     {
         var members = new Dictionary<string, MatValue>(StringComparer.Ordinal);
         foreach (var member in group.Children())
-            if (!member.Name.StartsWith('#') && wanted?.Contains(parent + member.Name) != false) // #refs# holds what the cells refer to
+            if (!member.Name.StartsWith('#') && wanted?.Contains(parent + member.Name) != false)
                 members[member.Name] = Value(member, parent + member.Name, depth + 1);
         return members;
     }
@@ -82,10 +98,22 @@ internal sealed class MatFile73 : IDisposable
         ulong count = sizes.Aggregate(1UL, (product, size) => checked(product * size));
         MatFile.Charge(ref budget, checked((long)count * sizeof(double)));
         if (data.Type.Class == H5DataTypeClass.Reference)
-            return new MatValue { Cells = [.. data.Read<NativeObjectReference1[]>().Select(reference => Value(file.Get(reference), path, depth + 1))] };
+            return new MatValue { Cells = [.. data.Read<NativeObjectReference1[]>().Select(reference => Value(Referred(reference), path, depth + 1))] };
         if (data.AttributeExists("MATLAB_class") && data.Attribute("MATLAB_class").Read<string>() == "char")
             return new MatValue { Text = new string([.. data.Read<ushort[]>().Select(code => (char)code)]) };
         return new MatValue { Numbers = Numbers(data), Columns = (long)sizes[0] };
+    }
+
+    private IH5Object Referred(NativeObjectReference1 reference)
+    {
+        if (cells is null)
+        {
+            cells = [];
+            if (file.LinkExists(CellsName) && file.Get(CellsName) is IH5Group group)
+                foreach (var item in group.Children())
+                    cells.TryAdd((ulong)Address.GetValue(Link.GetValue(item))!, item);
+        }
+        return cells.TryGetValue(Unsafe.BitCast<NativeObjectReference1, ulong>(reference), out var found) ? found : file.Get(reference);
     }
 
     private static float[] Numbers(IH5Dataset data) => (data.Type.Class, data.Type.Size) switch
