@@ -228,7 +228,7 @@ public interface IBackend : IDisposable
 
     /// <summary>
     /// Backward of <see cref="StemForward"/> from dY act, the shape of y: dWeight [K,R,S,C], dGamma, dBeta [K] F32 accumulate; x takes no gradient.
-    /// y, argmax, mean, inverseStd and <paramref name="state"/> are as the forward pass left them. The state MAY BE DESTROYED: it serves one backward pass.
+    /// y, argmax, mean, inverseStd and <paramref name="state"/> are as the forward pass left them, and stay so: it may serve several backward passes.
     /// <paramref name="scratch"/> has BackwardScratch bytes, garbage before and after.
     /// </summary>
     void StemBackward(

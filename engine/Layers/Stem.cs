@@ -49,12 +49,6 @@ public sealed class Stem : Layer
 
     public RunningStatistics Statistics { get; }
 
-    /// <summary>
-    /// Makes another Backward of the last Forward possible, which spends the state (<see cref="IBackend.StemBackward"/>): the same pass again, to the bit,
-    /// but that the running statistics have seen the batch already.
-    /// </summary>
-    public void Restore() => Compute(Input, Phase.Repeat);
-
     protected override void Compute(Tensor x, Phase phase)
     {
         if (phase != Phase.Evaluation)

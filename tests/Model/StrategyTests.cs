@@ -154,6 +154,20 @@ public sealed class StrategyTests
             Assert.That(rig.Runtime.Read(group.Gradients), Is.All.Zero, $"{group.Name}: nothing is left for the next step");
     }
 
+    /// <summary>Through each auxiliary head: once for each update, and once more where another update follows its loss; and what is told of the strength.</summary>
+    [TestCase("baseline", false, 0, null)]
+    [TestCase("baseline", true, 1, null)]
+    [TestCase("gr", false, 3, 2)]
+    [TestCase("alt", false, 4, 2)]
+    [TestCase("conf", false, 4, 2)]
+    [TestCase("projected", false, 4, 2)]
+    public void Passes_of_a_step_and_its_strength(string strategy, bool monitor, int passes, double? strength)
+    {
+        using var rig = new Rig(strategy, adversary: new() { Updates = 3, Strength = 4, Schedule = Schedule.Ramp }, monitor: monitor);
+        Assert.That(Strategy.PassesOf(rig.Training), Is.EqualTo(passes));
+        Assert.That(rig.Runtime.Strength(0.25), Is.EqualTo(strength));
+    }
+
     [Test]
     public void Running_statistics_see_each_batch_once([Values("gr", "alt", "conf", "projected")] string strategy)
     {
@@ -354,12 +368,12 @@ public sealed class StrategyTests
     }
 
     [Test]
-    public void The_cap_lets_go_of_an_embedding_whose_head_is_at_chance()
+    public void The_cap_lets_go_of_an_embedding_whose_head_is_at_chance([Values(0, 0.01)] double worse)
     {
         using var rig = new Rig("alt", adversary: new() { Cap = true, Strength = 3 });
         using var plain = new Rig("baseline");
         plain.Step();
-        rig.Runtime.Prepare(1, 1, head => Math.Log(head.Factor.Classes.Count) + 0.01);
+        rig.Runtime.Prepare(1, 1, head => Math.Log(head.Factor.Classes.Count) + worse);
         rig.Runtime.Advance(1e-3, 1e-2);
         rig.Runtime.Load(rig.Batch);
         rig.Runtime.TrainStep();

@@ -111,9 +111,6 @@ public sealed class ConvStack
         return x;
     }
 
-    /// <summary>Before a second Backward of the same Forward: the stem alone does not keep what it needs.</summary>
-    public void Restore() => stem?.Restore();
-
     public void Backward(Tensor dY)
     {
         for (int i = blocks.Count - 1; i >= 0; i--)

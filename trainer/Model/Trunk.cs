@@ -88,13 +88,6 @@ public sealed class Trunk
         return concat.Forward(faceMean.Forward(faceSteps, phase), voiceMean.Forward(voiceSteps, phase));
     }
 
-    /// <inheritdoc cref="ConvStack.Restore"/>
-    public void Restore()
-    {
-        face.Restore();
-        voice.Restore();
-    }
-
     public void Backward(Tensor dPooled)
     {
         concat.Backward(dPooled);

@@ -156,13 +156,10 @@ public sealed class TwoStreamNetwork
     public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null, bool intoTrunk = true) =>
         Backward(learning, branch => branch.Backward(adversary, inputs: trunk is not null, intoTrunk));
 
-    /// <summary>Adds the gradients of what the auxiliary heads make of the embeddings alone. A backward pass behind it needs <see cref="Restore"/> first.</summary>
+    /// <summary>Adds the gradients of what the auxiliary heads make of the embeddings alone.</summary>
     /// <inheritdoc cref="Branch.BackwardAuxiliary"/>
     public void BackwardAuxiliary(Action<AuxiliaryHead, Tensor> adversary) =>
         Backward(learning.Where(branch => branch.Auxiliary.Count > 0), branch => branch.BackwardAuxiliary(adversary, inputs: trunk is not null));
-
-    /// <inheritdoc cref="ConvStack.Restore"/>
-    public void Restore() => trunk?.Restore();
 
     private void Backward(IEnumerable<Branch> through, Func<Branch, Tensor> backward)
     {

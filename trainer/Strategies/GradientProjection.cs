@@ -10,8 +10,8 @@ namespace Avedis.Trainer.Strategies;
 /// left them, each tensor of all else moves by P - proj_A P - alpha A. The other strategies push against L_auxiliary and may, on balance, still lower
 /// it where L_primary gains by that; here no tensor does.
 /// <para>
-/// The projection is not linear in P and A, so each takes a backward pass of its own. Both go through one forward pass: of its activations a backward pass
-/// spends the state of the first blocks alone, and those run again.
+/// The projection is not linear in P and A, so each takes a backward pass of its own. Both go through one forward pass, whose activations a
+/// backward pass leaves as they are.
 /// </para>
 /// </summary>
 public sealed class GradientProjection(Device device, TrainingOptions options, TwoStreamNetwork network, IReadOnlyList<Adam> optimisers) : Strategy
@@ -37,7 +37,6 @@ public sealed class GradientProjection(Device device, TrainingOptions options, T
         auxiliary.Forward(options.Adversary.Updates);
         network.BackwardAuxiliary((head, dEmbedding) => head.BackwardAdd(dEmbedding, head.Evaluate(), Gradients.Input));
         projection.TakeAdversary();
-        network.Restore();
         network.Backward();
         projection.Apply();
         optimisers[0].Apply();
