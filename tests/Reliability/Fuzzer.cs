@@ -90,6 +90,8 @@ internal sealed class Fuzzer(FuzzedReader reader)
             File.WriteAllBytes(path, input);
             Volatile.Write(ref started, clock.ElapsedTicks);
             var failure = Try(path, out double ms, out long allocated);
+            if (fault is not null)
+                return; // it did come back, but too late to count
             for (int again = 0; again < Repetitions && ms > reader.MostMs; again++)
             {
                 File.WriteAllBytes(path, input);
@@ -132,7 +134,7 @@ internal sealed class Fuzzer(FuzzedReader reader)
     private void Fail(string what, byte[] input)
     {
         string kept = Path.Combine(Path.GetTempPath(), $"avedis-fuzz-{reader.Name.Replace(' ', '-')}-{seed}");
-        File.WriteAllBytes(kept, input);
         fault ??= string.Create(CultureInfo.InvariantCulture, $"{reader.Name}, seed {seed}: {what}; the input is in {kept}");
+        File.WriteAllBytes(kept, input);
     }
 }
