@@ -150,8 +150,11 @@ public sealed class StrategyTests
             Assert.That(moved, Is.EquivalentTo(expected), $"update of {group}");
             before = values;
         }
-        foreach (var group in rig.Runtime.Network.Groups)
+        foreach (var (group, optimiser) in rig.Runtime.Network.Groups.Zip(rig.Runtime.Optimisers))
+        {
             Assert.That(rig.Runtime.Read(group.Gradients), Is.All.Zero, $"{group.Name}: nothing is left for the next step");
+            Assert.That(optimiser.Step, Is.EqualTo(steps.Count(s => s.Group == group.Name)), $"{group.Name}: its optimiser has counted its updates");
+        }
     }
 
     /// <summary>Through each auxiliary head: once for each update, and once more where another update follows its loss; and what is told of the strength.</summary>
