@@ -28,6 +28,7 @@ internal sealed class Fuzzer(FuzzedReader reader)
     /// <summary>A reading that takes longer is one that never ends; a machine may stop this process for a minute or two.</summary>
     private static readonly TimeSpan Forever = TimeSpan.FromMinutes(5);
 
+    /// <summary>What a fault says of a reading that does not end.</summary>
     public const string NoEnd = "did not come back";
 
     /// <summary>Of slow readings, so many repetitions: another process cannot have disturbed each of them.</summary>

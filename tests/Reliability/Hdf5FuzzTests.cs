@@ -22,9 +22,6 @@ public sealed class Hdf5FuzzTests
     /// <summary>Bytes of MATLAB's own before those of HDF5.</summary>
     private const int UserBlock = 512;
 
-    /// <summary>Bytes of heap: what the program gives its process for a small file.</summary>
-    private const long Heap = 256L << 20;
-
     /// <summary>The first number whose file its library fills the memory with, for half a minute.</summary>
     private const int Endless = 221_412;
 
@@ -97,7 +94,7 @@ public sealed class Hdf5FuzzTests
             long allocated = GC.GetAllocatedBytesForCurrentThread() - before, most = (2 * new FileInfo(path).Length) + FuzzTests.Blocks;
             if (allocated > most)
                 throw new InvalidOperationException($"allocated {allocated} bytes, of {most} allowed");
-        }, failure => failure is InvalidDataException, Heap) with { MostMs = double.PositiveInfinity }; // the second of which Run is told ends it
+        }, failure => failure is InvalidDataException, MatFile73.LeastMemory) with { MostMs = double.PositiveInfinity }; // the second of which Run is told ends it
         Save(part, new Fuzzer(reader) { Progress = soFar => Save(part, soFar) }.Run(part.Count, TimeSpan.FromSeconds(1), part.First));
     }
 
@@ -117,7 +114,7 @@ public sealed class Hdf5FuzzTests
     private static void Run(Part part)
     {
         var (program, arguments) = OwnProgram.Command(typeof(Hdf5FuzzTests).Assembly, PartOption, JsonSerializer.Serialize(part));
-        ChildProgram.Run("env", [$"DOTNET_GCHeapHardLimit={Heap:x}", program, .. arguments], TimeSpan.FromHours(1));
+        ChildProgram.Run("env", [$"DOTNET_GCHeapHardLimit={MatFile73.LeastMemory:x}", program, .. arguments], TimeSpan.FromHours(1));
     }
 
     private static void Save(Part part, FuzzResult result) => File.WriteAllText(Path.Combine(part.Folder, ProgressFile), JsonSerializer.Serialize(result));

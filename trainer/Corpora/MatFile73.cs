@@ -16,6 +16,9 @@ namespace Avedis.Trainer.Corpora;
 /// </summary>
 internal sealed class MatFile73 : IDisposable
 {
+    /// <summary>Bytes of heap that its process has for the smallest file.</summary>
+    internal const long LeastMemory = 256L << 20;
+
     private const int EndedByTime = 128 + CpuTime.EndsWith;
 
     /// <summary>The group of what the cells hold.</summary>
@@ -63,8 +66,7 @@ internal sealed class MatFile73 : IDisposable
 
     private static void CheckApart(string file, IReadOnlySet<string>? wanted, long budget)
     {
-        // logits hardly compress; names do, and each becomes an object
-        const long LeastMemory = 256L << 20, MemoryPerByte = 8;
+        const long MemoryPerByte = 8; // logits hardly compress; names do, and each becomes an object
         long length = new FileInfo(file).Length;
         var (program, arguments) = OwnProgram.Command(typeof(MatFile73).Assembly, [CheckHdf5Command.Name, file, $"{budget}", .. wanted ?? (IEnumerable<string>)[]]);
         string message = "";
