@@ -51,6 +51,7 @@ public sealed class SoakTests
                     {
                         // it ended meanwhile
                     }
+                process.WaitForExit(); // for the last of its output too
                 Assert.That(process.ExitCode, Is.EqualTo(ExitCode.Ok), text.ToString());
             }
             // start-up and the first epochs apart: quarters of what is left
