@@ -31,13 +31,17 @@ internal sealed class Fuzzer(FuzzedReader reader)
     /// <summary>What a fault says of a reading that does not end.</summary>
     public const string NoEnd = "did not come back";
 
+    /// <summary>For when a reading began, while there is none.</summary>
+    private const long NotReading = long.MaxValue;
+
     /// <summary>Of slow readings, so many repetitions: another process cannot have disturbed each of them.</summary>
     private const int Repetitions = 3;
 
     private readonly Mutator[] mutators = [.. reader.Samples.Select(sample => new Mutator(sample))];
     private readonly Stopwatch clock = Stopwatch.StartNew();
+    private readonly Lock verdict = new();
     private int accepted, rejected;
-    private long seed, started;
+    private long seed, started = NotReading;
     private double slowest, share;
     private string? fault;
 
@@ -56,13 +60,14 @@ internal sealed class Fuzzer(FuzzedReader reader)
         string folder = NewFolder();
         string path = reader.Place ?? Path.Combine(folder, "input");
         var thread = new Thread(() => Work(first, inputs, path)) { IsBackground = true };
-        Volatile.Write(ref started, clock.ElapsedTicks);
         thread.Start();
-        while (!thread.Join(TimeSpan.FromMilliseconds(50)))
-            if (Stopwatch.GetElapsedTime(Volatile.Read(ref started), clock.ElapsedTicks) > (forever ?? Forever))
+        bool late = false;
+        while (!late && !thread.Join(TimeSpan.FromMilliseconds(50)))
+            lock (verdict)
             {
-                Fail(NoEnd, Input((ulong)Volatile.Read(ref seed)));
-                break;
+                late = started != NotReading && Stopwatch.GetElapsedTime(started, clock.ElapsedTicks) > (forever ?? Forever);
+                if (late)
+                    Fail(NoEnd, Input((ulong)seed));
             }
         if (!thread.IsAlive)
             Directory.Delete(folder, recursive: true);
@@ -85,14 +90,18 @@ internal sealed class Fuzzer(FuzzedReader reader)
         }
         for (int i = first; i < first + inputs && fault is null; i++)
         {
-            Volatile.Write(ref seed, i);
             Progress?.Invoke(Result);
             byte[] input = Input((ulong)i);
             File.WriteAllBytes(path, input);
-            Volatile.Write(ref started, clock.ElapsedTicks);
+            lock (verdict)
+                (seed, started) = (i, clock.ElapsedTicks);
             var failure = Try(path, out double ms, out long allocated);
-            if (fault is not null)
-                return; // it did come back, but too late to count
+            lock (verdict)
+            {
+                if (fault is not null)
+                    return; // it did come back, but too late to count
+                started = NotReading;
+            }
             for (int again = 0; again < Repetitions && ms > reader.MostMs; again++)
             {
                 File.WriteAllBytes(path, input);
