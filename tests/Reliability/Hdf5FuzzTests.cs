@@ -47,7 +47,7 @@ public sealed class Hdf5FuzzTests
     }
 
     [Test]
-    public void One_that_its_library_hardly_comes_to_an_end_with_is_refused_after_a_second()
+    public void One_that_its_library_hardly_comes_to_an_end_with_is_refused_soon()
     {
         var reader = Program();
         File.WriteAllBytes(reader.Place!, new Mutator(reader.Samples[0]).Mutate(Endless));

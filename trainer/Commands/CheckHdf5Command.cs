@@ -22,7 +22,7 @@ internal static class CheckHdf5Command
         {
             string[] wanted = parsed.GetValue(names) ?? [];
             string path = parsed.GetRequiredValue(file);
-            CpuTime.Limit(MatFile73.LongestReading(new FileInfo(path).Length));
+            CpuTime.Limit(MatFile73.LongestReading(new FileInfo(path).Length, start: Environment.CpuUsage.TotalTime));
             try
             {
                 MatFile73.ReadHere(path, wanted.Length > 0 ? wanted.ToHashSet() : null, parsed.GetValue(budget));

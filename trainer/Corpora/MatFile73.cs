@@ -61,8 +61,11 @@ internal sealed class MatFile73 : IDisposable
 
     public void Dispose() => file.Dispose();
 
-    /// <summary>What the process may compute: 1 s, and 10 s for each MiB, ten times what files of many small cells take.</summary>
-    internal static TimeSpan LongestReading(long length) => TimeSpan.FromSeconds(1 + (10.0 * length / (1 << 20)));
+    /// <summary>
+    /// What the process may compute: four times what its start took, which measures the machine and is about what a small file takes, and 10 s for each MiB, ten
+    /// times what files of many small cells take.
+    /// </summary>
+    internal static TimeSpan LongestReading(long length, TimeSpan start) => (4 * start) + TimeSpan.FromSeconds(10.0 * length / (1 << 20));
 
     private static void CheckApart(string file, IReadOnlySet<string>? wanted, long budget)
     {
@@ -72,7 +75,7 @@ internal sealed class MatFile73 : IDisposable
         string message = "";
         var result = ChildProgram.Run(
             "env", [$"DOTNET_GCHeapHardLimit={LeastMemory + (MemoryPerByte * length):x}", program, .. arguments],
-            TimeSpan.FromMinutes(1) + (2 * LongestReading(length)), // beside whatever else the machine does
+            TimeSpan.FromMinutes(1) + (2 * LongestReading(length, start: TimeSpan.Zero)), // beside whatever else the machine does
             readOutput: output => message = new StreamReader(output).ReadToEnd().Trim());
         if (!result.Succeeded)
             throw new InvalidDataException(message.Length > 0 ? message : $"its HDF5 structure is damaged: a process that read it {(result.TimedOut || result.ExitCode == EndedByTime ? "did not come to an end" : "broke down")}");
