@@ -127,7 +127,7 @@ public sealed partial class PrepareRanksTests
         using (var program = RankedProgram.Start(2, Slow(folder)))
         {
             program.Await(() => HasClipOf(folder, 0, 2) && HasClipOf(folder, 1, 2), "both ranks decode");
-            RankedProgram.Signal(program.ProcessOf(victim), "KILL");
+            TinyCorpus.Signal(program.ProcessOf(victim), "KILL");
             Assert.That(program.Finish().Code, Is.Not.Zero);
         }
         ExpectToGoOn(folder);
@@ -150,7 +150,7 @@ public sealed partial class PrepareRanksTests
         using (var program = RankedProgram.Start(2, Slow(folder, seconds: 0.5)))
         {
             program.Await(() => HasClipOf(folder, 0, 2) && HasClipOf(folder, 1, 2), "both ranks decode");
-            RankedProgram.Signal(rank is { } one ? program.ProcessOf(one) : program.Id, "TERM");
+            TinyCorpus.Signal(rank is { } one ? program.ProcessOf(one) : program.Id, "TERM");
             var stopped = program.Finish();
             Assert.That(stopped.Code, rank is null ? Is.Not.Zero : Is.EqualTo(ExitCode.Terminated), stopped.Text);
             if (rank is not null) // what ranks print at their end, mpirun may no longer pass on

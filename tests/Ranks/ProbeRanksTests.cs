@@ -56,7 +56,7 @@ public sealed class ProbeRanksTests
         using (var program = RankedProgram.Start(2, Command(seeds: 100)))
         {
             program.Await(() => program.Text.Contains("ranks: 2 processes", StringComparison.Ordinal), "the ranks have met");
-            RankedProgram.Signal(program.ProcessOf(victim), "KILL");
+            TinyCorpus.Signal(program.ProcessOf(victim), "KILL");
             Assert.That(program.Finish().Code, Is.Not.Zero);
         }
         Assert.That(File.Exists(Probes), Is.False);

@@ -79,12 +79,6 @@ internal sealed class RankedProgram : IDisposable
     /// <summary>Process of a rank.</summary>
     public int ProcessOf(int rank) => Ranks().First(id => Variable(id, "OMPI_COMM_WORLD_RANK") == $"{rank}");
 
-    public static void Signal(int process, string name)
-    {
-        using var kill = Process.Start("kill", ["-s", name, process.ToString(CultureInfo.InvariantCulture)]);
-        kill.WaitForExit();
-    }
-
     public void Dispose() => mpirun.Dispose();
 
     // children of mpirun

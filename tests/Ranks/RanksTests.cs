@@ -291,11 +291,11 @@ public sealed class RanksTests
         bool SavedWithin() => Checkpoint.All(runs.CheckpointsOf("signalled")).Any(path => int.TryParse(Path.GetFileName(path).Split('-')[^1], out int step) && step % 2 == 1);
         for (int i = 0; i < 100 && !SavedWithin(); i++)
         {
-            Process.Start("kill", ["-USR1", $"{mpirun.Id}"]).WaitForExit();
+            TinyCorpus.Signal(mpirun.Id, "USR1");
             Thread.Sleep(50);
         }
         Assert.That(SavedWithin(), "SIGUSR1 saves within an epoch");
-        Process.Start("kill", ["-TERM", $"{mpirun.Id}"]).WaitForExit();
+        TinyCorpus.Signal(mpirun.Id, "TERM");
         // what ranks print at their end, mpirun may no longer pass on
         Assert.That(ended.Wait(TimeSpan.FromSeconds(60)));
         Assert.That(runs.Unreadable("signalled"), Is.Null);

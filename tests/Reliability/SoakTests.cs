@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
-using Avedis.Tests.Ranks;
 using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
 using Avedis.Trainer.Training;
 using NUnit.Framework;
 
@@ -32,13 +32,21 @@ public sealed class SoakTests
     [TearDown]
     public void RemoveFolder() => Directory.Delete(folder, recursive: true);
 
-    private static Reading Read(Process process, double seconds)
+    /// <summary>Null if the process has ended meanwhile.</summary>
+    private static Reading? Read(Process process, double seconds)
     {
         string proc = $"/proc/{process.Id}";
-        string resident = File.ReadLines($"{proc}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal));
-        return new(
-            seconds, long.Parse(resident.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture),
-            Directory.GetFileSystemEntries($"{proc}/fd").Length, Directory.GetDirectories($"{proc}/task").Length);
+        try
+        {
+            string resident = File.ReadLines($"{proc}/status").First(line => line.StartsWith("VmRSS:", StringComparison.Ordinal));
+            return new(
+                seconds, long.Parse(resident.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture),
+                Directory.GetFileSystemEntries($"{proc}/fd").Length, Directory.GetDirectories($"{proc}/task").Length);
+        }
+        catch (Exception error) when (error is IOException or InvalidOperationException)
+        {
+            return null;
+        }
     }
 
     private string PathOf(string run) => Path.Combine(folder, run);
@@ -71,7 +79,7 @@ public sealed class SoakTests
         double to = Now;
         double[] speeds = [.. Epochs(run).Select(m => m.ClipsPerSecond!.Value)];
         Directory.Delete(PathOf(run), recursive: true);
-        return new(from, to, Median(speeds[(speeds.Length / 2)..]));
+        return new(from, to, TrainingBenchmark.Median(speeds[(speeds.Length / 2)..]));
     }
 
     private static double Now => DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
@@ -87,21 +95,18 @@ public sealed class SoakTests
         {
             var clock = Stopwatch.StartNew();
             while (!process.WaitForExit(TimeSpan.FromSeconds(Soak.IsLong ? 5 : 0.25)))
-                try
-                {
-                    readings.Add(Read(process, clock.Elapsed.TotalSeconds));
-                    if (!Soak.IsLong || readings.Count % ReadingsBetween != 0)
-                        continue;
-                    clock.Stop();
-                    RankedProgram.Signal(process.Id, "STOP");
-                    fresh.Add(TrainAfresh(fresh.Count));
-                    RankedProgram.Signal(process.Id, "CONT");
-                    clock.Start();
-                }
-                catch (Exception error) when (error is IOException or InvalidOperationException)
-                {
-                    // it ended meanwhile
-                }
+            {
+                if (Read(process, clock.Elapsed.TotalSeconds) is not { } reading)
+                    continue;
+                readings.Add(reading);
+                if (!Soak.IsLong || readings.Count % ReadingsBetween != 0)
+                    continue;
+                clock.Stop();
+                TinyCorpus.Signal(process.Id, "STOP");
+                fresh.Add(TrainAfresh(fresh.Count));
+                TinyCorpus.Signal(process.Id, "CONT");
+                clock.Start();
+            }
             Finish(process, text);
         }
         // start-up and the first epochs apart: quarters of what is left
@@ -113,8 +118,7 @@ public sealed class SoakTests
         Soak.Say($"{steps:N0} steps in {readings[^1].Seconds:N0} s: resident memory {late.Average(r => r.ResidentKibibytes) / 1024:F1} MiB, {growth:+0.0 %;-0.0 %} against the second quarter; handles {early.Min(r => r.Handles)} then {late.Min(r => r.Handles)}; threads {early.Min(r => r.Threads)} then {late.Min(r => r.Threads)}; median speed of steps {Drift(clips):+0.0 %;-0.0 %}, of epochs with validation and checkpoint {Drift(whole):+0.0 %;-0.0 %}");
         if (Soak.IsLong)
         {
-            double[] against = [.. fresh.Select(f => Median([.. epochs.Where(m => m.Time > f.From - Near && m.Time < f.From)
-                .Concat(epochs.Where(m => m.Time > f.To && m.Time < f.To + Near).Skip(1)).Select(m => m.ClipsPerSecond!.Value)]) / f.ClipsPerSecond)]; // that epoch stood still
+            double[] against = [.. fresh.Select(f => Against(f, epochs))];
             Soak.Say($"against {fresh.Count} fresh processes, each in the same seconds, its speed went {Drift(against):+0.0 %;-0.0 %}: {string.Join(", ", against.Zip(fresh, (ratio, f) => string.Create(CultureInfo.InvariantCulture, $"{ratio:F3} of {f.ClipsPerSecond:F0}")))} clips/s");
         }
         Assert.Multiple(() =>
@@ -127,8 +131,15 @@ public sealed class SoakTests
         });
     }
 
-    /// <summary>Of the last quarter against the second.</summary>
-    private static double Drift(double[] speeds) => Median(speeds[(speeds.Length * 3 / 4)..]) / Median(speeds[(speeds.Length / 4)..(speeds.Length / 2)]) - 1;
+    /// <summary>Speed of the epochs around a fresh process, as a multiple of its own.</summary>
+    private static double Against(Fresh fresh, List<MetricsRecord> epochs)
+    {
+        var before = epochs.Where(m => m.Time > fresh.From - Near && m.Time < fresh.From);
+        var behind = epochs.Where(m => m.Time > fresh.To && m.Time < fresh.To + Near).Skip(1); // the first stood still meanwhile
+        return TrainingBenchmark.Median(before.Concat(behind).Select(m => m.ClipsPerSecond!.Value)) / fresh.ClipsPerSecond;
+    }
 
-    private static double Median(double[] values) => values.Order().ElementAt(values.Length / 2);
+    /// <summary>Of the last quarter against the second.</summary>
+    private static double Drift(double[] speeds) =>
+        TrainingBenchmark.Median(speeds[(speeds.Length * 3 / 4)..]) / TrainingBenchmark.Median(speeds[(speeds.Length / 4)..(speeds.Length / 2)]) - 1;
 }

@@ -173,7 +173,7 @@ public sealed class RunGuardTests
             {
                 if (operation != "adam" || ++updates != 3)
                     return;
-                Process.Start("kill", ["-USR1", $"{Environment.ProcessId}"]).WaitForExit();
+                TinyCorpus.Signal(Environment.ProcessId, "USR1");
                 Thread.Sleep(200); // the handler has a thread of its own
             },
         };

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text;
 using Avedis.Trainer;
 using NUnit.Framework;
@@ -59,6 +60,13 @@ public sealed class TinyCorpus
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
         return process;
+    }
+
+    /// <summary>Sends a process a signal, by its name without SIG.</summary>
+    public static void Signal(int process, string name)
+    {
+        using var kill = Process.Start("kill", ["-s", name, process.ToString(CultureInfo.InvariantCulture)]);
+        kill.WaitForExit();
     }
 
     private sealed class Child : Process

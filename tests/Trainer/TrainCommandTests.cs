@@ -178,7 +178,7 @@ public sealed class TrainCommandTests
             Assert.That(clock.Elapsed, Is.LessThan(TimeSpan.FromMinutes(2)), "no clip: " + text);
             Thread.Sleep(20);
         }
-        Process.Start("kill", ["-s", signal, process.Id.ToString()]).WaitForExit();
+        TinyCorpus.Signal(process.Id, signal);
         Assert.That(process.WaitForExit(60_000), Is.True, "it should stop within a clip");
         process.WaitForExit();
         Assert.Multiple(() =>
@@ -196,7 +196,7 @@ public sealed class TrainCommandTests
         var text = new StringBuilder();
         using var process = TinyCorpus.Start(text, "dotnet", [TinyCorpus.ProgramPath, .. Arguments("run", "--epochs", "100000")]);
         WaitForCheckpoint(process, text);
-        Process.Start("kill", ["-s", signal, process.Id.ToString()]).WaitForExit();
+        TinyCorpus.Signal(process.Id, signal);
         Assert.That(process.WaitForExit(60_000), Is.True, "it should stop after the current step");
         process.WaitForExit();
         Assert.That(process.ExitCode, Is.EqualTo(expected), text.ToString());
