@@ -16,6 +16,14 @@ public static class ProcessorLoad
     /// <summary>Processor seconds spent since boot by anyone on the processors that we may use.</summary>
     public static double BusySeconds() => BusySeconds(File.ReadLines("/proc/stat"), Allowed(File.ReadLines("/proc/self/status")));
 
+    /// <summary>Processor seconds of this process and of its descendants that have ended.</summary>
+    public static double FamilySeconds()
+    {
+        // behind the name in brackets, which may hold anything, utime, stime, cutime and cstime are fields 12 to 15
+        string[] fields = File.ReadAllText("/proc/self/stat").Split(')')[^1].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        return fields[11..15].Sum(field => double.Parse(field, CultureInfo.InvariantCulture)) / TicksPerSecond;
+    }
+
     /// <summary>
     /// Has an engine take a turn, and tells which share of the processors others than it and this process used meanwhile: other programs, and engines whose
     /// turn it is not, if their threads do not wait quietly.

@@ -14,9 +14,6 @@ internal sealed class CpuConv2d : SafeHandle
     /// <summary>Bytes of scratch that a pass may need, on a 64-byte boundary.</summary>
     public long WorkspaceBytes { get; private set; }
 
-    /// <summary>Which implementation each pass uses, for people.</summary>
-    public string Description => Marshal.PtrToStringUTF8(CpuNative.Conv2dDescribe(this))!;
-
     public override bool IsInvalid => handle == 0;
 
     public static CpuConv2d Create(in CpuConv2dGeometry geometry, CpuType type)

@@ -122,9 +122,6 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_conv2d_destroy")]
     internal static partial void Conv2dDestroy(nint conv);
 
-    [LibraryImport(Library, EntryPoint = "avedis_conv2d_describe")]
-    internal static partial nint Conv2dDescribe(CpuConv2d conv);
-
     [LibraryImport(Library, EntryPoint = "avedis_conv2d_forward")]
     public static partial int Conv2dForward(CpuConv2d conv, nint y, nint x, nint weight, nint workspace);
 

@@ -276,6 +276,7 @@ struct Kernel {
     void* function;
     void (*call)(void* function, void* const* arguments);
     int allowed = -1;  // dynamic shared memory, if cuFuncSetAttribute has set it
+    mutable long launches = 0;
 };
 
 void add_kernel(Kernel kernel);

@@ -415,6 +415,7 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
         return fail(kInvalidValue, std::string(kernel->name) + ": more threads a block than its launch bounds allow");
     if (shared_bytes > static_cast<unsigned>(kernel->allowed >= 0 ? kernel->allowed : 48 * 1024))
         return fail(kInvalidValue, std::string(kernel->name) + ": more shared memory than cuFuncSetAttribute has allowed");
+    kernel->launches++;
     // a launch keeps its own copy of the arguments
     auto values = std::make_shared<std::vector<std::vector<unsigned char>>>();
     for (size_t i = 0; i < kernel->parameters.size(); i++) {
@@ -552,3 +553,6 @@ API emulation_kernel(int index, char* name, char* parameters, int capacity) {
     std::strcpy(parameters, text.c_str());
     return 1;
 }
+
+// How often this process has launched the kernel.
+API emulation_kernel_launches(int index) { return static_cast<Result>(std::min(emulation::kernel_at(index).launches, 1L << 30)); }

@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -527,7 +528,11 @@ void set_order(Order wanted, uint64_t seed) {
 }
 
 std::string run(const Launch& launch) {
-    static Pool* pool = new Pool(std::max(1u, std::thread::hardware_concurrency()) - 1);
+    static Pool* pool = [] {
+        const char* wanted = std::getenv("AVEDIS_EMULATION_THREADS");
+        int threads = wanted ? std::atoi(wanted) : static_cast<int>(std::thread::hardware_concurrency());
+        return new Pool(static_cast<unsigned>(std::max(1, threads)) - 1);
+    }();
     return pool->run(launch);
 }
 

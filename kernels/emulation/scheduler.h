@@ -24,7 +24,7 @@ struct Launch {
     void* const* arguments;
 };
 
-// Runs every block, on all processors. Returns an empty string, or what went wrong first.
+// Runs every block, on as many threads as AVEDIS_EMULATION_THREADS says, or on all processors. Returns an empty string, or what went wrong first.
 std::string run(const Launch& launch);
 
 const Kernel* find_kernel(const char* name);

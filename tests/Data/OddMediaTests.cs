@@ -12,6 +12,7 @@ namespace Avedis.Tests;
 /// reason, nothing hangs, nothing is left running, and nothing outside the data root is opened.
 /// </summary>
 [NonParallelizable]
+[Category(Tier.Long)]
 public sealed class OddMediaTests
 {
     /// <summary>Put into the environment of the program, and so of every process that it starts.</summary>

@@ -1,3 +1,4 @@
+using Avedis.Tests.Runner;
 using Avedis.Trainer.Media;
 using NUnit.Framework;
 
@@ -56,8 +57,11 @@ internal sealed class TestFolders
 {
     private static readonly List<string> Made = [];
 
+    /// <summary>A new folder. It is removed with all others behind the last test, or with the folder of the whole run.</summary>
     public static string New()
     {
+        if (SharedFolder.Current is { } shared)
+            return Directory.CreateDirectory(Path.Combine(shared, Path.GetRandomFileName())).FullName;
         string folder = Directory.CreateTempSubdirectory("avedis-test-").FullName;
         lock (Made)
             Made.Add(folder);

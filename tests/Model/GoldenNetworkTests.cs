@@ -1,6 +1,7 @@
 using Avedis.Engine;
 using Avedis.Tests.Ops;
 using NUnit.Framework;
+using NUnit.Framework.Internal;
 
 namespace Avedis.Tests;
 
@@ -8,7 +9,7 @@ namespace Avedis.Tests;
 /// The whole network against PyTorch in double precision: logits, losses, running statistics, every gradient by name, and ten Adam steps.
 /// </summary>
 [NonParallelizable]
-[TestFixtureSource(typeof(Backends), nameof(Backends.All))]
+[TestFixtureSource(nameof(Fixtures))]
 public sealed class GoldenNetworkTests(BackendCase backend)
 {
     // PyTorch's own single precision is within 1e-5 of its double precision on this batch, which has no ReLU or pooling tie within rounding error
@@ -25,6 +26,18 @@ public sealed class GoldenNetworkTests(BackendCase backend)
     private const double ShakenPrecisions = 2;
 
     private readonly Golden golden = Golden.Load();
+
+    /// <summary>A step under emulation takes seconds; the fast tier leaves that to the smaller network of <see cref="CudaNetworkTests"/>.</summary>
+    private static IEnumerable<TestFixtureData> Fixtures()
+    {
+        foreach (var backend in Backends.All())
+        {
+            var fixture = new TestFixtureData(backend);
+            if (backend.Name == "emulated")
+                fixture.Properties.Add(PropertyNames.Category, Tier.Long);
+            yield return fixture;
+        }
+    }
 
     [OneTimeSetUp]
     public void Require() => backend.Require();
@@ -109,7 +122,7 @@ public sealed class GoldenNetworkTests(BackendCase backend)
         double[] expected = Of(strategy).Adam[all ? "float64" : "primary"];
         double[] shaken = all ? Of(strategy).Adam["shaken"] : new double[expected.Length];
         Assert.That((expected.Length, shaken.Length), Is.EqualTo((10, 10)));
-        // a step under emulation takes seconds; CudaNetworkTests takes ten of a smaller network
+        // CudaNetworkTests takes ten of a smaller network
         int steps = backend.Name == "emulated" ? 2 : expected.Length;
         double largest = 0;
         for (int step = 0; step < steps; step++)

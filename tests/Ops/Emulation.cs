@@ -24,6 +24,9 @@ internal static class Emulation
     /// <summary>Orders in which the threads of a block may run; a correct kernel gives the same bits under each.</summary>
     public static IReadOnlyList<string> Orders { get; } = ["forward", "reverse", "random"];
 
+    /// <summary>Those under which an operation test runs, as indices of <see cref="Orders"/>: two that differ most are enough to see a race, and cost two thirds.</summary>
+    public static IReadOnlyList<int> OrdersOfTests { get; } = Tier.Fast ? [1, 2] : [0, 1, 2];
+
     public static string? Absence => File.Exists(Library) ? null : $"{Library} has not been built (cmake --build artifacts/cmake --target kernels_emulated)";
 
     /// <summary>Makes it the driver of this process, which loads one only.</summary>
@@ -69,6 +72,13 @@ internal static class Emulation
         static string Text(byte* text) => Encoding.ASCII.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(text));
     }
 
+    /// <summary>How often this process has launched each kernel.</summary>
+    public static Dictionary<string, long> Launches()
+    {
+        var launches = Call<KernelLaunchesFunction>("emulation_kernel_launches");
+        return Kernels().Keys.Select((kernel, index) => (kernel, index)).ToDictionary(k => k.kernel, k => (long)launches(k.index));
+    }
+
     private static T Call<T>(string name)
         where T : Delegate => Marshal.GetDelegateForFunctionPointer<T>(NativeLibrary.GetExport(library.Value, name));
 
@@ -79,6 +89,8 @@ internal static class Emulation
     private delegate int ClearErrorFunction();
 
     private delegate int KernelCountFunction();
+
+    private delegate int KernelLaunchesFunction(int index);
 
     private unsafe delegate int KernelFunction(int index, byte* name, byte* parameters, int capacity);
 }

@@ -7,6 +7,7 @@ namespace Avedis.Tests.Ops;
 /// A convolution and the batch norm behind it, which takes the moments of its input from the convolution where the backend leaves any; elsewhere it reads the
 /// input for them, and must come to the same.
 /// </summary>
+[TestFixtureSource(typeof(Backends), nameof(Backends.All))]
 [TestFixtureSource(typeof(Backends), nameof(Backends.Tf32))]
 [TestFixtureSource(typeof(Backends), nameof(Backends.BeforeHopper))]
 public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
@@ -54,8 +55,8 @@ public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
 
     private static IEnumerable<TestCaseData> LargeCases() => from geometry in LargeGeometries select Case(geometry, DType.BF16);
 
-    [TestCaseSource(nameof(Cases))]
-    [TestCaseSource(nameof(LargeCases))]
+    [OpCases(nameof(Cases))]
+    [OpCases(nameof(LargeCases), FastOn = "emulated")]
     public void Statistics_are_those_of_what_the_convolution_stored(Conv2dGeometry g, DType act)
     {
         double[] x = Numbers.Uniform(new Random(1), g.Input.Count, act), weight = Numbers.Uniform(new Random(2), g.Weight.Count);

@@ -60,7 +60,7 @@ internal static class Numbers
             DType.U8 => Array.ConvertAll(values, value => (byte)value),
             _ => Bytes(Array.ConvertAll(values, value => (int)value)),
         };
-        Assert.That(Decode(bytes, type), Is.EqualTo(values), $"test data that {type} holds exactly");
+        Assert.That(Decode(bytes, type).AsSpan().SequenceEqual(values), $"test data that {type} holds exactly");
         return bytes;
     }
 

@@ -52,12 +52,12 @@ internal sealed class OpHarness(IBackend backend) : IDisposable
     public void Run(Action<IBackend> operation)
     {
         byte[][]? first = null;
-        bool emulated = backend is CudaBackend && Emulation.Chosen;
-        for (int run = 0; run < (emulated ? Emulation.Orders.Count : garbageBytes.Length); run++)
+        bool emulated = (backend is CountingBackend counting ? counting.Counted : backend) is CudaBackend && Emulation.Chosen;
+        for (int run = 0; run < (emulated ? Emulation.OrdersOfTests.Count : garbageBytes.Length); run++)
         {
             byte garbage = garbageBytes[run % garbageBytes.Length];
             if (emulated)
-                Emulation.SetOrder(run);
+                Emulation.SetOrder(Emulation.OrdersOfTests[run]);
             foreach (var block in blocks)
                 Fill(block, garbage);
             operation(backend);
@@ -68,7 +68,7 @@ internal sealed class OpHarness(IBackend backend) : IDisposable
             if (first is not null)
                 foreach (var (before, now, block) in first.Zip(results, blocks.Where(block => block.Role != Role.Scratch)))
                     Assert.That(now.AsSpan().SequenceEqual(before), Is.True,
-                        $"{block.Tensor}: run {run} differs{(emulated ? $" (threads in {Emulation.Orders[run]} order)" : "")}: it depends on what outputs or scratch held before, on the order of threads, or on chance");
+                        $"{block.Tensor}: run {run} differs{(emulated ? $" (threads in {Emulation.Orders[Emulation.OrdersOfTests[run]]} order)" : "")}: it depends on what outputs or scratch held before, on the order of threads, or on chance");
             first = results;
         }
     }

@@ -11,6 +11,7 @@ namespace Avedis.Tests.Ops;
 internal sealed record StemProblem(Conv2dGeometry Geometry, DType Act, double[] X, double[] Weight, BatchNormProblem Norm)
 {
     private double[]? convolutionError;
+    private (double[] Mean, double[] Variance, double[] InverseStd)? statisticsError;
 
     /// <summary>X before it was rounded to TF32, if it was.</summary>
     public double[] Image { get; private init; } = X;
@@ -60,7 +61,9 @@ internal sealed record StemProblem(Conv2dGeometry Geometry, DType Act, double[] 
         Reference.Conv2dForward(Numbers.Abs(X), Numbers.Abs(Numbers.Round(Weight, Act)), Geometry), Z);
 
     /// <summary>How far the batch's statistics may be off, per channel: what the errors of z add up to, and the roundings of the sums.</summary>
-    public (double[] Mean, double[] Variance, double[] InverseStd) StatisticsError()
+    public (double[] Mean, double[] Variance, double[] InverseStd) StatisticsError() => statisticsError ??= FindStatisticsError();
+
+    private (double[] Mean, double[] Variance, double[] InverseStd) FindStatisticsError()
     {
         double[] error = ConvolutionError(), mean = new double[Channels], variance = new double[Channels], roundings = new double[Channels];
         for (int i = 0; i < Z.Length; i++)

@@ -54,7 +54,7 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         let settings = Settings(size.Conv, size.Pool, kind.Item2)
         select new TestCaseData(size.Conv, settings, kind.Item1, act).SetArgDisplayNames(Describe(size.Conv, settings), kind.Item1.ToString(), act.ToString());
 
-    [TestCaseSource(nameof(Cases))]
+    [OpCases(nameof(Cases))]
     public void Training_forward(Conv2dGeometry geometry, BatchNormSettings settings, Numbering numbering, DType act)
     {
         var p = Pose(new Random(1), geometry, settings, numbering, act, Rounding(act));
@@ -81,7 +81,7 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         select new TestCaseData(size.Conv, settings, act).SetArgDisplayNames(Describe(size.Conv, settings), act.ToString());
 
     /// <summary>Of a black image every activation is beta.</summary>
-    [TestCaseSource(nameof(Sizes))]
+    [OpCases(nameof(Sizes))]
     public void Of_equal_activations_the_first_of_the_window_wins(Conv2dGeometry geometry, BatchNormSettings settings, DType act)
     {
         var random = new Random(12);
@@ -97,7 +97,7 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         Assert.That(Op.Read(run.Argmax), Is.EqualTo(Numbers.Of(p.Norm.Forward().Argmax!)));
     }
 
-    [TestCaseSource(nameof(Cases))]
+    [OpCases(nameof(Cases))]
     public void Inference_uses_the_running_statistics(Conv2dGeometry geometry, BatchNormSettings settings, Numbering numbering, DType act)
     {
         var p = Pose(new Random(4), geometry, settings, numbering, act, Rounding(act));
@@ -119,7 +119,7 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
     /// Behind the backend's own forward pass, whose state only it can read, but from the reference's y and argmax: where two elements of a window tie up to
     /// rounding, either may win. Where the winner lies so near to zero that rounding decides whether it is on, dY is 0.
     /// </summary>
-    [TestCaseSource(nameof(Cases))]
+    [OpCases(nameof(Cases))]
     public void Backward_adds_to_the_gradients_of_the_parameters(Conv2dGeometry geometry, BatchNormSettings settings, Numbering numbering, DType act)
     {
         var p = Pose(new Random(7), geometry, settings, numbering, act, Rounding(act));

@@ -9,6 +9,7 @@ namespace Avedis.Tests.Ranks;
 
 /// <summary>avedis prepare on several ranks: what one process prepares, they prepare too, also after a rank was lost or stopped.</summary>
 [NonParallelizable]
+[Category(Tier.Long)]
 public sealed partial class PrepareRanksTests
 {
     private const int Clips = 12;

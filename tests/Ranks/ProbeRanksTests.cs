@@ -5,6 +5,7 @@ namespace Avedis.Tests.Ranks;
 
 /// <summary>avedis probe on several ranks: the same bits as one process finds.</summary>
 [NonParallelizable]
+[Category(Tier.Long)]
 public sealed class ProbeRanksTests
 {
     private string run = "";

@@ -14,7 +14,7 @@ namespace Avedis.Tests.Ranks;
 [NonParallelizable]
 public sealed class RanksTests
 {
-    private static readonly string[] Common = ["--set", "training.precision=fp32", "--set", "training.batchSize=12", "--set", "training.threads=1", "--set", "training.selection.probeEvery=0"];
+    private static readonly string[] Common = ["--set", "training.precision=fp32", "--set", "training.batchSize=12", "--set", "training.threads=1", "--set", "training.selection.probeEvery=0", "--set", "training.ranks.compareEvery=1"];
     private static readonly string[] FourSlices = [.. Common, "--set", "training.ranks.reduction=fixedOrder", "--set", "training.ranks.slices=4"];
 
     private readonly List<Disturbed> all = [];
@@ -49,17 +49,17 @@ public sealed class RanksTests
     private static double[] Losses(Disturbed runs, string run) =>
         [.. File.ReadLines(Path.Combine(runs.PathOf(run), "metrics.jsonl")).Select(line => JsonNode.Parse(line)!["losses"]).OfType<JsonObject>().SelectMany(losses => losses.Select(loss => loss.Value!.GetValue<double>()))];
 
-    [TestCase("stl", "--task", "emotion")]
-    [TestCase("baseline")]
-    [TestCase("gr")]
-    [TestCase("gr", "--set", "training.precision=bf16")]
-    [TestCase("alt")]
+    [TestCase("stl", "--task", "emotion", Category = Tier.Long)]
+    [TestCase("baseline", Category = Tier.Long)]
+    [TestCase("gr", Category = Tier.Long)]
+    [TestCase("gr", "--set", "training.precision=bf16", Category = Tier.Long)]
+    [TestCase("alt", Category = Tier.Long)]
     [TestCase("conf")]
-    [TestCase("projected")]
+    [TestCase("projected", Category = Tier.Long)]
     public void Any_number_of_processes_trains_the_same_to_the_bit_in_fixed_order(string strategy, params string[] more)
     {
         var runs = Runs([.. FourSlices, "--strategy", strategy, .. more], epochs: 3);
-        foreach (int processes in new[] { 2, 3, 4 })
+        foreach (int processes in Tier.Fast ? [3] : new[] { 2, 3, 4 })
         {
             var ended = Train(processes, runs, $"of-{processes}");
             Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
@@ -69,11 +69,11 @@ public sealed class RanksTests
     }
 
     /// <summary>MPI's sums have another order: the mean losses of ten steps, each over the weights that the steps before it left.</summary>
-    [TestCase("baseline", 2)]
+    [TestCase("baseline", 2, Category = Tier.Long)]
     [TestCase("gr", 3)]
-    [TestCase("alt", 4)]
-    [TestCase("conf", 2)]
-    [TestCase("projected", 3)]
+    [TestCase("alt", 4, Category = Tier.Long)]
+    [TestCase("conf", 2, Category = Tier.Long)]
+    [TestCase("projected", 3, Category = Tier.Long)]
     public void Sums_by_MPI_give_the_same_losses(string strategy, int processes)
     {
         const double Tolerance = 1e-5; // relative, FP32: what some hundred roundings in another order come to
@@ -94,10 +94,10 @@ public sealed class RanksTests
     /// decides of a winner of a pooling, from when on two trainings part (which is why not every number of processes serves).
     /// </summary>
     [TestCase("baseline", 2)]
-    [TestCase("gr", 3)]
-    [TestCase("alt", 4)]
-    [TestCase("conf", 2, "--set", "network.auxiliary.normalise=true")]
-    [TestCase("projected", 2)]
+    [TestCase("gr", 3, Category = Tier.Long)]
+    [TestCase("alt", 4, Category = Tier.Long)]
+    [TestCase("conf", 2, "--set", "network.auxiliary.normalise=true", Category = Tier.Long)]
+    [TestCase("projected", 2, Category = Tier.Long)]
     public void Batch_norms_over_all_ranks_give_the_losses_of_one_process(string strategy, int processes, params string[] more)
     {
         const double Tolerance = 1e-5; // relative, FP32: what some hundred roundings in another order come to
@@ -119,7 +119,7 @@ public sealed class RanksTests
         double Distance(double[] found) => expected.Zip(found).Max(pair => Math.Abs(pair.Second - pair.First) / pair.First);
     }
 
-    [Test]
+    [Test, Category(Tier.Long)]
     public void Batch_norms_over_all_ranks_keep_the_bits_in_fixed_order()
     {
         var runs = Runs([.. FourSlices, "--strategy", "gr", "--set", "training.ranks.batchNorm=global"], epochs: 3);
@@ -131,7 +131,7 @@ public sealed class RanksTests
         }
     }
 
-    [Test]
+    [Test, Category(Tier.Long)]
     public void A_run_goes_on_with_another_number_of_processes()
     {
         var runs = Runs([.. FourSlices, "--strategy", "alt", "--set", "training.adversary.renewEvery=3"]);
@@ -145,7 +145,7 @@ public sealed class RanksTests
     }
 
     /// <summary>Rates that make a step's losses infinite: all ranks go back together.</summary>
-    [Test]
+    [Test, Category(Tier.Long)]
     public void Ranks_go_back_together_from_a_step_that_is_not_finite()
     {
         var runs = Runs([.. FourSlices, "--set", "training.learningRate=1e30", "--set", "training.guard.onNonFinite=rollBack", "--set", "training.guard.limit=2"]);
@@ -155,8 +155,7 @@ public sealed class RanksTests
         Assert.That(several.Text.Split("avedis: training diverged"), Has.Length.EqualTo(2), "one rank says it");
     }
 
-    [Test]
-    [Category(Soak.Category)]
+    [Test, Category(Soak.Category), Category(Tier.Long)]
     public void A_killed_rank_ends_all_and_the_run_goes_on_to_the_same_bits()
     {
         var limit = TimeSpan.FromSeconds(30);
@@ -249,8 +248,8 @@ public sealed class RanksTests
     }
 
     /// <summary>Kernels and graphs of the GPU under the emulated driver, and NCCL's part by its double: gradients on a stream beside the computing one, in a recorded step.</summary>
-    [TestCase("projected", "local")]
-    [TestCase("gr", "global")]
+    [TestCase("projected", "local", Category = Tier.Long)]
+    [TestCase("gr", "global", Category = Tier.Long)]
     public void Sums_by_NCCL_are_those_of_MPI_to_the_bit(string strategy, string batchNorm)
     {
         string nccl = Path.Combine(Path.GetDirectoryName(Disturbed.Faults)!, "libnccl_double.so");
@@ -278,7 +277,7 @@ public sealed class RanksTests
     }
 
     /// <summary>As schedulers send them ahead of time, to mpirun, which passes them on.</summary>
-    [Test]
+    [Test, Category(Tier.Long)]
     public void Signals_to_mpirun_save_and_stop()
     {
         var runs = Runs(FourSlices, epochs: 100_000);
@@ -304,7 +303,7 @@ public sealed class RanksTests
     }
 
     /// <summary>Two machines, as far as networks and names go, whose line is cut: neither waits for ever, and the run goes on.</summary>
-    [Test]
+    [Test, Category(Tier.Long)]
     public void A_line_that_is_cut_ends_both_sides_with_the_culprit_named()
     {
         string script = Path.Combine(Repository.Root, "tests", "Ranks", "two-hosts");

@@ -35,6 +35,7 @@ public sealed class DeterminismTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Runs_of_the_same_seed()
     {
         int runs = Soak.Count(5, 100);
@@ -49,6 +50,7 @@ public sealed class DeterminismTests
     [TestCase("demo", "bf16")]
     [TestCase("grid", "fp32")]
     [TestCase("grid", "bf16")]
+    [Category(Tier.Long)]
     public void Any_number_of_threads(string preset, string precision)
     {
         string[] network = preset == "demo"
@@ -93,6 +95,7 @@ public sealed class DeterminismTests
 
     /// <summary>Alternate training: its parity, its heads' optimisers and the cap's memory must all be there.</summary>
     [Test]
+    [Category(Tier.Long)]
     public void Saved_and_resumed_at_any_step()
     {
         const int Epochs = 7; // of 8 steps
@@ -111,6 +114,7 @@ public sealed class DeterminismTests
 
     /// <summary>The kernels of the GPU, a process each because a process loads one driver.</summary>
     [Test]
+    [Category(Tier.Long)]
     public void Saved_and_resumed_under_the_emulated_driver()
     {
         if (Emulation.Absence is { } absence)

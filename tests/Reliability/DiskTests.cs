@@ -23,6 +23,7 @@ public sealed class DiskTests
     [TestCase("ENOSPC")]
     [TestCase("EINTR")]
     [TestCase("SHORT")]
+    [Category(Tier.Long)]
     public void A_call_that_fails_once_costs_nothing_but_a_checkpoint(string kind)
     {
         string log = runs.PathOf(kind) + ".log";
@@ -51,6 +52,7 @@ public sealed class DiskTests
 
     /// <summary>Names that are saved again: each better epoch is the best.</summary>
     [Test]
+    [Category(Tier.Long)]
     public void A_file_system_that_cannot_exchange_names_keeps_the_same_checkpoints()
     {
         using var runs = new Disturbed("--set", "training.selection.probeEvery=0") { Epochs = 6 };
@@ -112,6 +114,7 @@ public sealed class DiskTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_disk_that_stays_broken_ends_the_training_in_one_line_with_the_older_checkpoint_there()
     {
         string log = runs.PathOf("broken.log");
@@ -131,6 +134,7 @@ public sealed class DiskTests
 
     /// <summary>A file system of its own, really full: what is free goes from nothing to more than two checkpoints.</summary>
     [Test]
+    [Category(Tier.Long)]
     public void A_full_disk_at_any_level()
     {
         const int Kibibytes = 4096, Most = 600;

@@ -11,6 +11,7 @@ namespace Avedis.Tests;
 /// Here one process reads thousands; the few files that end it, or keep it, are then read as the program reads them.
 /// </summary>
 [Category(Soak.Category)]
+[Category(Tier.Long)]
 public sealed class Hdf5FuzzTests
 {
     /// <summary>Makes <see cref="TestProgram"/> a process of <see cref="Thousands_in_a_process"/>; its value is a <see cref="Part"/>.</summary>

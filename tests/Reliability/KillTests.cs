@@ -8,6 +8,7 @@ namespace Avedis.Tests;
 /// <summary>A process that is killed loses at most the steps since its last checkpoint: the run goes on to the same bits.</summary>
 [NonParallelizable]
 [Category(Soak.Category)]
+[Category(Tier.Long)]
 public sealed class KillTests
 {
     private static readonly string[] Settings = ["--set", "training.keepCheckpoints=1", "--set", "training.selection.probeEvery=0"];

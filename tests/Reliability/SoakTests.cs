@@ -11,6 +11,7 @@ namespace Avedis.Tests;
 /// <summary>A long training: memory, handles and threads stay what they were, with a validation and checkpoints after every epoch.</summary>
 [NonParallelizable]
 [Category(Soak.Category)]
+[Category(Tier.Long)]
 public sealed class SoakTests
 {
     /// <summary>Readings from one fresh process to the next.</summary>

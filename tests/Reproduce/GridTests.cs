@@ -32,6 +32,7 @@ public sealed class GridTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Every_method_is_trained_probed_and_compared()
     {
         var grid = Run();
@@ -63,6 +64,7 @@ public sealed class GridTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_grid_goes_on_where_it_was_and_ends_the_same()
     {
         string[] some = ["--methods", "baseline,gr"];
@@ -85,6 +87,7 @@ public sealed class GridTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Several_processes_share_a_grid_out()
     {
         string[] some = ["--methods", "baseline,stl-emotion,gr"];
@@ -103,6 +106,7 @@ public sealed class GridTests
 
     [TestCase("cell.json")]
     [TestCase("predictions.json")]
+    [Category(Tier.Long)]
     public void A_damaged_result_is_named_and_without_it_made_again(string file)
     {
         string[] some = ["--methods", "stl-emotion"];
@@ -136,6 +140,7 @@ public sealed class GridTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_grid_goes_on_with_a_program_that_knows_more_settings()
     {
         Run("--methods", "stl-emotion");

@@ -6,6 +6,7 @@ using NUnit.Framework;
 namespace Avedis.Tests.Reproduce;
 
 /// <summary>A grid on data that lacks something: a clear error, or a defined result that says what is missing; never a NaN.</summary>
+[Category(Tier.Long)]
 public sealed class OddDataTests
 {
     private string folder = "", manifest = "";

@@ -28,6 +28,7 @@ public sealed class SweepTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Every_combination_is_tried_and_the_best_goes_into_a_grid()
     {
         string file = Declare("""{ "method": "conf", "dimension": 8, "seeds": [1], "settings": { "training.adversary.strength": [0, 1], "training.epochs": [2, 3], "training.selection.floor": [1] } }""");

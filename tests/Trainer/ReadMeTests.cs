@@ -8,6 +8,7 @@ namespace Avedis.Tests;
 public sealed class ReadMeTests
 {
     [Test]
+    [Category(Tier.Long)]
     public void Your_own_data_in_a_few_lines()
     {
         string folder = Directory.CreateTempSubdirectory("avedis-readme").FullName;

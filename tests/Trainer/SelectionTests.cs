@@ -91,6 +91,7 @@ public sealed class SelectionTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_collapsed_embedding_is_no_candidate()
     {
         // so much confusion that nothing else counts

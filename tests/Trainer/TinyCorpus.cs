@@ -1,13 +1,15 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using Avedis.Tests.Runner;
 using Avedis.Trainer;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
 
 /// <summary>
-/// A few real clips of one second, prepared once for all tests that need a corpus, and a network small enough to train on them in seconds.
+/// A few real clips of one second, prepared once for all tests that need a corpus, and a network small enough to train on them in seconds. The processes of
+/// one run of the tests share them.
 /// </summary>
 [SetUpFixture]
 public sealed class TinyCorpus
@@ -88,7 +90,15 @@ public sealed class TinyCorpus
 
     private static string Make()
     {
-        root = Directory.CreateTempSubdirectory("avedis-tests").FullName;
+        if (SharedFolder.Current is not { } shared)
+            return MakeIn(root = Directory.CreateTempSubdirectory("avedis-tests").FullName);
+        string made = Path.Combine(shared, "tiny-corpus");
+        using (SharedFolder.Lock(made + ".lock")) // the first that comes makes it
+            return Directory.Exists(Path.Combine(made, "prepared")) ? made : MakeIn(Directory.CreateDirectory(made).FullName);
+    }
+
+    private static string MakeIn(string root)
+    {
         string corpus = Path.Combine(root, "corpus"), prepared = Path.Combine(root, "prepared");
         Expect(Run("synth", "--out", corpus, "--speakers", "3", "--clips", "48", "--seconds", "1", "--neutral-share", "0.5"));
         Expect(Run("prepare", Path.Combine(corpus, "manifest.csv"), "--out", prepared, "--set", "features.clipSeconds=1", "--set", "features.faceFrames=2"));

@@ -29,9 +29,6 @@ public sealed partial class CpuBackend
         CpuNative.Check(CpuNative.Conv2dBackwardWeight(conv, dWeight.Address, dY.Address, x.Address, Workspace(conv)));
     }
 
-    /// <summary>Which implementation runs each pass of this geometry, for people.</summary>
-    public string DescribeConv2d(in Conv2dGeometry geometry, DType act) => Convolution(geometry, act).Description;
-
     private CpuConv2d Convolution(in Conv2dGeometry g, DType act)
     {
         Enter();

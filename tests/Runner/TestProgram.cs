@@ -1,0 +1,129 @@
+using System.Diagnostics;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Avedis.Bench;
+using Avedis.Trainer;
+using Avedis.Trainer.Benchmark;
+
+namespace Avedis.Tests.Runner;
+
+/// <summary>
+/// The tests as a program of their own, which ./test runs, and which runs on machines without the .NET SDK. "dotnet test" brings its own host and does not
+/// come here.
+/// </summary>
+public static class TestProgram
+{
+    private const int Ok = 0, Failed = 1, Usage = 2;
+
+    private const string Help =
+        """
+        Avedis.Tests [--all] [--filter REGEX] [--jobs N] [--out FILE.json] [--coverage] [--list]
+
+        --all            all tests; without it the fast tier, which takes some minutes
+        --filter REGEX   only tests whose full name it matches
+        --jobs N         processes side by side; one for each core unless told
+        --out FILE.json  what passed and failed, and how long each method took
+        --coverage       the table of what the tests ran: operations, kernels, native functions
+        --list           print the names of the tests and run none
+        Exit code 0: all passed; 1: one failed, or none ran; 2: usage.
+        """;
+
+    /// <summary>This program as another process, whatever host runs the tests of this one.</summary>
+    internal static ProcessStartInfo Again(params string[] arguments)
+    {
+        var (program, all) = OwnProgram.Command(typeof(TestProgram).Assembly, arguments);
+        return new(program, all);
+    }
+
+    public static int Main(string[] arguments)
+    {
+        switch (arguments)
+        {
+            case [Hdf5FuzzTests.PartOption, var part]:
+                Hdf5FuzzTests.ReadPart(part);
+                return Ok;
+            case [TestWorker.Option, var pattern]:
+                return TestWorker.Serve(pattern);
+            case ["--help" or "-h"]:
+                Console.WriteLine(Help);
+                return Ok;
+        }
+        if (TestOptions.Parse(arguments, out string? mistake) is not { } options)
+        {
+            Console.Error.WriteLine($"{mistake}\n\n{Help}");
+            return Usage;
+        }
+        Environment.SetEnvironmentVariable(Tier.Variable, options.All ? null : "fast");
+        if (options.List)
+        {
+            foreach (string name in new TestTree(options.Filter).Units.SelectMany(unit => unit.Tests))
+                Console.WriteLine(name);
+            return Ok;
+        }
+        using var pool = new TestPool(options, Console.Out);
+        var report = pool.Run();
+        if (options.Out is { } file)
+            File.WriteAllText(file, JsonSerializer.Serialize(report, BenchJson.Indented) + "\n");
+        return report.Failed == 0 && report.Passed > 0 ? Ok : Failed;
+    }
+}
+
+/// <summary>What the command line asks for.</summary>
+internal sealed record TestOptions(bool All, string Filter, int Jobs, string? Out, bool Coverage, bool List)
+{
+    public static TestOptions? Parse(string[] arguments, out string? mistake)
+    {
+        var options = new TestOptions(false, "", Environment.ProcessorCount, null, false, false);
+        mistake = null;
+        for (int i = 0; i < arguments.Length && mistake is null; i++)
+        {
+            string? value = i + 1 < arguments.Length ? arguments[i + 1] : null;
+            switch (arguments[i])
+            {
+                case "--all":
+                    options = options with { All = true };
+                    break;
+                case "--coverage":
+                    options = options with { Coverage = true };
+                    break;
+                case "--list":
+                    options = options with { List = true };
+                    break;
+                case "--filter" when value is not null:
+                    options = options with { Filter = value };
+                    mistake = RegexMistake(value);
+                    i++;
+                    break;
+                case "--out" when value is not null:
+                    options = options with { Out = value };
+                    i++;
+                    break;
+                case "--jobs" or "-j" when value is not null:
+                    mistake = int.TryParse(value, out int jobs) && jobs is > 0 and <= 1024 ? null : $"--jobs takes a number from 1 to 1024, not {value}";
+                    options = options with { Jobs = jobs };
+                    i++;
+                    break;
+                case "--filter" or "--out" or "--jobs" or "-j":
+                    mistake = $"{arguments[i]} needs a value";
+                    break;
+                default:
+                    mistake = $"there is no option {arguments[i]}";
+                    break;
+            }
+        }
+        return mistake is null ? options : null;
+    }
+
+    private static string? RegexMistake(string pattern)
+    {
+        try
+        {
+            _ = new Regex(pattern);
+            return null;
+        }
+        catch (ArgumentException error)
+        {
+            return $"--filter: {error.Message}";
+        }
+    }
+}

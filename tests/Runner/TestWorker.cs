@@ -1,0 +1,93 @@
+using System.Runtime.InteropServices;
+using System.Text.Json;
+using NUnit.Framework.Interfaces;
+
+namespace Avedis.Tests.Runner;
+
+/// <summary>
+/// A line from a process that runs tests to the one that started it. <see cref="Kind"/>: "started" and "ended" name a test, "done" a unit; "coverage" has
+/// what the process ran, once, at its end.
+/// </summary>
+internal sealed record TestMessage(string Kind, string Name)
+{
+    public string Method { get; init; } = "";
+
+    /// <summary>Passed, Failed or Skipped.</summary>
+    public string Outcome { get; init; } = "";
+
+    public double Seconds { get; init; }
+
+    /// <summary>Why it failed or was skipped; what it printed.</summary>
+    public string Text { get; init; } = "";
+
+    public Coverage? Coverage { get; init; }
+}
+
+/// <summary>A process that runs the units whose names come in by its standard input, one by one, and tells how their tests end.</summary>
+internal static partial class TestWorker
+{
+    /// <summary>Makes the program a worker; its value is the filter.</summary>
+    public const string Option = "--worker";
+
+    private const int StandardOutput = 1, StandardError = 2;
+
+    public static int Serve(string filter)
+    {
+        // what tests and native code print must not come between the messages
+        using var output = new StreamWriter(Console.OpenStandardOutput()) { AutoFlush = true };
+        _ = Duplicate(StandardError, StandardOutput);
+        var tree = new TestTree(filter);
+        var listener = new Listener(output);
+        while (Console.ReadLine() is { } fixture)
+        {
+            tree.Run(fixture, listener);
+            listener.Send(new("done", fixture));
+        }
+        listener.Send(new("coverage", "") { Coverage = Coverage.Take() });
+        return 0;
+    }
+
+    private sealed class Listener(StreamWriter output) : ITestListener
+    {
+        public void Send(TestMessage message)
+        {
+            lock (output)
+                output.WriteLine(JsonSerializer.Serialize(message));
+        }
+
+        public void TestStarted(ITest test)
+        {
+            if (!test.IsSuite)
+                Send(new("started", test.FullName));
+        }
+
+        public void TestFinished(ITestResult result)
+        {
+            // a suite that fails because of its tests says nothing new; one that could not be set up fails its tests as well
+            if (result.Test.IsSuite)
+                return;
+            string outcome = result.ResultState.Status switch
+            {
+                TestStatus.Failed => "Failed",
+                TestStatus.Skipped or TestStatus.Inconclusive => "Skipped",
+                _ => "Passed",
+            };
+            string text = outcome == "Passed" ? "" : $"{result.Message?.Trim()}\n{result.StackTrace?.TrimEnd()}".Trim();
+            Send(new("ended", result.FullName)
+            {
+                Method = $"{result.Test.ClassName}.{result.Test.MethodName}", Outcome = outcome, Seconds = result.Duration, Text = text,
+            });
+        }
+
+        public void TestOutput(TestOutput output)
+        {
+        }
+
+        public void SendMessage(NUnit.Framework.Interfaces.TestMessage message)
+        {
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "dup2")]
+    private static partial int Duplicate(int from, int to);
+}
