@@ -32,6 +32,7 @@ public sealed class ConvolutionTuningTests
     [TestCase(80, "bf16")]
     [TestCase(80, "fp32")]
     [TestCase(80, "tf32")]
+    [Category(Tier.Long)]
     public void A_row_changes_the_plan_and_the_result_holds(int capability, string precision)
     {
         using var backend = Open(capability, tf32: precision == "tf32");

@@ -41,6 +41,7 @@ public sealed class MatFileTests
 
     /// <summary>In the time that its process has, which would not be enough to look through the file for each of them.</summary>
     [Test]
+    [Category(Tier.Long)]
     public void Many_cells_of_hdf5_are_read()
     {
         const int Clips = 2000;
@@ -63,6 +64,7 @@ public sealed class MatFileTests
     [TestCase(MatForm.Plain)]
     [TestCase(MatForm.Compressed)]
     [TestCase(MatForm.Hdf5)]
+    [Category(Tier.Long)]
     public void A_file_cut_short_ends_in_one_line(MatForm form)
     {
         MatWriter.Write(file, form, Values);
@@ -79,6 +81,7 @@ public sealed class MatFileTests
 
     [TestCase(MatForm.Plain)]
     [TestCase(MatForm.Compressed)]
+    [Category(Tier.Long)]
     public void No_flipped_byte_does_more_than_end_in_one_line(MatForm form)
     {
         MatWriter.Write(file, form, Values);

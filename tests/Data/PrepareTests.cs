@@ -259,6 +259,7 @@ public sealed class PrepareTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Parts_prepared_at_once_join_to_what_one_call_makes()
     {
         MakeClips(9);
@@ -281,6 +282,7 @@ public sealed class PrepareTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_part_that_was_cut_short_loses_only_its_last_clip_when_parts_join()
     {
         MakeClips(9);

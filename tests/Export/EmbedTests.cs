@@ -95,6 +95,7 @@ public sealed partial class EmbedTests
 
     /// <summary>The same clip, prepared before and decoded now.</summary>
     [Test]
+    [Category(Tier.Long)]
     public void Files_give_what_their_prepared_clips_give_and_a_bad_one_is_left_out()
     {
         string bad = Path.Combine(folder, "bad.mp4"), prepared = Path.Combine(folder, "prepared"), files = Path.Combine(folder, "files");

@@ -140,6 +140,7 @@ public sealed class ResourceTests
     /// No local memory, which would be a register array that is indexed at run time.
     /// </summary>
     [Test]
+    [Category(Tier.Long)]
     public void Convolutions_move_16_bytes_at_a_time_and_use_no_local_memory()
     {
         CompiledKernels.RequireDisassembler();

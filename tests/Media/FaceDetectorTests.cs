@@ -170,6 +170,7 @@ public sealed class FaceDetectorTests
     [TestCase(Width, 1)]
     [TestCase(2 * Width, 1, Description = "shrunk before faces are looked for")]
     [TestCase(Width, 2, Description = "two people, of whom the right one speaks")]
+    [Category(Tier.Long)]
     public void A_video_is_decoded_to_the_face_in_it(int width, int halves)
     {
         const int count = 10, size = 48;

@@ -68,7 +68,9 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 131, 130, 96, 8, 3, 3, 1, 1, 1, 1),
     ];
 
-    public static IEnumerable<Conv2dGeometry> Geometries => geometries.Concat(RandomGeometries(seed: 1, count: 40));
+    /// <summary>Of those that are drawn, the fast tier takes the ones that meet a kernel that no other meets.</summary>
+    public static IEnumerable<Conv2dGeometry> Geometries { get; } =
+        [.. geometries.Concat(Tier.Fast ? FirstOfEachKernel([.. geometries, .. RandomGeometries(seed: 1, count: 40)]).Except(geometries) : RandomGeometries(seed: 1, count: 40))];
 
     public static IEnumerable<Conv2dGeometry> LargeGeometries => largeGeometries;
 
@@ -84,17 +86,17 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     /// is checked on all, with integers.
     /// </summary>
     private static IEnumerable<TestCaseData> Cases() =>
-        from geometry in Tier.Fast ? FirstOfEachKernel() : Geometries
+        from geometry in Tier.Fast ? FirstOfEachKernel(Geometries) : Geometries
         from act in Activations
         select Case(geometry, act);
 
     private static TestCaseData Case(Conv2dGeometry geometry, DType act) =>
         new TestCaseData(geometry, act).SetArgDisplayNames(Describe(geometry), act.ToString());
 
-    private static IEnumerable<Conv2dGeometry> FirstOfEachKernel()
+    private static IEnumerable<Conv2dGeometry> FirstOfEachKernel(IEnumerable<Conv2dGeometry> all)
     {
         var met = new HashSet<(int Pass, DType, bool Hopper, int Rows, int Columns, bool General, bool Slices)>();
-        return [.. Geometries.Where(geometry => Kernels(geometry).Where(met.Add).ToArray() is not [])];
+        return [.. all.Where(geometry => Kernels(geometry).Where(met.Add).ToArray() is not [])];
 
         static IEnumerable<(int, DType, bool, int, int, bool, bool)> Kernels(Conv2dGeometry geometry) =>
             from act in Activations

@@ -228,6 +228,7 @@ public sealed class FuzzTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Harness_finds_what_a_bad_reader_does()
     {
         var sample = new FuzzSample(new byte[100]);

@@ -63,6 +63,7 @@ public class SynthCorpusTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void One_job_and_two_make_the_same_files()
     {
         Synth(["--out", Folder("one"), "--jobs", "1", .. Small]);
@@ -89,6 +90,7 @@ public class SynthCorpusTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void An_interrupted_run_leaves_no_manifest_and_can_go_on()
     {
         var options = new SynthOptions { Clips = 12, Speakers = 2, Seconds = 0.6 };

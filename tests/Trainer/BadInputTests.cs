@@ -141,6 +141,7 @@ public sealed class BadInputTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Data_of_other_speakers_is_refused()
     {
         string run = Train();

@@ -221,6 +221,7 @@ public sealed class TrainCommandTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_full_disk_keeps_the_last_good_checkpoint()
     {
         // a file system of its own, so that it can be really full; the first checkpoints fit, later ones do not
