@@ -104,6 +104,67 @@ public sealed class GridTests
         static string Figures(GridResult grid) => string.Join("; ", grid.Cells.Select(cell => $"{cell.Method} {cell.Recipe} {cell.EmotionMacroF1} {cell.SpeakerAccuracy} {cell.LeakEmotionFromSpeaker} {cell.Comparison?.McNemar}"));
     }
 
+    private string TrainBaseline(string name, string epochs, params string[] more)
+    {
+        string run = Path.Combine(folder, name);
+        var (code, _, error) = TinyCorpus.Run(["train", TinyCorpus.Prepared, "--run", run, "--precision", "fp32", .. TinyCorpus.SmallNetwork, "--epochs", epochs, "--seed", "3", .. more]);
+        Assert.That(code, Is.Zero, error);
+        return run;
+    }
+
+    private (int Code, string Output, string Error) RunFrom(string baseline, params string[] more) =>
+        TinyCorpus.Run(["reproduce", TinyCorpus.Prepared, "--out", Path.Combine(folder, "grid"), "--baseline", baseline, "--methods", "baseline,conf", "--recipes", "strong", .. more]);
+
+    [Test]
+    public void A_run_that_is_there_can_be_the_baseline()
+    {
+        string run = TrainBaseline("run", "2");
+        string[] before = [.. Directory.GetFiles(run, "*", SearchOption.AllDirectories).Select(path => $"{path} {File.GetLastWriteTimeUtc(path):O}").Order()];
+        var (code, text, error) = RunFrom(run);
+        Assert.That(code, Is.EqualTo(ExitCode.Ok), error);
+        var grid = JsonSerializer.Deserialize<GridResult>(File.ReadAllText(Path.Combine(folder, "grid", "grid.json")), GridResult.Json)!;
+        Assert.Multiple(() =>
+        {
+            Assert.That(grid.Cells.Select(c => $"{c.Method} {c.Recipe} {c.SpeakerDimension} {c.Seed}"), Is.EqualTo(new[] { "baseline paper 8 3", "conf strong 8 3" }));
+            Assert.That(grid.Cells[1].EmotionMacroF1, Is.EqualTo(grid.Cells[0].EmotionMacroF1), "trunk and emotion branch are those of the run");
+            Assert.That(grid.Cells[1].Comparison, Is.Not.Null);
+            Assert.That(grid.Precision, Is.EqualTo("fp32"));
+            Assert.That(text, Does.Contain("before").And.Contain("after").And.Contain("emotions read from the speaker embedding"));
+            Assert.That(Directory.GetFiles(run, "*", SearchOption.AllDirectories).Select(path => $"{path} {File.GetLastWriteTimeUtc(path):O}").Order(), Is.EqualTo(before), "the run stays as it is");
+            Assert.That(Directory.Exists(Path.Combine(folder, "grid", "cells", "baseline-d8-s3", "checkpoints")), Is.False, "no other baseline is trained");
+        });
+        var evaluation = TinyCorpus.Run("evaluate", TinyCorpus.Prepared, "--run", run, "--json");
+        Assert.That(JsonNode.Parse(evaluation.Output)!.ToJsonString(), Does.Contain(grid.Cells[0].EmotionMacroF1!.Value.ToString("R")), "the score that evaluate gives");
+    }
+
+    [Test]
+    public void A_grid_of_another_baseline_is_refused()
+    {
+        Assert.That(RunFrom(TrainBaseline("run", "1"), "--methods", "baseline").Code, Is.EqualTo(ExitCode.Ok));
+        var (code, _, error) = RunFrom(TrainBaseline("other", "2", "--set", "training.epochs=1"), "--methods", "baseline");
+        Assert.That(code, Is.EqualTo(ExitCode.BadCheckpoint));
+        Assert.That(error, Does.Contain("--out"));
+    }
+
+    [TestCase("--seeds", "1")]
+    [TestCase("--dimensions", "64")]
+    [TestCase("--preset", "grid")]
+    [TestCase("--quick")]
+    public void A_baseline_decides_what_else_options_would(params string[] option)
+    {
+        var (code, _, error) = RunFrom(TrainBaseline("run", "1"), option);
+        Assert.That(code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(error, Does.StartWith($"avedis: {option[0]} and --baseline"));
+    }
+
+    [Test]
+    public void What_was_trained_for_one_task_is_no_baseline()
+    {
+        var (code, _, error) = RunFrom(TrainBaseline("run", "1", "--strategy", "stl", "--task", "emotion"));
+        Assert.That(code, Is.EqualTo(ExitCode.Usage));
+        Assert.That(error, Does.Contain("both emotion and speaker"));
+    }
+
     [TestCase("cell.json")]
     [TestCase("predictions.json")]
     [Category(Tier.Long)]

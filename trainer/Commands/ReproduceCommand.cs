@@ -26,6 +26,10 @@ public static class ReproduceCommand
             Description = "JSON file of settings to try on Validation instead: method, dimension, seeds, settings (names with lists of values).",
         };
         var quick = new Option<bool>("--quick") { Description = $"One width, one seed, {QuickEpochs} epochs." };
+        var start = new Option<string?>("--baseline")
+        {
+            Description = "Run that avedis train wrote on these data: it is the baseline, and its settings, width and seed are the grid's. Prints what there was before and after.",
+        };
         var command = new Command(
             "reproduce", "Trains single-task, baseline and disentangled networks at several widths and seeds, probes each, and reports. Stopped at any time, the same command goes on.");
         command.Arguments.Add(data);
@@ -37,25 +41,33 @@ public static class ReproduceCommand
         command.Options.Add(settings);
         command.Options.Add(sweep);
         command.Options.Add(quick);
+        command.Options.Add(start);
         common.AddConfig(command);
         common.AddDevice(command);
         command.SetAction(parsed =>
         {
             var output = parsed.InvocationConfiguration.Output;
             bool small = parsed.GetValue(quick);
-            var config = common.Load(parsed);
+            string? baseline = parsed.GetValue(start);
+            if (baseline is not null)
+                foreach (Option decided in (Option[])[dimensions, seeds, sweep, quick, common.Preset, common.ConfigFile])
+                    if (parsed.GetResult(decided) is { Implicit: false })
+                        throw new UserException(ExitCode.Usage, $"{decided.Name} and --baseline: settings, width and seed are those of the run; leave one of the two out");
+            var config = common.Load(parsed, baseline is null ? null : CommonOptions.OpenRun(baseline).Folder.ConfigPath);
             if (small)
                 config = config with { Training = config.Training with { Epochs = QuickEpochs } };
             var options = new GridOptions(
                 List(methods.Name, parsed.GetRequiredValue(methods), Grid.AllMethods.Contains, text => text),
                 List(recipes.Name, parsed.GetRequiredValue(recipes), Recipe.Names.Contains, text => text),
-                List(dimensions.Name, parsed.GetValue(dimensions) ?? (small ? "64" : "2048,256,64"), text => int.TryParse(text, out int d) && d is >= 1 and <= 65536, text => int.Parse(text, CultureInfo.InvariantCulture)),
-                List(seeds.Name, parsed.GetValue(seeds) ?? (small ? "1" : "1,2,3"), text => ulong.TryParse(text, out _), text => ulong.Parse(text, CultureInfo.InvariantCulture)));
+                baseline is not null ? [config.Network.Factors.GetValueOrDefault(Factor.Speaker)?.Embedding ?? 0] : List(dimensions.Name, parsed.GetValue(dimensions) ?? (small ? "64" : "2048,256,64"), text => int.TryParse(text, out int d) && d is >= 1 and <= 65536, text => int.Parse(text, CultureInfo.InvariantCulture)),
+                baseline is not null ? [config.Training.Seed] : List(seeds.Name, parsed.GetValue(seeds) ?? (small ? "1" : "1,2,3"), text => ulong.TryParse(text, out _), text => ulong.Parse(text, CultureInfo.InvariantCulture)));
             if (options.Recipes.Contains(Recipe.Strong) && options.Methods.Any(GridPlace.Adversarial.Contains) && !options.Methods.Contains("baseline"))
                 throw new UserException(ExitCode.Usage, "--methods: the strong recipe starts from the baseline: name it too");
             if (options.Methods.Contains(GridPlace.Leace) && !options.Methods.Contains("baseline"))
                 throw new UserException(ExitCode.Usage, "--methods: leace works on the baseline's embedding: name it too");
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
+            if (baseline is not null)
+                CheckBaseline(baseline, config, dataset);
             config = config with { Features = dataset.Features };
             using var interrupt = new Interrupt();
             if (parsed.GetValue(sweep) is { } file)
@@ -67,12 +79,20 @@ public static class ReproduceCommand
             var tuned = parsed.GetValue(settings) is { } path ? Config.ReadFile(path) : null;
             if (tuned?.FirstOrDefault(method => !GridPlace.Adversarial.Contains(method.Key)).Key is { } unknown)
                 throw new UserException(ExitCode.Usage, $"--settings {parsed.GetValue(settings)}: '{unknown}' is none of {string.Join(", ", GridPlace.Adversarial)}");
-            var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), output, interrupt).Run();
-            output.WriteLine(GridTables.Markdown(grid));
+            var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), output, interrupt, baseline).Run();
+            output.WriteLine(baseline is null ? GridTables.Markdown(grid) : GridTables.BeforeAndAfter(grid));
             output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/report.html, grid.json, grid.csv, grid.md");
             return interrupt.ExitCode;
         });
         return command;
+    }
+
+    private static void CheckBaseline(string path, Config config, PreparedDataset dataset)
+    {
+        if (config.Training.Strategy != "baseline" || !((string[])[Factor.Emotion, Factor.Speaker]).All(config.Network.Built.Contains))
+            throw new UserException(ExitCode.Usage, $"--baseline {path}: a network of both emotion and speaker is needed, trained with --strategy baseline");
+        if (TrainingState.Load(new RunFolder(path).Resolve("best")).DataHash != dataset.Hash)
+            throw new UserException(ExitCode.BadCheckpoint, $"--baseline {path}: it was trained on other data than {dataset.Folder}, whose test clips it may have seen");
     }
 
     private static List<T> List<T>(string option, string text, Func<string, bool> valid, Func<string, T> parse)

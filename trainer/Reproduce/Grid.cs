@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -31,19 +32,22 @@ public sealed class Grid
     private readonly TextWriter log;
     private readonly Interrupt interrupt;
     private readonly GridRun run;
+    private readonly string? baseline;
     private readonly List<GridPlace> plan;
 
     /// <param name="config">Settings of the baseline; speaker dimension, seed and strategy are the cell's.</param>
     /// <param name="tuned">By method, what is to differ from the strong recipe; null for nothing.</param>
-    /// <exception cref="UserException">Exit code 4: the folder holds a grid of other data or settings.</exception>
-    public Grid(Config config, GridOptions options, JsonObject? tuned, PreparedDataset dataset, string folder, TextWriter log, Interrupt interrupt)
+    /// <param name="baseline">A run that was trained with these settings on these data, and is the baseline; null: the grid trains its own.</param>
+    /// <exception cref="UserException">Exit code 4: the folder holds a grid of other data, settings or baseline.</exception>
+    public Grid(Config config, GridOptions options, JsonObject? tuned, PreparedDataset dataset, string folder, TextWriter log, Interrupt interrupt, string? baseline = null)
     {
-        (this.config, this.dataset, this.folder, this.log, this.interrupt) = (config, dataset, folder, log, interrupt);
-        run = new GridRun(config, tuned, dataset, folder, interrupt);
+        (this.config, this.dataset, this.folder, this.log, this.interrupt, this.baseline) = (config, dataset, folder, log, interrupt, baseline);
+        run = new GridRun(config, tuned, dataset, folder, interrupt, baseline);
         plan = [.. Plan(options)];
         using var turn = TakeTurn(folder);
         Claim(folder, dataset, config);
         Claim(folder, "settings.json", tuned?.ToJsonString(Json.Indented) ?? "{}", text => text);
+        Claim(folder, "baseline.txt", baseline is null ? "trained here" : WeightsOf(baseline), text => text);
     }
 
     /// <summary>Trains and measures what is not finished yet, and writes grid.json, grid.csv, grid.md and report.html after each cell.</summary>
@@ -87,6 +91,8 @@ public sealed class Grid
         {
             if (cell.Method == GridPlace.Leace)
                 Keep(cell, run.Erase(cell));
+            else if (baseline is not null && cell.Method == "baseline")
+                Keep(cell, run.Measure(cell, trainSeconds: 0)); // not in this grid
             else if (run.Train(run.ConfigOf(cell), run.PathOf(cell)) is { } seconds)
                 Keep(cell, run.Measure(cell, seconds));
             else
@@ -160,11 +166,17 @@ public sealed class Grid
         Claim(folder, "config.json", shared.ToJson(), _ => Config.Load(null, Path.Combine(folder, "config.json"), []).ToJson());
     }
 
+    private static string WeightsOf(string run)
+    {
+        using var weights = File.OpenRead(Path.Combine(new RunFolder(run).Resolve("best"), "model.safetensors"));
+        return Convert.ToHexStringLower(SHA256.HashData(weights));
+    }
+
     private static void Claim(string folder, string name, string text, Func<string, string> known)
     {
         string path = Path.Combine(folder, name);
         if (File.Exists(path) && known(File.ReadAllText(path)) != text)
-            throw new UserException(ExitCode.BadCheckpoint, $"{folder} holds a grid of other data or settings: name another folder with --out, or use those of {path}");
+            throw new UserException(ExitCode.BadCheckpoint, $"{folder} holds a grid of other data or settings, or of another baseline: name another folder with --out, or use what {path} names");
         Directory.CreateDirectory(folder);
         File.WriteAllText(path, text);
     }
@@ -189,7 +201,7 @@ public sealed class Grid
             return WithStatistics(c.Result, c.Predictions, c.Cell.Method == "baseline" ? null : baseline.Predictions);
         }).ToList();
         double?[] adjusted = Holm.Adjust([.. compared.Select(cell => cell.Comparison?.StuartMaxwell)]);
-        var trained = cells.Select(c => new RunFolder(run.PathOf(c.Cell))).FirstOrDefault(found => found.HasCheckpoint);
+        var trained = cells.Select(c => run.RunOf(c.Cell)).FirstOrDefault(found => found.HasCheckpoint);
         TrainingState? state = trained is null ? null : TrainingState.Load(trained.Resolve("latest"));
         var grid = new GridResult
         {

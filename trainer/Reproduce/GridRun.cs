@@ -38,11 +38,16 @@ public sealed record Predictions(int[] Emotions, int[] PredictedEmotions, int[] 
 /// <summary>Trains and measures single networks of a grid, each in a folder of its own.</summary>
 /// <param name="config">Settings of the baseline; speaker dimension, seed and strategy are the network's own.</param>
 /// <param name="tuned">By method, what is to differ from the strong recipe; null for nothing.</param>
-public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset dataset, string folder, Interrupt interrupt)
+/// <param name="baseline">A run that is the baseline, whatever its width and seed; null: baselines are trained.</param>
+public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset dataset, string folder, Interrupt interrupt, string? baseline = null)
 {
     private const int ScatterPoints = 300;
 
+    /// <summary>Where a network's results are.</summary>
     public string PathOf(GridPlace place) => Path.Combine(folder, "cells", place.Name);
+
+    /// <summary>Where it is trained: there too, unless it is the baseline that was there before.</summary>
+    public RunFolder RunOf(GridPlace place) => new(place.Method == "baseline" && baseline is not null ? baseline : PathOf(place));
 
     /// <exception cref="UserException">Exit code 7: the training that it is to start from diverged.</exception>
     public Config ConfigOf(GridPlace place)
@@ -63,10 +68,10 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
         };
         if (place.Recipe != Recipe.Strong)
             return own;
-        var baseline = new RunFolder(PathOf(place.Baseline));
-        if (!baseline.HasCheckpoint)
+        var start = RunOf(place.Baseline);
+        if (!start.HasCheckpoint)
             throw new UserException(ExitCode.Diverged, $"{place.Name} starts from a baseline whose training diverged");
-        own = Recipe.Apply(place.Recipe, own, baseline.Resolve("best"));
+        own = Recipe.Apply(place.Recipe, own, start.Resolve("best"));
         return tuned?[place.Method] is JsonObject settings ? own.With(settings, $"settings of {place.Method}") : own;
     }
 
@@ -94,7 +99,7 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
     public (GridCell Cell, Predictions Predictions) Measure(GridPlace place, double trainSeconds)
     {
         var clock = Stopwatch.StartNew();
-        var run = new RunFolder(PathOf(place));
+        var run = RunOf(place);
         var state = TrainingState.Load(run.Resolve("latest"));
         // what is to forget is chosen by its leak; what is not, by what it is for
         var chosen = place.Forgets ? run.Chosen() : null;
@@ -128,7 +133,7 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
     public (GridCell Cell, Predictions Predictions) Erase(GridPlace place)
     {
         var clock = Stopwatch.StartNew();
-        var run = new RunFolder(PathOf(place.Baseline));
+        var run = RunOf(place.Baseline);
         if (!run.HasCheckpoint)
             throw new UserException(ExitCode.Diverged, $"{place.Name} starts from a baseline whose training diverged");
         using var model = Open(run.Path, "best");

@@ -94,6 +94,31 @@ public static class GridTables
         void Row(string[] fields) => text.Append("| ").AppendJoin(" | ", fields.Select(Escape)).Append(" |\n");
     }
 
+    /// <summary>In words what the networks tell of the test clips: the baseline, then each that starts from it.</summary>
+    /// <param name="grid">Of one width and one seed.</param>
+    public static string BeforeAndAfter(GridResult grid)
+    {
+        const int Words = 62;
+        var view = new GridReportView(grid);
+        var cells = view.Both.SelectMany(variant => view.Cells(variant, null).Select(cell => (variant.Name, Cell: cell))).OrderBy(c => c.Cell.Method != "baseline").ToList();
+        string[] heads = [.. cells.Select(c => c.Cell.Method == "baseline" ? "before" : cells.Count == 2 ? "after" : c.Name), "chance"];
+        int[] widths = [.. heads.Select(head => Math.Max(9, head.Length + 2))];
+        var text = new StringBuilder();
+        Row($"{grid.TestClips} clips of split test, never trained on", heads);
+        Scores("emotions recognised (macro-F)", cell => cell.EmotionMacroF1, view.LeakChance);
+        Scores("speakers recognised (accuracy)", cell => cell.SpeakerAccuracy, 1.0 / grid.Speakers);
+        Scores("emotions read from the speaker embedding (macro-F)", cell => cell.LeakEmotionFromSpeaker, view.LeakChance);
+        Scores("the same by a reader that weights every emotion alike", cell => cell.LeakEmotionFromSpeakerBalanced, null);
+        foreach (string warning in cells.SelectMany(c => c.Cell.Warnings).Distinct())
+            text.Append($"  WARNING: {Printable.Line(warning)}\n");
+        return text.ToString();
+
+        void Scores(string words, Func<GridCell, double?> of, double? chance) =>
+            Row($"  {words}", [.. cells.Select(c => of(c.Cell)).Append(chance).Select(value => GridReportView.Finite(value) is { } v ? v.ToString("F3", CultureInfo.InvariantCulture) : Missing)]);
+        void Row(string words, IEnumerable<string> numbers) =>
+            text.Append($"{words,-Words}").AppendJoin("", numbers.Zip(widths, (number, width) => number.PadLeft(width))).Append('\n');
+    }
+
     private static string Escape(string text) =>
         string.Concat(text.Select(c => c is '|' or '\\' or '<' or '*' or '`' or '[' ? $"\\{c}" : char.IsControl(c) ? " " : $"{c}"));
 

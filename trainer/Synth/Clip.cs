@@ -41,6 +41,8 @@ public sealed class Clip
 
     public int FrameCount => (int)Math.Round(seconds * FramesPerSecond);
 
+    public int SampleCount => Voice.SampleCount(seconds);
+
     /// <summary>Draws a frame, Size x Size x 3 bytes of RGB. Camera noise makes frames the same only when drawn in order from 0.</summary>
     public void Render(int frame, Span<byte> rgb) => renderer.Render(GestureAt((frame + 0.5) / FramesPerSecond), rgb);
 

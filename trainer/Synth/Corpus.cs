@@ -120,11 +120,13 @@ public static class Corpus
         int before = options.Clips - clips.Length, done = before;
         try
         {
-            Parallel.ForEach(clips, new ParallelOptions { MaxDegreeOfParallelism = jobs, CancellationToken = stop }, clip =>
+            int together = Math.Min(ClipEncoder.Together(options.Seconds), Math.Max(1, (clips.Length + jobs - 1) / jobs));
+            Parallel.ForEach(clips.Chunk(together).ToArray(), new ParallelOptions { MaxDegreeOfParallelism = jobs, CancellationToken = stop }, some =>
             {
-                ClipEncoder.Write(tool, new Clip(Draw(options, clip), options.Seconds, options.Seed, clip.Index),
-                    Path.Combine(folder, clip.Path), stop);
-                report.Report(Interlocked.Increment(ref done), options.Clips, before);
+                ClipEncoder.Write(tool,
+                    [.. some.Select(clip => (new Clip(Draw(options, clip), options.Seconds, options.Seed, clip.Index), Path.Combine(folder, clip.Path)))],
+                    stop);
+                report.Report(Interlocked.Add(ref done, some.Length), options.Clips, before);
             });
         }
         catch (AggregateException failures)

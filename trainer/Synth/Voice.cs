@@ -16,10 +16,12 @@ public static class Voice
 
     private static readonly double[] Bandwidths = [70, 90, 130, 200, 280]; // Hz
 
+    public static int SampleCount(double seconds) => (int)Math.Round(seconds * SampleRate);
+
     /// <summary>One clip of mono speech, 16 bit, <paramref name="seconds"/> long, peaks at or below -3 dBFS.</summary>
     public static short[] Speak(Scene scene, Utterance utterance, double seconds, Philox random)
     {
-        int count = (int)Math.Round(seconds * SampleRate);
+        int count = SampleCount(seconds);
         var prosody = Prosody.All[(int)scene.Emotion].At(scene.Intensity);
         var signal = Vocalize(scene, prosody, utterance, count, random);
         double energy = 0;
