@@ -478,4 +478,17 @@ public sealed class StrategyTests
             Assert.That(new AdversaryOptions { WarmUp = 0.5, Schedule = Schedule.Ramp }.StrengthAt(0.625), Is.EqualTo(0.5));
         });
     }
+
+    [Test]
+    public void Learning_rates_fall_by_epochs_or_along_a_cosine()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(new TrainingOptions { Decay = 0.5 }.RateAt(3, 0.9), Is.EqualTo(0.125));
+            // 0.01 + 0.99 (1 + cos(pi p)) / 2
+            foreach (var (p, value) in new[] { (0, 1), (0.25, 0.855018), (0.5, 0.505), (0.75, 0.154982), (1, 0.01) })
+                Assert.That(new TrainingOptions { Decay = 1, Annealing = Annealing.Cosine }.RateAt(7, p), Is.EqualTo(value).Within(1e-6));
+            Assert.That(new TrainingOptions { Decay = 0.5, Annealing = Annealing.Cosine }.RateAt(1, 1), Is.EqualTo(0.005).Within(1e-9));
+        });
+    }
 }

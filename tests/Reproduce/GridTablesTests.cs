@@ -85,4 +85,30 @@ public class GridTablesTests
         string line = GridTables.Markdown(SyntheticGrid.Of([SyntheticGrid.Bare("a|b", "<r>", 4, 1) with { EmotionMacroF1 = double.NaN }], planned: 1)).Split('\n')[2];
         Assert.That(line, Is.EqualTo("| a\\|b | \\<r> | 4 | 1 | – | – | – | – | – | – |"));
     }
+
+    [Test]
+    public void Before_and_after_stand_beside_each_other_in_words()
+    {
+        var before = SyntheticGrid.Cell("baseline", "paper", 64, 1) with { EmotionMacroF1 = 0.951, SpeakerAccuracy = 1, LeakEmotionFromSpeaker = 0.8126, LeakEmotionFromSpeakerBalanced = 0.83, LeakChance = 0.142 };
+        var after = SyntheticGrid.Cell("conf", "strong", 64, 1) with { EmotionMacroF1 = 0.951, SpeakerAccuracy = 0.996, LeakEmotionFromSpeaker = 0.25, LeakEmotionFromSpeakerBalanced = null, LeakChance = 0.142, Warnings = ["one\ntwo"] };
+        string[] lines = GridTables.BeforeAndAfter(SyntheticGrid.Of([before, after], planned: 2)).TrimEnd('\n').Split('\n');
+        Assert.Multiple(() =>
+        {
+            Assert.That(lines[0], Does.StartWith("800 clips").And.Match("before +after +chance$"));
+            Assert.That(lines[1], Does.Match("emotions recognised .*0.951 +0.951 +0.142$"));
+            Assert.That(lines[2], Does.Match("speakers recognised .*1.000 +0.996 +0.025$"));
+            Assert.That(lines[3], Does.Match("read from the speaker embedding .*0.813 +0.250 +0.142$"));
+            Assert.That(lines[4], Does.Match("0.830 +– +–$"));
+            Assert.That(lines[..5].Select(line => line.Length).Distinct().Count(), Is.EqualTo(1), "columns stand under each other");
+            Assert.That(lines[5], Is.EqualTo("  WARNING: one?two"));
+            Assert.That(lines, Has.Length.EqualTo(6));
+        });
+    }
+
+    [Test]
+    public void Of_several_methods_each_has_a_column_by_its_name()
+    {
+        var grid = SyntheticGrid.Of([SyntheticGrid.Cell("gr", "strong", 64, 1), SyntheticGrid.Cell("baseline", "paper", 64, 1), SyntheticGrid.Cell("conf", "strong", 64, 1)], planned: 3);
+        Assert.That(GridTables.BeforeAndAfter(grid).Split('\n')[0], Does.Match("before +GR strong +CONF strong +chance$"));
+    }
 }

@@ -94,7 +94,7 @@ public sealed class TrainCommandTests
     private static readonly string[][] strategies =
     [
         ["--strategy", "baseline"], ["--strategy", "gr"], ["--strategy", "alt", "--set", "training.adversary.cap=true"], strongConfusion,
-        ["--strategy", "projected", "--set", "training.adversary.schedule=ramp"], ["--strategy", "baseline", .. augmented],
+        ["--strategy", "projected", "--set", "training.adversary.schedule=ramp"], ["--strategy", "baseline", "--set", "training.annealing=cosine", .. augmented],
     ];
 
     /// <summary>The fast tier takes the strategies with the most state, and every third step.</summary>

@@ -51,6 +51,7 @@ public static class Recipe
                 AuxiliaryLearningRate = 3e-3,
                 LearningRate = 3e-4,
                 Decay = confusion ? 0.99 : 0.97,
+                Annealing = Annealing.None,
                 BatchSize = confusion ? 144 : 32,
                 Epochs = confusion ? 400 : 120,
                 Selection = training.Selection with { ProbeEvery = confusion ? 20 : 6 },

@@ -205,7 +205,6 @@ public sealed class TrainingLoop : IDisposable
     private bool TrainEpoch(BatchLoader loader, int steps, MetricsLog? metrics)
     {
         var training = config.Training;
-        double decay = Math.Pow(training.Decay, state.Epoch);
         var progress = new Progress(log, $"epoch {state.Epoch + 1}/{training.Epochs}", "clips", terminal: log == Console.Out && !Console.IsOutputRedirected);
         long before = (long)state.Position * training.BatchSize;
         var clock = Stopwatch.StartNew();
@@ -229,9 +228,10 @@ public sealed class TrainingLoop : IDisposable
             if (!loaded)
                 LoadNext(loader);
             (batchClips, nextClips) = (nextClips, batchClips);
+            double rate = training.RateAt(state.Epoch, Passed);
             runtime.Prepare(state.Step, Passed, LastLoss);
             runtime.Advance(
-                training.LearningRate * decay * state.RateScale, training.AuxiliaryLearningRate * (training.Adversary.Decay ? decay : 1) * state.RateScale);
+                training.LearningRate * rate * state.RateScale, training.AuxiliaryLearningRate * (training.Adversary.Decay ? rate : 1) * state.RateScale);
             runtime.TrainStep();
             // the next batch is sent while the device works on this one
             loaded = state.Position + 1 < steps && !interrupt.Requested && !LimitReached(ahead: 1) && !state.Skipped.Contains(state.Step + 1);
@@ -258,7 +258,7 @@ public sealed class TrainingLoop : IDisposable
                     Step = state.Step,
                     Epoch = state.Epoch,
                     Losses = runtime.LossNames.Zip(state.WindowSums, (name, sum) => (name, sum / state.WindowBatches)).ToDictionary(),
-                    LearningRate = training.LearningRate * decay * state.RateScale,
+                    LearningRate = training.LearningRate * rate * state.RateScale,
                     Strength = runtime.Strength(Passed),
                     ClipsPerSecond = clips,
                     WaitShare = (loader.WaitSeconds - waited) / clock.Elapsed.TotalSeconds,

@@ -27,6 +27,15 @@ public enum Schedule
     Ganin,
 }
 
+/// <summary>How the learning rates fall over the training, besides training.decay.</summary>
+public enum Annealing
+{
+    None,
+
+    /// <summary>Along half a cosine, batch by batch, to a hundredth: high for long, then so low that the last batches no longer throw the weights about.</summary>
+    Cosine,
+}
+
 /// <summary>How a strategy makes an embedding forget. The defaults are the paper's as far as it states them; it leaves strength, schedule and k open.</summary>
 public sealed record AdversaryOptions
 {
@@ -121,6 +130,9 @@ public sealed record TrainingOptions
     /// <summary>Both rates are multiplied by this after each epoch.</summary>
     public double Decay { get; init; } = 0.9;
 
+    /// <summary>Of both rates, besides <see cref="Decay"/>. What a run is prolonged by is trained at the lowest rate.</summary>
+    public Annealing Annealing { get; init; }
+
     /// <summary>Stops after so many epochs without a better validation score; 0 never.</summary>
     public int Patience { get; init; }
 
@@ -156,6 +168,16 @@ public sealed record TrainingOptions
 
     /// <summary>For a network of an eighth of the channels on a thousand clips.</summary>
     public static TrainingOptions Grid { get; } = new() { LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.93, Epochs = 24, Selection = new() { ProbeEvery = 4 }, Precision = Precision.Fp32 };
+
+    /// <summary>What the learning rates are multiplied by.</summary>
+    /// <param name="epoch">From 0.</param>
+    /// <param name="progress">Share of the training that is done, 0 to 1.</param>
+    public double RateAt(int epoch, double progress)
+    {
+        const double Lowest = 0.01;
+        double annealed = Annealing == Annealing.Cosine ? Lowest + (1 - Lowest) * 0.5 * (1 + Math.Cos(Math.PI * progress)) : 1;
+        return Math.Pow(Decay, epoch) * annealed;
+    }
 
     public void Validate()
     {
