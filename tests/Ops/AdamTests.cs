@@ -7,9 +7,6 @@ public sealed class AdamTests(BackendCase backend) : OpTests(backend)
 {
     private const float Beta1 = 0.9f, Beta2 = 0.999f, Epsilon = 1e-8f, Rate = 1e-3f;
 
-    /// <summary>Roundings on the way from m and v to the new parameter.</summary>
-    private const int AdamRoundings = 7;
-
     /// <summary>Each step continues from what the backend itself holds, so that an error cannot hide in a later one.</summary>
     [Test]
     public void Steps_agree_with_double_precision_and_leave_the_gradients_zero([Values(1, 7, 64, 1003, 70_003)] int count)
@@ -37,7 +34,7 @@ public sealed class AdamTests(BackendCase backend) : OpTests(backend)
             op.ExpectExactly(tensorGradients, new double[count]);
             op.Expect(tensorM, m, Tolerance.Sum(DType.F32, 1, magnitudeM, m));
             op.Expect(tensorV, v, Tolerance.Sum(DType.F32, 1, v, v));
-            op.Expect(tensorParameters, parameters, Tolerance.Sum(DType.F32, AdamRoundings, magnitude, parameters));
+            op.Expect(tensorParameters, parameters, Tolerance.Sum(DType.F32, Tolerance.AdamRoundings, magnitude, parameters));
             (parameters, m, v) = (op.Read(tensorParameters), op.Read(tensorM), op.Read(tensorV));
         }
     }
@@ -56,7 +53,7 @@ public sealed class AdamTests(BackendCase backend) : OpTests(backend)
         Op.Run(device => device.Adam(parameters, tensorGradients, m, v, schedule, Beta1, Beta2, Epsilon));
 
         double[] expected = Array.ConvertAll(gradients, g => -Rate * g / (Math.Abs(g) + Epsilon));
-        Op.Expect(parameters, expected, Tolerance.Sum(DType.F32, AdamRoundings, Numbers.Abs(expected), expected));
+        Op.Expect(parameters, expected, Tolerance.Sum(DType.F32, Tolerance.AdamRoundings, Numbers.Abs(expected), expected));
     }
 
     /// <summary>Many sizes, and zeros: an unused class has no gradient, and 0 / 0 must not come of it.</summary>

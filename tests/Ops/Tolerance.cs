@@ -32,6 +32,9 @@ internal static class Tolerance
     /// <summary>exp and log of the common vector libraries are right to a few units; four, next to the argument's own error.</summary>
     public const double Transcendental = 4;
 
+    /// <summary>Roundings of an Adam step on the way from m and v to the new parameter.</summary>
+    public const int AdamRoundings = 7;
+
     /// <summary>Below this a probability may be flushed to zero: smallest normal F32.</summary>
     public const double Underflow = 1.2e-38;
 
