@@ -90,7 +90,8 @@ internal sealed record BatchNormProblem(
 
     public (double[] DX, double[] DGamma, double[] DBeta) BackwardMagnitude(double[] dY, int[]? argmax)
     {
-        double[] gradient = Numbers.Abs(NormalisedGradient(dY, argmax)), inverseStd = InverseStd;
+        // an element that won several windows adds their gradients, which may cancel
+        double[] gradient = NormalisedGradient(Numbers.Abs(dY), argmax), inverseStd = InverseStd;
         int channels = Gamma.Length;
         double count = X.Length / channels;
         double[] distance = [.. X.Select((value, i) => (Math.Abs(value) + Math.Abs(Mean[i % channels])) * inverseStd[i % channels])];
