@@ -7,14 +7,14 @@ namespace Avedis.Peers;
 /// <summary>
 /// The engine beside libtorch 2.10 (by TorchSharp): the long comparison, no part of ./test.
 /// <para>
-/// Draws cases, an operation on a shape with settings and numbers, and runs each forward and backward: on the processor in FP32 and BF16, and a sample of them on the
-/// CUDA kernels under the emulated driver, there in TF32 and on the kernels before Hopper's as well. What libtorch's autograd computes of the same numbers in float64 is the truth. The bounds are those of
-/// the operation tests (tests/Ops), whose harness also sees to guards around every buffer and equal bits in repeated runs. A network of eight layers is compared over
-/// ten steps of Adam.
+/// Draws cases, an operation on a shape with settings and numbers, and runs each forward and backward: on the processor in FP32 and BF16, and a sample of them on
+/// the CUDA kernels under the emulated driver, convolutions there in TF32 and on the kernels for GPUs before Hopper as well. What libtorch's autograd computes of the
+/// same numbers in float64 is the truth. The bounds are those of the operation tests (tests/Ops), whose harness also sees to guards around every buffer and equal
+/// bits in repeated runs. A network of eight layers is compared over ten steps of Adam.
 /// </para>
 /// <para>
 /// tests/peers [--cases N] [--seed S] [--emulated N] [--only N] [--control]. Prints a line for each failure, which names the case, a table with the worst error as a
-/// share of its bound, and last "N cases, N failed". --only repeats one case on every backend; --emulated 0 leaves emulation out. --control moves what libtorch sees by a
+/// share of its bound, and last "N cases, N failed". --only repeats one case on every backend and prints the share of each result; --emulated 0 leaves emulation out. --control moves what libtorch sees by a
 /// thousandth: then most cases must fail. Exit code 0: none failed (of the control: at least half did); 1 otherwise; 2: usage, or no libtorch here.
 /// </para>
 /// </summary>
@@ -47,7 +47,7 @@ internal static class Program
             new("emulated", "tf32", DType.F32, () => Emulation.Open(tf32: true), Tf32: true, Convolving: true),
             new("emulated", "bf16", DType.BF16, () => Emulation.Open(tf32: false)),
             // a GPU that lacks Hopper's instructions
-            new("sm_80", "bf16", DType.BF16, () => Emulation.Open(tf32: false, capability: 80), Convolving: true),
+            new("emulated sm_80", "bf16", DType.BF16, () => Emulation.Open(tf32: false, capability: 80), Convolving: true),
         ];
         var table = new Table();
         var clock = Stopwatch.StartNew();
@@ -63,6 +63,8 @@ internal static class Program
                 var outcome = Trial.Run(peerCase, rig, Cases.SeedOf(options.Seed, number), options.Control ? Moved : 0);
                 table.Add(peerCase, rig, outcome);
                 fails |= outcome.Failure is not null;
+                if (options.Only is not null)
+                    Console.WriteLine($"{rig.Backend} {rig.Precision}: {string.Join(", ", outcome.Shares.Select(result => $"{result.Result} {result.Share:0.000}"))}");
                 if (outcome.Failure is not null && (!options.Control || options.Only is not null))
                     Console.WriteLine(
                         $"FAILED --seed {options.Seed} --only {number}: {peerCase.Operation} {peerCase.Description}, {rig.Backend} {rig.Precision}: {outcome.Failure}");

@@ -21,5 +21,5 @@ internal sealed class Table
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{key}{cases,8}{failures,10}{worst,22:0.000}"));
     }
 
-    private static string Row(string operation, string backend, string precision) => $"{operation,-20}{backend,-10}{precision,-10}";
+    private static string Row(string operation, string backend, string precision) => $"{operation,-20}{backend,-16}{precision,-10}";
 }

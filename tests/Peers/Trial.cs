@@ -41,15 +41,19 @@ internal abstract record PeerCase(string Operation)
 }
 
 /// <summary>What became of a trial.</summary>
-/// <param name="Worst">The largest error as a share of its bound.</param>
+/// <param name="Shares">By result, the largest error as a share of its bound.</param>
 /// <param name="Failure">Null, or what is wrong, in one line.</param>
-internal sealed record Outcome(double Worst, string? Failure);
+internal sealed record Outcome(IReadOnlyList<(string Result, double Share)> Shares, string? Failure)
+{
+    public double Worst => Shares.Max(result => result.Share);
+}
 
 /// <summary>A case on a rig: numbers, the engine's memory, libtorch's inputs, and how far the results lie apart.</summary>
 internal sealed class Trial
 {
     private readonly double moved;
-    private double worst;
+    private readonly Random signs = new(1);
+    private readonly List<(string Result, double Share)> shares = [];
     private string? failure;
 
     private Trial(Rig rig, OpHarness op, Random random, double moved) =>
@@ -77,26 +81,22 @@ internal sealed class Trial
         {
             peerCase.Compare(trial);
         }
-        catch (AssertionException assertion)
+        catch (Exception error) when (error is AssertionException or DeviceFailedException)
         {
-            trial.failure ??= assertion.Message;
-            trial.worst = double.PositiveInfinity;
+            trial.failure ??= error.Message;
+            trial.shares.Add((error.GetType().Name, double.PositiveInfinity));
         }
-        return new(trial.worst, trial.failure?.ReplaceLineEndings(" "));
+        return new(trial.shares, trial.failure?.ReplaceLineEndings(" "));
     }
 
     /// <summary>Data as libtorch sees it: the same, or if this is the control each value moved up or down.</summary>
-    public double[] Moved(double[] values)
-    {
-        var signs = new Random(values.Length);
-        return Array.ConvertAll(values, value => value * (1 + (signs.Next(2) == 0 ? moved : -moved)));
-    }
+    public double[] Moved(double[] values) => Array.ConvertAll(values, value => value * (1 + (signs.Next(2) == 0 ? moved : -moved)));
 
     public torch.Tensor Data(double[] values, Shape shape) => Oracle.Leaf(Moved(values), shape);
 
     public void Expect(Tensor tensor, double[] expected, double[] allowed)
     {
-        bool within = Measure(Op.Read(tensor), expected, allowed);
+        bool within = Measure(tensor.Name, Op.Read(tensor), expected, allowed);
         if (within || failure is not null)
             return;
         try
@@ -112,7 +112,7 @@ internal sealed class Trial
     /// <summary>The same of values that are in no tensor of the harness.</summary>
     public void Expect(string name, double[] actual, double[] expected, double[] allowed)
     {
-        if (Measure(actual, expected, allowed))
+        if (Measure(name, actual, expected, allowed))
             return;
         int at = Enumerable.Range(0, actual.Length).First(i => Share(actual[i], expected[i], allowed[i]) > 1);
         failure ??= $"{name}[{at}]: got {actual[at]:R}, expected {expected[at]:R}, allowed difference {allowed[at]:g3}";
@@ -139,13 +139,13 @@ internal sealed class Trial
         Expect("activation of the winner", won, largest, Array.ConvertAll(outputError, e => 2 * e));
     }
 
-    private bool Measure(double[] actual, double[] expected, double[] allowed)
+    private bool Measure(string name, double[] actual, double[] expected, double[] allowed)
     {
         Assert.That((expected.Length, allowed.Length), Is.EqualTo((actual.Length, actual.Length)), "elements of libtorch's answer and of the bounds");
         double largest = 0;
         for (int i = 0; i < actual.Length; i++)
             largest = Math.Max(largest, Share(actual[i], expected[i], allowed[i]));
-        worst = Math.Max(worst, largest);
+        shares.Add((name, largest));
         return largest <= 1;
     }
 
