@@ -52,7 +52,7 @@ internal sealed class OpHarness(IBackend backend) : IDisposable
     public void Run(Action<IBackend> operation)
     {
         byte[][]? first = null;
-        bool emulated = (backend is CountingBackend counting ? counting.Counted : backend) is CudaBackend && Emulation.Chosen;
+        bool emulated = !backend.HostMemory && Emulation.Chosen;
         for (int run = 0; run < (emulated ? Emulation.OrdersOfTests.Count : garbageBytes.Length); run++)
         {
             byte garbage = garbageBytes[run % garbageBytes.Length];
