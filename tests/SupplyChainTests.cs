@@ -52,7 +52,7 @@ public sealed partial class SupplyChainTests
         Assert.That(properties, Does.Contain("<RestorePackagesWithLockFile>true<").And.Contain("<ManagePackageVersionsCentrally>true<"));
         foreach (string project in Projects)
             Assert.That(File.ReadAllText(project), Does.Not.Contain("RestorePackagesWithLockFile").And.Not.Contain("ManagePackageVersionsCentrally"), project);
-        Assert.That(Text(".ci/setup"), Does.Contain("dotnet restore Engine.sln --locked-mode"));
+        Assert.That(Text(".ci/setup"), Does.Contain("dotnet restore \"$1\" --locked-mode"));
         Assert.That(Text("tests/peers"), Does.Contain("dotnet restore tests/Peers --locked-mode"));
     }
 
