@@ -16,7 +16,7 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
 
     [TestCaseSource(nameof(pictures))]
     public void Faces_agree_with_double_precision((int Frames, int Side) shape) =>
-        CheckFaces(shape.Frames, shape.Side, Plans(new Random(1), shape.Frames, shape.Side, 1, 1));
+        CheckFaces(shape.Frames, shape.Side, Plans(Seeded(1), shape.Frames, shape.Side, 1, 1));
 
     [TestCase(1f, 0f, 0f)]
     [TestCase(0f, 3f, -5f)]
@@ -34,7 +34,7 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
     [Test]
     public void A_plan_of_nothing_is_normalise_to_the_bit([Values(1, 13, 16, 64)] int side, [Values(DType.F32, DType.BF16)] DType act)
     {
-        double[] x = Numbers.Integers(new Random(2), Clips * side * side, 0, 255);
+        double[] x = Numbers.Integers(Seeded(2), Clips * side * side, 0, 255);
         var shape = new Shape(Clips, side, side, 1);
         var (tensor, plans) = (Op.Input("x", shape, DType.U8, x), Plans(new AugmentPlan[Clips]));
         var (y, expected) = (Op.Output("y", shape, act), Op.Output("expected", shape, act));
@@ -48,7 +48,7 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
 
     [TestCaseSource(nameof(spectra))]
     public void Mels_agree_with_double_precision((int Bins, int Steps) shape) =>
-        CheckMels(shape.Bins, shape.Steps, Plans(new Random(6), 1, 1, shape.Bins, shape.Steps));
+        CheckMels(shape.Bins, shape.Steps, Plans(Seeded(6), 1, 1, shape.Bins, shape.Steps));
 
     [Test]
     public void Mels_get_the_gain_on_valid_frames_only([Values(0, 3)] int shift, [Values(0, 1, 20, 40)] int frames) =>
@@ -76,7 +76,7 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
     {
         const int Frames = 2, Side = 16, Bins = 3, Steps = 33;
         const int Pixels = Clips * Frames * Side * Side, Values = Clips * Bins * Steps;
-        var random = new Random(4);
+        var random = Seeded(4);
         double[] pixels = Numbers.Integers(random, Pixels + 2, 0, 255), mels = Numbers.Uniform(random, Values + 2);
         var plans = Plans(random, Frames, Side, Bins, Steps);
         double[] startFaces = Numbers.Uniform(random, Pixels + 2, act), startMels = Numbers.Uniform(random, Values + 2, act);
@@ -103,7 +103,7 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
 
     private void CheckFaces(int frames, int side, AugmentPlan[] plans)
     {
-        double[] x = Numbers.Integers(new Random(3), (long)plans.Length * frames * side * side, 0, 255);
+        double[] x = Numbers.Integers(Seeded(3), (long)plans.Length * frames * side * side, 0, 255);
         var shape = new Shape(plans.Length * frames, side, side, 1);
         var (tensor, tensorPlans) = (Op.Input("x", shape, DType.U8, x), Plans(plans));
         Tensor[] results = [.. Activations.Select(act => Op.Output($"y {act}", shape, act))];
@@ -119,7 +119,7 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
 
     private void CheckMels(int bins, int steps, AugmentPlan[] plans)
     {
-        double[] x = Numbers.Uniform(new Random(5), (long)plans.Length * bins * steps, DType.F32, -14, 3);
+        double[] x = Numbers.Uniform(Seeded(5), (long)plans.Length * bins * steps, DType.F32, -14, 3);
         var shape = new Shape(plans.Length, bins, steps, 1);
         var (tensor, tensorPlans) = (Op.Input("x", shape, DType.F32, x), Plans(plans));
         Tensor[] results = [.. Activations.Select(act => Op.Output($"y {act}", shape, act))];

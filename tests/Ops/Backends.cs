@@ -1,3 +1,4 @@
+using System.Globalization;
 using Avedis.Engine;
 using NUnit.Framework;
 
@@ -84,6 +85,10 @@ public abstract class OpTests(BackendCase backendCase)
 {
     private protected static readonly DType[] Activations = [DType.F32, DType.BF16];
 
+    private static readonly int seeds = Environment.GetEnvironmentVariable("AVEDIS_TEST_SEED") is { Length: > 0 } given
+        ? int.Parse(given, CultureInfo.InvariantCulture)
+        : 0;
+
     private CountingBackend? opened;
     private OpHarness? harness;
 
@@ -143,4 +148,7 @@ public abstract class OpTests(BackendCase backendCase)
         DType[] types = [.. Activations.Where(backendCase.Concerns)];
         return types[random.Next(types.Length)];
     }
+
+    /// <summary>The numbers of a test: the same in every run, and others for each whole number in the environment variable AVEDIS_TEST_SEED.</summary>
+    private protected static Random Seeded(int seed) => new(seed + 1000 * seeds);
 }

@@ -32,11 +32,11 @@ public sealed class BatchNormOverRanksTests(BackendCase backend) : OpTests(backe
         var whole = new Shape(ranks * part[0], part[1], part[2], channels);
         var ofPart = new BatchNormSettings(Epsilon, Momentum, relu, pool);
         var ofWhole = ofPart with { Pool = pool is { } w ? w with { N = whole[0] } : null };
-        var p = BatchNormProblem.Pose(new Random(1), whole, ofWhole, act, Tolerance.Kink);
+        var p = BatchNormProblem.Pose(Seeded(1), whole, ofWhole, act, Tolerance.Kink);
         long rows = part.Count / channels, count = whole.Count / channels;
         Shape output = ofWhole.Pool?.Output ?? whole, outputOfPart = pool?.Output ?? part, perChannel = new(channels);
-        double[] dY = Numbers.Uniform(new Random(2), output.Count, act);
-        double[] runningMean = Numbers.Uniform(new Random(3), channels), runningVariance = Numbers.Uniform(new Random(4), channels, low: 0, high: 2);
+        double[] dY = Numbers.Uniform(Seeded(2), output.Count, act);
+        double[] runningMean = Numbers.Uniform(Seeded(3), channels), runningVariance = Numbers.Uniform(Seeded(4), channels, low: 0, high: 2);
         var x = Op.Input("x", whole, act, p.X);
         var gamma = Op.Input("gamma", perChannel, DType.F32, p.Gamma);
         var beta = Op.Input("beta", perChannel, DType.F32, p.Beta);

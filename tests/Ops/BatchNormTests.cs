@@ -58,11 +58,11 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Cases))]
     public void Training_forward(Shape shape, BatchNormSettings settings, DType act)
     {
-        var p = BatchNormProblem.Pose(new Random(1), shape, settings, act);
+        var p = BatchNormProblem.Pose(Seeded(1), shape, settings, act);
         int channels = shape[3];
         long count = shape.Count / channels;
-        double[] runningMean = Numbers.Uniform(new Random(2), channels);
-        double[] runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
+        double[] runningMean = Numbers.Uniform(Seeded(2), channels);
+        double[] runningVariance = Numbers.Uniform(Seeded(3), channels, low: 0, high: 2);
         var outputShape = settings.Pool?.Output ?? shape;
         var x = Op.Input("x", shape, act, p.X);
         var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
@@ -91,9 +91,9 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     public void Inference_uses_the_running_statistics(Shape shape, BatchNormSettings settings, DType act)
     {
         int channels = shape[3];
-        double[] runningMean = Numbers.Uniform(new Random(2), channels);
-        double[] runningVariance = Numbers.Uniform(new Random(3), channels, low: 0, high: 2);
-        var p = BatchNormProblem.Pose(new Random(4), shape, settings, act) with { Mean = runningMean, Variance = runningVariance };
+        double[] runningMean = Numbers.Uniform(Seeded(2), channels);
+        double[] runningVariance = Numbers.Uniform(Seeded(3), channels, low: 0, high: 2);
+        var p = BatchNormProblem.Pose(Seeded(4), shape, settings, act) with { Mean = runningMean, Variance = runningVariance };
         var outputShape = settings.Pool?.Output ?? shape;
         var x = Op.Input("x", shape, act, p.X);
         var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
@@ -111,13 +111,13 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     public void Backward_overwrites_dX_and_adds_to_dGamma_and_dBeta(Shape shape, BatchNormSettings settings, DType act)
     {
         // the mask of ReLU is recomputed in F32: no value may lie so near to zero that rounding decides
-        var p = BatchNormProblem.Pose(new Random(5), shape, settings, act, Tolerance.Kink).WithStatisticsAsStored();
+        var p = BatchNormProblem.Pose(Seeded(5), shape, settings, act, Tolerance.Kink).WithStatisticsAsStored();
         int channels = shape[3];
         var forward = p.Forward();
         var outputShape = settings.Pool?.Output ?? shape;
-        double[] dY = Numbers.Uniform(new Random(6), outputShape.Count, act);
-        double[] startGamma = Numbers.Uniform(new Random(7), channels, low: -5, high: 5);
-        double[] startBeta = Numbers.Uniform(new Random(8), channels, low: -5, high: 5);
+        double[] dY = Numbers.Uniform(Seeded(6), outputShape.Count, act);
+        double[] startGamma = Numbers.Uniform(Seeded(7), channels, low: -5, high: 5);
+        double[] startBeta = Numbers.Uniform(Seeded(8), channels, low: -5, high: 5);
         var x = Op.Input("x", shape, act, p.X);
         var gamma = Op.Input("gamma", new Shape(channels), DType.F32, p.Gamma);
         var beta = Op.Input("beta", new Shape(channels), DType.F32, p.Beta);
@@ -149,9 +149,9 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(FusedCases))]
     public void Fused_equals_the_separate_operations(Shape shape, BatchNormSettings settings)
     {
-        var p = BatchNormProblem.Pose(new Random(9), shape, settings, DType.F32, Tolerance.Kink);
+        var p = BatchNormProblem.Pose(Seeded(9), shape, settings, DType.F32, Tolerance.Kink);
         var outputShape = settings.Pool?.Output ?? shape;
-        double[] dYValues = Numbers.Uniform(new Random(10), outputShape.Count);
+        double[] dYValues = Numbers.Uniform(Seeded(10), outputShape.Count);
         Tensor Channels(string name) => Op.Output(name, new Shape(shape[3]), DType.F32);
         Tensor Image(string name) => Op.Output(name, shape, DType.F32);
         Tensor Pooled(string name) => Op.Output(name, outputShape, DType.F32);
@@ -213,8 +213,8 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     {
         var pool = new Pool2dGeometry(2, 9, 8, 17, 3, 3, 2, 2, 1, 1);
         var settings = new BatchNormSettings(Epsilon, Momentum, false, pool);
-        double[] x = Numbers.Integers(new Random(11), pool.Input.Count, -1, 1);
-        double[] gamma = Numbers.Uniform(new Random(12), 17, low: 0.5, high: 1.5), beta = Numbers.Uniform(new Random(13), 17);
+        double[] x = Numbers.Integers(Seeded(11), pool.Input.Count, -1, 1);
+        double[] gamma = Numbers.Uniform(Seeded(12), 17, low: 0.5, high: 1.5), beta = Numbers.Uniform(Seeded(13), 17);
         var tensorX = Op.Input("x", pool.Input, act, x);
         var tensorGamma = Op.Input("gamma", new Shape(17), DType.F32, gamma);
         var tensorBeta = Op.Input("beta", new Shape(17), DType.F32, beta);
@@ -234,7 +234,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     public void A_large_mean_does_not_spoil_the_variance()
     {
         var shape = new Shape(2, 13, 17, 24);
-        double[] x = Numbers.Round(Array.ConvertAll(Numbers.Uniform(new Random(14), shape.Count), value => 1000 + value), DType.F32);
+        double[] x = Numbers.Round(Array.ConvertAll(Numbers.Uniform(Seeded(14), shape.Count), value => 1000 + value), DType.F32);
         var (expectedMean, variance) = Reference.ChannelStatistics(x, 24);
         double[] expected = Reference.InverseStd(variance, Epsilon);
         var (mean, inverseStd) = StatisticsOf(shape, x);
@@ -249,7 +249,7 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     public void Statistics_of_many_rows()
     {
         var shape = new Shape(1, 75, 56, 129);
-        double[] x = Numbers.Uniform(new Random(18), shape.Count);
+        double[] x = Numbers.Uniform(Seeded(18), shape.Count);
         var (expectedMean, variance) = Reference.ChannelStatistics(x, 129);
         double[] expected = Reference.InverseStd(variance, Epsilon);
         var (mean, inverseStd) = StatisticsOf(shape, x);
@@ -271,10 +271,10 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     {
         var shape = new Shape(3, 4, 5, 6);
         var settings = new BatchNormSettings(Epsilon, Momentum, false, null);
-        var p = BatchNormProblem.Pose(new Random(15), shape, settings, DType.F32);
-        double[] dY = Numbers.Uniform(new Random(16), shape.Count);
+        var p = BatchNormProblem.Pose(Seeded(15), shape, settings, DType.F32);
+        double[] dY = Numbers.Uniform(Seeded(16), shape.Count);
         var (_, dX, dGamma, dBeta) = Pass(p.X, p.Gamma, p.Beta);
-        var random = new Random(17);
+        var random = Seeded(17);
         FiniteDifference.CheckDirection("x", at => Pass(at, p.Gamma, p.Beta).Loss, p.X, dX, random, step: 1e-2);
         FiniteDifference.CheckDirection("gamma", at => Pass(p.X, at, p.Beta).Loss, p.Gamma, dGamma, random, step: 1e-2);
         FiniteDifference.CheckDirection("beta", at => Pass(p.X, p.Gamma, at).Loss, p.Beta, dBeta, random, step: 1e-2);

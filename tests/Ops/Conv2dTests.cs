@@ -114,7 +114,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(Cases))]
     public void Forward(Conv2dGeometry g, DType act)
     {
-        var random = new Random(2);
+        var random = Seeded(2);
         double[] x = Numbers.Uniform(random, g.Input.Count, act), weight = Numbers.Uniform(random, g.Weight.Count);
         var tensorX = Op.Input("x", g.Input, act, x);
         var tensorWeight = Op.Input("weight", g.Weight, DType.F32, weight);
@@ -129,7 +129,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(Cases))]
     public void Backward_data(Conv2dGeometry g, DType act)
     {
-        var random = new Random(3);
+        var random = Seeded(3);
         double[] dY = Numbers.Uniform(random, g.Output.Count, act), weight = Numbers.Uniform(random, g.Weight.Count);
         var tensorDY = Op.Input("dY", g.Output, act, dY);
         var tensorWeight = Op.Input("weight", g.Weight, DType.F32, weight);
@@ -144,7 +144,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(Cases))]
     public void Backward_weight_adds_to_what_is_there(Conv2dGeometry g, DType act)
     {
-        var random = new Random(4);
+        var random = Seeded(4);
         double[] dY = Numbers.Uniform(random, g.Output.Count, act), x = Numbers.Uniform(random, g.Input.Count, act);
         double[] start = Numbers.Uniform(random, g.Weight.Count, low: -10, high: 10);
         var tensorDY = Op.Input("dY", g.Output, act, dY);
@@ -165,7 +165,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(LargeCases), FastOn = "emulated")]
     public void All_passes_are_exact_on_small_integers(Conv2dGeometry g, DType act)
     {
-        var random = new Random(5);
+        var random = Seeded(5);
         double[] x = Numbers.Integers(random, g.Input.Count, -3, 3), weight = Numbers.Integers(random, g.Weight.Count, -3, 3);
         double[] dY = Numbers.Integers(random, g.Output.Count, -3, 3), start = Numbers.Integers(random, g.Weight.Count, -9, 9);
         var tensorX = Op.Input("x", g.Input, act, x);
@@ -193,7 +193,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     public void Gradients_agree_with_finite_differences_of_the_backend_itself()
     {
         var g = new Conv2dGeometry(2, 7, 9, 5, 6, 3, 4, 2, 1, 1, 2);
-        var random = new Random(6);
+        var random = Seeded(6);
         double[] x = Numbers.Uniform(random, g.Input.Count), weight = Numbers.Uniform(random, g.Weight.Count);
         double[] dY = Numbers.Uniform(random, g.Output.Count);
         double Loss(double[] atX, double[] atWeight)

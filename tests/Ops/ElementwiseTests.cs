@@ -19,7 +19,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     [Test]
     public void Copy_of_the_same_type_keeps_every_bit([Values(1, 7, 64, 1003, Large)] int count, [Values(DType.F32, DType.BF16)] DType type)
     {
-        double[] values = Numbers.Uniform(new Random(1), count, type);
+        double[] values = Numbers.Uniform(Seeded(1), count, type);
         var x = Op.Input("x", new Shape(count), type, values);
         var y = Op.Output("y", new Shape(count), type);
         Op.Run(device => device.Copy(y, x));
@@ -29,7 +29,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     [Test]
     public void Copy_from_BF16_to_F32_is_exact([Values(1, 7, 64, 1003, Large)] int count)
     {
-        double[] values = Numbers.Uniform(new Random(2), count, DType.BF16, -1e20, 1e20);
+        double[] values = Numbers.Uniform(Seeded(2), count, DType.BF16, -1e20, 1e20);
         var x = Op.Input("x", new Shape(count), DType.BF16, values);
         var y = Op.Output("y", new Shape(count), DType.F32);
         Op.Run(device => device.Copy(y, x));
@@ -39,7 +39,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     [Test]
     public void Copy_from_F32_to_BF16_rounds_to_nearest([Values(1, 7, 64, 1003, Large)] int count)
     {
-        double[] values = Numbers.Uniform(new Random(3), count, DType.F32, -1e3, 1e3);
+        double[] values = Numbers.Uniform(Seeded(3), count, DType.F32, -1e3, 1e3);
         var x = Op.Input("x", new Shape(count), DType.F32, values);
         var y = Op.Output("y", new Shape(count), DType.BF16);
         Op.Run(device => device.Copy(y, x));
@@ -73,7 +73,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     [Test]
     public void Add([Values(1, 7, 64, 1003, Large)] int count)
     {
-        var random = new Random(4);
+        var random = Seeded(4);
         double[] start = Numbers.Uniform(random, count), values = Numbers.Uniform(random, count);
         var x = Op.Input("x", new Shape(count), DType.F32, values);
         var y = Op.Sum("y", new Shape(count), start);
@@ -99,7 +99,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     public void Memory_off_the_boundaries_of_vectors([Values(0, 1)] int startY, [Values(0, 1)] int startX, [Values(DType.F32, DType.BF16)] DType act)
     {
         const int Count = 1003, Whole = Count + 2;
-        var random = new Random(7);
+        var random = Seeded(7);
         double[] wide = Numbers.Uniform(random, Whole), narrow = Numbers.Uniform(random, Whole, act), start = Numbers.Uniform(random, Whole);
         double[] pixels = Numbers.Integers(random, Whole, 0, 255);
         var tensorWide = Op.Input("wide", new Shape(Whole), DType.F32, wide);
@@ -145,7 +145,7 @@ public sealed class ElementwiseTests(BackendCase backend) : OpTests(backend)
     [TestCase(7, 33, 1)]
     public void Concat_and_its_backward(int rows, int columnsA, int columnsB)
     {
-        var random = new Random(5);
+        var random = Seeded(5);
         double[] a = Numbers.Uniform(random, rows * columnsA), b = Numbers.Uniform(random, rows * columnsB);
         double[] dY = Numbers.Uniform(random, rows * (columnsA + columnsB));
         var tensorA = Op.Input("a", new Shape(rows, columnsA), DType.F32, a);

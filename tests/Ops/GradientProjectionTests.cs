@@ -10,7 +10,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
     [Test]
     public void A_single_segment_agrees_with_double_precision([Values(1, 3, 64, 1000, 70_001, 600_001)] int count, [Values(0f, Alpha)] float alpha)
     {
-        var random = new Random(1);
+        var random = Seeded(1);
         Check(Numbers.Uniform(random, count), Numbers.Uniform(random, count), [count], alpha);
     }
 
@@ -19,7 +19,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
     public void Segments_are_projected_each_by_itself([Values(0f, Alpha, 30f)] float alpha)
     {
         int[] lengths = [1, 3, 64, 1000, 70_001, 16_384, 1, 16, 257]; // 16,384: whole pieces of the processor's sums, behind a segment of more
-        var random = new Random(2);
+        var random = Seeded(2);
         // what belongs to a neighbour would show: their sizes differ
         double[] scale = [.. lengths.SelectMany((length, s) => Numbers.Constant(length, Math.Pow(10, s % 3)))];
         double[] primary = Numbers.Round([.. Numbers.Uniform(random, lengths.Sum()).Zip(scale, (value, by) => value * by)], DType.F32);
@@ -30,7 +30,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
     public void Many_segments_and_empty_ones()
     {
         int[] lengths = [.. Enumerable.Range(0, 300).Select(s => s % 7 * (s % 5))];
-        var random = new Random(3);
+        var random = Seeded(3);
         Check(Numbers.Uniform(random, lengths.Sum()), Numbers.Uniform(random, lengths.Sum()), lengths, Alpha);
     }
 
@@ -39,7 +39,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
     {
         int[] lengths = [1, 70_001, 3, 64, 1000, 1];
         int[] offsets = Offsets(lengths);
-        var random = new Random(4);
+        var random = Seeded(4);
         double[] primary = Numbers.Uniform(random, lengths.Sum()), adversary = Numbers.Uniform(random, lengths.Sum());
         foreach (int s in new[] { 0, 1, 3, 5 })
             Array.Clear(adversary, offsets[s], lengths[s]);
@@ -51,7 +51,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
     [Test]
     public void What_is_left_is_orthogonal_to_the_adversary([Values(3, 64, 70_001)] int count)
     {
-        var random = new Random(5);
+        var random = Seeded(5);
         // almost parallel: what is left is small against what there was
         double[] adversary = Numbers.Uniform(random, count);
         double[] primary = Numbers.Round([.. adversary.Zip(Numbers.Uniform(random, count), (a, other) => 100 * a + other)], DType.F32);
@@ -67,7 +67,7 @@ public sealed class GradientProjectionTests(BackendCase backend) : OpTests(backe
     public void A_gradient_of_any_size_has_a_direction(double size)
     {
         const int Count = 1000;
-        var random = new Random(6);
+        var random = Seeded(6);
         double[] adversary = Numbers.Round(Array.ConvertAll(Numbers.Uniform(random, Count), value => value * size), DType.F32);
         Check(Numbers.Uniform(random, Count), adversary, [Count], alpha: 0);
     }

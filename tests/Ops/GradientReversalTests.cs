@@ -8,7 +8,7 @@ public sealed class GradientReversalTests(BackendCase backend) : OpTests(backend
     [Test]
     public void Backward_reverses_and_scales([Values(1, 7, 64, 1003, 70_003)] int count, [Values(0f, 0.3f, 1f, 20f)] float lambda)
     {
-        double[] dY = Numbers.Uniform(new Random(1), count);
+        double[] dY = Numbers.Uniform(Seeded(1), count);
         var tensorDY = Op.Input("dY", new Shape(count), DType.F32, dY);
         var tensorLambda = Op.Input("lambda", new Shape(1), DType.F32, [lambda]);
         var dX = Op.Output("dX", new Shape(count), DType.F32);
@@ -22,7 +22,7 @@ public sealed class GradientReversalTests(BackendCase backend) : OpTests(backend
     [Test]
     public void Add_leaves_the_sum_of_both_gradients([Values(1, 7, 64, 1003, 70_003)] int count, [Values(0f, 0.3f, 1f, 20f)] float lambda)
     {
-        var random = new Random(2);
+        var random = Seeded(2);
         double[] start = Numbers.Uniform(random, count), dY = Numbers.Uniform(random, count);
         var tensorDY = Op.Input("dY", new Shape(count), DType.F32, dY);
         var tensorLambda = Op.Input("lambda", new Shape(1), DType.F32, [lambda]);

@@ -21,7 +21,7 @@ public sealed class LinearTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Cases))]
     public void Forward(int rows, int inputs, int outputs, DType act)
     {
-        var random = new Random(1);
+        var random = Seeded(1);
         double[] x = Numbers.Uniform(random, rows * inputs, act), weight = Numbers.Uniform(random, outputs * inputs, act);
         double[] bias = Numbers.Uniform(random, outputs, act);
         var tensorX = Op.Input("x", new Shape(rows, inputs), act, x);
@@ -39,7 +39,7 @@ public sealed class LinearTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Cases))]
     public void Backward_overwrites_dX_and_adds_to_dWeight_and_dBias(int rows, int inputs, int outputs, DType act)
     {
-        var random = new Random(2);
+        var random = Seeded(2);
         double[] x = Numbers.Uniform(random, rows * inputs, act), weight = Numbers.Uniform(random, outputs * inputs, act);
         double[] dY = Numbers.Uniform(random, rows * outputs, act);
         double[] startWeight = Numbers.Uniform(random, outputs * inputs, low: -5, high: 5);
@@ -75,7 +75,7 @@ public sealed class LinearTests(BackendCase backend) : OpTests(backend)
     public void Gradients_agree_with_finite_differences_of_the_backend_itself()
     {
         const int Rows = 5, Inputs = 19, Outputs = 7;
-        var random = new Random(3);
+        var random = Seeded(3);
         double[] x = Numbers.Uniform(random, Rows * Inputs), weight = Numbers.Uniform(random, Outputs * Inputs);
         double[] bias = Numbers.Uniform(random, Outputs), dY = Numbers.Uniform(random, Rows * Outputs);
         double Loss(double[] atX, double[] atWeight, double[] atBias)

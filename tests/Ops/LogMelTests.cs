@@ -28,7 +28,7 @@ public sealed class LogMelTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Problems))]
     public void Agrees_with_double_precision(Problem p)
     {
-        var random = new Random(1);
+        var random = Seeded(1);
         double[] samples = Numbers.Uniform(random, (long)p.Rows * p.Length), basis = Numbers.Uniform(random, 4L * p.Frequencies * p.Window);
         double[] filters = Numbers.Uniform(random, (long)p.Bins * p.Frequencies, low: 0);
         filters.AsSpan(0, p.Frequencies).Clear(); // a bin that contains no frequency
@@ -105,7 +105,7 @@ public sealed class LogMelTests(BackendCase backend) : OpTests(backend)
     /// <summary>Tones that come and go over noise.</summary>
     private static float[] Sound(int samples)
     {
-        var random = new Random(2);
+        var random = Seeded(2);
         return [.. Enumerable.Range(0, samples).Select(i =>
             (float)((i / 3000 % 2 * 0.5 * Math.Sin(0.05 * i)) + (0.3 * Math.Sin(0.7 * i) * Math.Sin(1e-4 * i)) + (0.02 * (random.NextDouble() - 0.5))))];
     }

@@ -14,7 +14,7 @@ public sealed class MaskedMeanTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Cases))]
     public void Forward_leaves_out_the_padded_steps(int n, int steps, int channels, DType act)
     {
-        var random = new Random(1);
+        var random = Seeded(1);
         int[] lengths = Lengths(random, n, steps);
         double[] x = Numbers.Uniform(random, n * steps * channels, act);
         double[] padded = [.. x.Select((value, i) => IsValid(i, lengths, steps, channels) ? value : double.NaN)];
@@ -32,7 +32,7 @@ public sealed class MaskedMeanTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Cases))]
     public void Backward_is_zero_in_the_padded_steps(int n, int steps, int channels, DType act)
     {
-        var random = new Random(2);
+        var random = Seeded(2);
         int[] lengths = Lengths(random, n, steps);
         double[] dY = Numbers.Uniform(random, n * channels);
         var tensorDY = Op.Input("dY", new Shape(n, channels), DType.F32, dY);

@@ -37,17 +37,17 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
         select new TestCaseData(g, act).SetArgDisplayNames(name, act.ToString());
 
     [TestCaseSource(nameof(Cases))]
-    public void Forward(Pool2dGeometry g, DType act) => ExpectForward(g, act, Numbers.Uniform(new Random(2), g.Input.Count, act));
+    public void Forward(Pool2dGeometry g, DType act) => ExpectForward(g, act, Numbers.Uniform(Seeded(2), g.Input.Count, act));
 
     /// <summary>Three different values in all: nearly every window has a tie, which its first element must win.</summary>
     [TestCaseSource(nameof(Cases))]
     public void The_first_of_equals_wins(Pool2dGeometry g, DType act) =>
-        ExpectForward(g, act, Numbers.Integers(new Random(3), g.Input.Count, -1, 1));
+        ExpectForward(g, act, Numbers.Integers(Seeded(3), g.Input.Count, -1, 1));
 
     /// <summary>Zero padding that took part would beat every one of these.</summary>
     [TestCaseSource(nameof(Cases))]
     public void Padding_never_wins_over_negative_values(Pool2dGeometry g, DType act) =>
-        ExpectForward(g, act, Numbers.Uniform(new Random(4), g.Input.Count, act, -1e30, -1));
+        ExpectForward(g, act, Numbers.Uniform(Seeded(4), g.Input.Count, act, -1e30, -1));
 
     [TestCaseSource(nameof(Cases))]
     public void Padding_never_wins_over_minus_infinity(Pool2dGeometry g, DType act) =>
@@ -57,7 +57,7 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
     [TestCaseSource(nameof(Cases))]
     public void Backward(Pool2dGeometry g, DType act)
     {
-        var random = new Random(5);
+        var random = Seeded(5);
         int[] argmax = Reference.MaxPoolForward(Numbers.Uniform(random, g.Input.Count), g).Argmax;
         double[] dY = Numbers.Uniform(random, g.Output.Count, act);
         var tensorDY = Op.Input("dY", g.Output, act, dY);

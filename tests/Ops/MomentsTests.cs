@@ -59,8 +59,8 @@ public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(LargeCases), FastOn = "emulated")]
     public void Statistics_are_those_of_what_the_convolution_stored(Conv2dGeometry g, DType act)
     {
-        double[] x = Numbers.Uniform(new Random(1), g.Input.Count, act), weight = Numbers.Uniform(new Random(2), g.Weight.Count);
-        double[] runningMean = Numbers.Uniform(new Random(3), g.K), runningVariance = Numbers.Uniform(new Random(4), g.K, low: 0, high: 2);
+        double[] x = Numbers.Uniform(Seeded(1), g.Input.Count, act), weight = Numbers.Uniform(Seeded(2), g.Weight.Count);
+        double[] runningMean = Numbers.Uniform(Seeded(3), g.K), runningVariance = Numbers.Uniform(Seeded(4), g.K, low: 0, high: 2);
         var run = Run(g, act, x, weight, runningMean, runningVariance);
 
         long count = g.Output.Count / g.K;
@@ -84,7 +84,7 @@ public sealed class MomentsTests(BackendCase backend) : OpTests(backend)
     {
         // the first channel is 1, and its weight the mean, which TF32 and BF16 hold exactly
         var g = new Conv2dGeometry(1, 17, 39, 8, channels, 1, 1, 1, 1, 0, 0);
-        double[] x = Numbers.Uniform(new Random(5), g.Input.Count, DType.BF16), weight = Numbers.Uniform(new Random(6), g.Weight.Count, DType.BF16);
+        double[] x = Numbers.Uniform(Seeded(5), g.Input.Count, DType.BF16), weight = Numbers.Uniform(Seeded(6), g.Weight.Count, DType.BF16);
         for (int i = 0; i < x.Length; i += g.C)
             x[i] = 1;
         for (int i = 0; i < weight.Length; i += g.C)

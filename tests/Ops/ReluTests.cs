@@ -8,7 +8,7 @@ public sealed class ReluTests(BackendCase backend) : OpTests(backend)
     [Test]
     public void Forward([Values(1, 7, 64, 1003, 70_003)] int count, [Values(DType.F32, DType.BF16)] DType act)
     {
-        double[] x = Mixed(new Random(1), count, act);
+        double[] x = Mixed(Seeded(1), count, act);
         var tensorX = Op.Input("x", new Shape(count), act, x);
         var y = Op.Output("y", new Shape(count), act);
 
@@ -21,7 +21,7 @@ public sealed class ReluTests(BackendCase backend) : OpTests(backend)
     [Test]
     public void Backward([Values(1, 7, 64, 1003, 70_003)] int count, [Values(DType.F32, DType.BF16)] DType act)
     {
-        var random = new Random(2);
+        var random = Seeded(2);
         double[] y = Reference.ReluForward(Mixed(random, count, act)), dY = Numbers.Uniform(random, count, act);
         var tensorY = Op.Input("y", new Shape(count), act, y);
         var tensorDY = Op.Input("dY", new Shape(count), act, dY);

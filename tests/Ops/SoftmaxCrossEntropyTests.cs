@@ -9,7 +9,7 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
     public void Value_and_gradient(
         [Values(1, 3, 17)] int rows, [Values(1, 2, 6, 24, 33, 1251)] int classes, [Values(1f, 0.3f, -2f)] float scale)
     {
-        var random = new Random(1);
+        var random = Seeded(1);
         double[] logits = Numbers.Uniform(random, rows * classes, low: -5, high: 5);
         Expect(logits, Labels(random, rows, classes), LossCases.Weights(random, rows), scale);
     }
@@ -18,7 +18,7 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
     public void Huge_logits_neither_overflow_nor_lose_the_loss([Values(2, 7, 33)] int classes)
     {
         const int Rows = 6;
-        var random = new Random(2);
+        var random = Seeded(2);
         double[] logits = Numbers.Uniform(random, Rows * classes, low: -10000, high: 10000);
         Numbers.Constant(classes, 10000).CopyTo(logits, 0);
         Numbers.Constant(classes, -10000).CopyTo(logits, classes);
@@ -34,7 +34,7 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
     [TestCase(int.MinValue)]
     public void Rows_of_weight_zero_contribute_nothing_whatever_their_label(int label)
     {
-        double[] logits = Numbers.Uniform(new Random(3), 4 * 6, low: -5, high: 5);
+        double[] logits = Numbers.Uniform(Seeded(3), 4 * 6, low: -5, high: 5);
         Expect(logits, [2, label, 5, label], [0.5, 0, 0.5, 0], 1);
     }
 
@@ -43,7 +43,7 @@ public sealed class SoftmaxCrossEntropyTests(BackendCase backend) : OpTests(back
     {
         const int Rows = 5, Classes = 7;
         const float Scale = 0.5f;
-        var random = new Random(4);
+        var random = Seeded(4);
         double[] logits = Numbers.Uniform(random, Rows * Classes, low: -2, high: 2), weights = Numbers.Uniform(random, Rows, low: 0.1);
         int[] labels = Labels(random, Rows, Classes);
 

@@ -64,8 +64,8 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(Cases))]
     public void Training_forward(Conv2dGeometry geometry, BatchNormSettings settings, Numbering numbering, DType act)
     {
-        var p = Pose(new Random(1), geometry, settings, numbering, act, Rounding(act));
-        double[] runningMean = Numbers.Uniform(new Random(2), geometry.K), runningVariance = Numbers.Uniform(new Random(3), geometry.K, low: 0, high: 2);
+        var p = Pose(Seeded(1), geometry, settings, numbering, act, Rounding(act));
+        double[] runningMean = Numbers.Uniform(Seeded(2), geometry.K), runningVariance = Numbers.Uniform(Seeded(3), geometry.K, low: 0, high: 2);
         var run = new Run(Op, Backend, p);
         var tensorRunningMean = Op.Sum("runningMean", run.Channels, runningMean);
         var tensorRunningVariance = Op.Sum("runningVariance", run.Channels, runningVariance);
@@ -91,7 +91,7 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(Sizes))]
     public void Of_equal_activations_the_first_of_the_window_wins(Conv2dGeometry geometry, BatchNormSettings settings, DType act)
     {
-        var random = new Random(12);
+        var random = Seeded(12);
         var p = StemProblem.Of(
             geometry, settings, act, new double[geometry.Input.Count], Numbers.Uniform(random, geometry.Weight.Count),
             gamma: Numbers.Uniform(random, geometry.K), beta: Numbers.Uniform(random, geometry.K), Rounding(act));
@@ -107,10 +107,10 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(Cases))]
     public void Inference_uses_the_running_statistics(Conv2dGeometry geometry, BatchNormSettings settings, Numbering numbering, DType act)
     {
-        var p = Pose(new Random(4), geometry, settings, numbering, act, Rounding(act));
+        var p = Pose(Seeded(4), geometry, settings, numbering, act, Rounding(act));
         // such as training leaves them: near the batch's, or an image of a large mean would be a test of large outputs
-        double[] mean = Numbers.Round([.. p.Norm.Mean.Zip(Numbers.Uniform(new Random(5), geometry.K), (m, shift) => m + shift)], DType.F32);
-        double[] variance = Numbers.Round([.. p.Norm.Variance.Zip(Numbers.Uniform(new Random(6), geometry.K, low: 0.5, high: 2), (v, factor) => v * factor)], DType.F32);
+        double[] mean = Numbers.Round([.. p.Norm.Mean.Zip(Numbers.Uniform(Seeded(5), geometry.K), (m, shift) => m + shift)], DType.F32);
+        double[] variance = Numbers.Round([.. p.Norm.Variance.Zip(Numbers.Uniform(Seeded(6), geometry.K, low: 0.5, high: 2), (v, factor) => v * factor)], DType.F32);
         p = p with { Norm = new(settings, p.Z, p.Norm.Gamma, p.Norm.Beta, mean, variance) };
         var run = new Run(Op, Backend, p);
         var tensorMean = Op.Input("runningMean", run.Channels, DType.F32, mean);
@@ -129,13 +129,13 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
     [OpCases(nameof(Cases))]
     public void Backward_adds_to_the_gradients_of_the_parameters(Conv2dGeometry geometry, BatchNormSettings settings, Numbering numbering, DType act)
     {
-        var p = Pose(new Random(7), geometry, settings, numbering, act, Rounding(act));
+        var p = Pose(Seeded(7), geometry, settings, numbering, act, Rounding(act));
         var (y, winners) = p.Norm.Forward();
         int[] argmax = winners!;
         var pool = settings.Pool!.Value;
         var statistics = p.StatisticsError();
         double[] normalised = p.Norm.Normalised(), error = p.NormalisedError(statistics.Mean, statistics.InverseStd);
-        double[] dY = [.. Numbers.Uniform(new Random(8), y.Length, act).Select((value, i) =>
+        double[] dY = [.. Numbers.Uniform(Seeded(8), y.Length, act).Select((value, i) =>
         {
             int winner = Reference.PoolInput(pool, i, argmax[i])!.Value;
             return settings.Relu && Math.Abs(normalised[winner]) <= error[winner] ? 0 : value;
@@ -144,8 +144,8 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         var tensorY = Op.Input("y of the reference", pool.Output, act, Numbers.Round(y, act));
         var tensorArgmax = Op.Input("argmax of the reference", pool.Output, DType.U8, Numbers.Of(argmax));
         var tensorDY = Op.Input("dY", pool.Output, act, dY);
-        double[] startWeight = Numbers.Uniform(new Random(9), geometry.Weight.Count, low: -5, high: 5);
-        double[] startGamma = Numbers.Uniform(new Random(10), geometry.K, low: -5, high: 5), startBeta = Numbers.Uniform(new Random(11), geometry.K, low: -5, high: 5);
+        double[] startWeight = Numbers.Uniform(Seeded(9), geometry.Weight.Count, low: -5, high: 5);
+        double[] startGamma = Numbers.Uniform(Seeded(10), geometry.K, low: -5, high: 5), startBeta = Numbers.Uniform(Seeded(11), geometry.K, low: -5, high: 5);
         var dWeight = Op.Sum("dWeight", geometry.Weight, startWeight);
         var dGamma = Op.Sum("dGamma", run.Channels, startGamma);
         var dBeta = Op.Sum("dBeta", run.Channels, startBeta);

@@ -9,13 +9,13 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
     public void Value_and_gradient(
         [Values(1, 3, 17)] int rows, [Values(1, 2, 6, 24, 33, 1251)] int classes, [Values(1f, 0.3f, -2f)] float scale)
     {
-        var random = new Random(1);
+        var random = Seeded(1);
         Expect(Numbers.Uniform(random, rows * classes, low: -5, high: 5), LossCases.Weights(random, rows), scale);
     }
 
     [Test]
     public void Huge_logits_do_not_overflow([Values(2, 7, 33)] int classes) =>
-        Expect(Numbers.Uniform(new Random(2), 5 * classes, low: -10000, high: 10000), Numbers.Constant(5, 0.25), 1);
+        Expect(Numbers.Uniform(Seeded(2), 5 * classes, low: -10000, high: 10000), Numbers.Constant(5, 0.25), 1);
 
     /// <summary>At equal logits, however large, the loss is at its minimum ln C and no gradient is left.</summary>
     [Test]
@@ -34,7 +34,7 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
     {
         const int Rows = 50;
         const double Spread = 0.01;
-        double[] logits = Numbers.Uniform(new Random(3), Rows * classes, low: -Spread, high: Spread);
+        double[] logits = Numbers.Uniform(Seeded(3), Rows * classes, low: -Spread, high: Spread);
         var (loss, _, _) = Execute(Op, logits, Numbers.Constant(Rows, 1), 1);
 
         // near the uniform distribution it is also little more: no log probability is farther from -ln C than the spread of the logits
@@ -52,21 +52,21 @@ public sealed class UniformConfusionTests(BackendCase backend) : OpTests(backend
     {
         const int Rows = 9;
         double[] logits = Numbers.Round(
-            Array.ConvertAll(Numbers.Uniform(new Random(6), Rows * classes, low: -spread, high: spread), value => around + value), DType.F32);
-        double[] weights = LossCases.Weights(new Random(7), Rows);
+            Array.ConvertAll(Numbers.Uniform(Seeded(6), Rows * classes, low: -spread, high: spread), value => around + value), DType.F32);
+        double[] weights = LossCases.Weights(Seeded(7), Rows);
         var (_, kl, _) = Execute(Op, logits, weights, 1);
         Op.Expect(kl, Reference.UniformConfusion(logits, weights, 1).Kl, LossCases.DivergenceBounds(logits, weights));
     }
 
     [Test]
     public void Rows_of_weight_zero_contribute_nothing() =>
-        Expect(Numbers.Uniform(new Random(4), 4 * 6, low: -5, high: 5), [0.5, 0, 0.5, 0], 1);
+        Expect(Numbers.Uniform(Seeded(4), 4 * 6, low: -5, high: 5), [0.5, 0, 0.5, 0], 1);
 
     [Test]
     public void Gradient_agrees_with_finite_differences_of_the_backend_itself()
     {
         const float Scale = 0.5f;
-        var random = new Random(5);
+        var random = Seeded(5);
         double[] logits = Numbers.Uniform(random, 5 * 7, low: -2, high: 2), weights = Numbers.Uniform(random, 5, low: 0.1);
         (double Loss, double[] DLogits) At(double[] values)
         {
