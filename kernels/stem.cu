@@ -10,7 +10,9 @@
 //   D_c = sum_p dA_pc x_p    dbeta_c = sum_p dA_pc    dgamma_c = is_c (w_c . D_c - mean_c dbeta_c)    (is = inverse standard deviation)
 //   dW_c = gamma_c is_c (D_c - dbeta_c / n S - dgamma_c is_c / n Gc w_c).
 // Covariances do not change when a constant vector is taken from every x_p, if S and D are taken of the shifted ones everywhere. All sums are
-// over x_p minus the same number in each tap, padding included: the mean of some pixels. So a large mean of the input costs no digits.
+// over x_p minus the same number in each tap, padding included: the mean of some pixels. So a large mean of the input costs no digits. A tap that lies
+// on padding at every p is constant, so that its row of Gc and its gradient are 0, which rounded sums would only come near to; the shape tells which taps these
+// are, and their weights count as 0.
 //
 // x is rounded as the convolution rounds it, w too: the statistics are those of the values that are normalised. Three forms: f32 multiplies in FP32; tf32
 // and bf16 convolve in the forward pass on the matrix units, 16 positions x 8 channels at a time. The sums of the Gram matrix and of the sparse
@@ -232,6 +234,21 @@ __device__ inline double centred_row(const double* state, const double* weights,
 
 __device__ inline double positions_of(const Geometry& g) { return static_cast<double>(g.n) * g.p * g.q; }
 
+// Whether a tap's row or column lies on the image at any position: at the first where it does not lie in front of it.
+__device__ inline bool meets_image(int place, int stride, int pad, int positions, int size) {
+    int position = (max(0, pad - place) + stride - 1) / stride;
+    return position < positions && position * stride + place - pad < size;
+}
+
+__device__ inline bool meets_image(const Geometry& g, int tap) {
+    return meets_image(tap / g.s, g.stride_h, g.pad_h, g.p, g.h) && meets_image(tap % g.s, g.stride_w, g.pad_w, g.q, g.w);
+}
+
+template <typename Form>
+__device__ inline double counted_weight(const float* weight, const Geometry& g, int channel, int tap) {
+    return meets_image(g, tap) ? Form::weight(weight[channel * g.r * g.s + tap]) : 0.0f;
+}
+
 // A block takes a channel, a thread a tap.
 template <typename Form>
 __device__ inline void statistics(float* mean, float* inverse_std, float* running_mean, float* running_variance, const double* state,
@@ -240,7 +257,7 @@ __device__ inline void statistics(float* mean, float* inverse_std, float* runnin
     SHARED(double, variances, [kMostTaps]);
     int taps = g.r * g.s, channel = static_cast<int>(blockIdx.x), tap = static_cast<int>(threadIdx.x);
     double count = positions_of(g);
-    if (tap < taps) weights[tap] = Form::weight(weight[channel * taps + tap]);
+    if (tap < taps) weights[tap] = counted_weight<Form>(weight, g, channel, tap);
     __syncthreads();
     if (tap < taps) variances[tap] = weights[tap] * centred_row(state, weights, taps, tap, count) / count;
     __syncthreads();
@@ -602,7 +619,7 @@ __device__ inline void finish(float* dweight, float* dgamma, float* dbeta, const
             total += partial[(static_cast<int64_t>(block) * g.k + channel) * (taps + 1) + tap];
         slices[slice][tap] = total;
     }
-    if (thread < taps) weights[thread] = Form::weight(weight[channel * taps + thread]);
+    if (thread < taps) weights[thread] = counted_weight<Form>(weight, g, channel, thread);
     __syncthreads();
     if (thread <= taps) {
         double total = 0;
@@ -616,8 +633,9 @@ __device__ inline void finish(float* dweight, float* dgamma, float* dbeta, const
     for (int i = 0; i < taps; i++) gamma_gradient += weights[i] * (d[i] - beta_gradient / count * sums[i]);
     gamma_gradient *= inverse;
     double through_variance = gamma_gradient * inverse / count * centred_row(state, weights, taps, thread, count);
-    dweight[channel * taps + thread] +=
-        static_cast<float>(gamma[channel] * inverse * (d[thread] - beta_gradient / count * sums[thread] - through_variance));
+    if (meets_image(g, thread))
+        dweight[channel * taps + thread] +=
+            static_cast<float>(gamma[channel] * inverse * (d[thread] - beta_gradient / count * sums[thread] - through_variance));
     if (thread == 0) {
         dgamma[channel] += static_cast<float>(gamma_gradient);
         dbeta[channel] += static_cast<float>(beta_gradient);

@@ -11,7 +11,9 @@
 //   D_k = sum_p dA_pk x_p    dbeta_k = sum_p dA_pk    dgamma_k = i_k (w_k . D_k - mean_k dbeta_k)    (i = inverse
 //   deviation) dW_k = gamma_k i_k (D_k - dbeta_k / n S - dgamma_k i_k / n Gc w_k).
 // None of it changes when the same number is taken from every tap of every x_p, those of the padding included. It is
-// about the mean of the image: so a large mean costs no digits.
+// about the mean of the image: so a large mean costs no digits. A tap that lies on padding at every p is constant, so
+// its row of Gc and its gradient are 0, which rounded sums would only come near to; which taps these are follows from
+// the shape, and their share is left out.
 //
 //   forward    1. Gram matrix, from rows whose pixels are sorted by column modulo the stride, so that one tap of
 //              neighbouring positions is a vector; 2. kStemBlock channels of a few rows of z at a time, which stay in
@@ -51,11 +53,24 @@ struct stem_shape {
     // Room behind a padded row: a vector of signals or a piece may look this far beyond its last pixel.
     int64_t pitch() const { return left + width + left + 2 * kSlack; }
 
+    // Whether a tap lies on the image at any position.
+    bool meets_image(int64_t tap) const {
+        return meets_image(tap / columns, conv.stride_h, conv.pad_h, pool.h, conv.h) &&
+               meets_image(tap % columns / conv.c, conv.stride_w, conv.pad_w, pool.w, conv.w);
+    }
+
     static constexpr int64_t kSlack = 16;
 
     avedis_conv2d_geometry conv;
     avedis_pool2d_geometry pool;
     int64_t columns, taps, step, left, width, pieces;
+
+private:
+    // The same along one axis: at the first position where the tap does not lie in front of the image.
+    static bool meets_image(int64_t place, int64_t stride, int64_t pad, int64_t positions, int64_t size) {
+        int64_t position = (std::max<int64_t>(0, pad - place) + stride - 1) / stride;
+        return position < positions && position * stride + place - pad < size;
+    }
 };
 
 // What the forward pass leaves for the backward pass: the number taken from every tap, S / n [taps] and
@@ -168,6 +183,11 @@ static void input_statistics(stem_state state, const T* x, const stem_shape& s) 
         for (int64_t j = i; j < s.taps; j++)
             state.covariance[i * s.taps + j] = state.covariance[j * s.taps + i] =
                 partial[i * side + j] / n - state.mean[i] * state.mean[j];
+    for (int64_t i = 0; i < s.taps; i++) {
+        if (s.meets_image(i)) continue;
+        state.mean[i] = -*state.shift;
+        for (int64_t j = 0; j < s.taps; j++) state.covariance[i * s.taps + j] = state.covariance[j * s.taps + i] = 0;
+    }
 }
 
 // product [taps] = covariance * w; returns w . product.
@@ -413,22 +433,26 @@ int32_t avedis_stem_backward(float* dweight, float* dgamma, float* dbeta, const 
         for (int64_t block = 1; block < blocks; block++)
             for (int64_t i = 0; i < size; i++) partial[i] += partial[block * size + i];
 
-        double* product = scratch<double, 1>(s.taps);
+        uint8_t* meets = scratch<uint8_t, 0>(s.taps);
+        for (int64_t tap = 0; tap < s.taps; tap++) meets[tap] = s.meets_image(tap);
+        double *product = scratch<double, 1>(2 * s.taps), *centred = product + s.taps;
         int64_t row_length = s.pieces / conv->r * kStemPiece;
         for (int32_t k = 0; k < conv->k; k++) {
             const float* row = w + k * s.taps;
             const double* sums = partial + k * stride;
-            auto window_sum = [&](int64_t tap) { return sums[1 + tap / s.columns * row_length + tap % s.columns]; };
             covariance_product(product, state, row, s.taps);
-            double from_windows = 0, d_beta = sums[0];
-            for (int64_t tap = 0; tap < s.taps; tap++) from_windows += row[tap] * window_sum(tap);
-            double d_gamma = inverse_std[k] * (from_windows - dot(state.mean, row, s.taps) * d_beta);
+            double d_beta = sums[0];
+            for (int64_t tap = 0; tap < s.taps; tap++) {
+                double window_sum = sums[1 + tap / s.columns * row_length + tap % s.columns];
+                centred[tap] = meets[tap] ? window_sum - d_beta * state.mean[tap] : 0;
+            }
+            double d_gamma = inverse_std[k] * dot(centred, row, s.taps);
             dbeta[k] += static_cast<float>(d_beta);
             dgamma[k] += static_cast<float>(d_gamma);
             for (int64_t tap = 0; tap < s.taps; tap++)
-                dweight[k * s.taps + tap] += static_cast<float>(
-                    gamma[k] * inverse_std[k] *
-                    (window_sum(tap) - d_beta * state.mean[tap] - d_gamma * inverse_std[k] * product[tap]));
+                if (meets[tap])
+                    dweight[k * s.taps + tap] += static_cast<float>(
+                        gamma[k] * inverse_std[k] * (centred[tap] - d_gamma * inverse_std[k] * product[tap]));
         }
     });
 }

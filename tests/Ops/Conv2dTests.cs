@@ -25,6 +25,9 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 13, 10, 3, 24, 2, 2, 5, 3, 0, 0),
         new(2, 5, 4, 3, 7, 3, 3, 1, 2, 3, 2),
         new(1, 3, 3, 2, 3, 2, 1, 1, 1, 3, 2),
+        // columns of the window that lie on padding wherever it stands
+        new(3, 37, 6, 3, 47, 1, 6, 3, 3, 0, 1),
+        new(3, 39, 2, 2, 32, 3, 4, 2, 3, 1, 1),
         // the network's layers at a quarter of the channels: face conv1, conv2, conv3, conv6; voice conv1, conv2, conv3, conv6
         new(2, 64, 64, 1, 24, 7, 7, 2, 2, 0, 0),
         new(2, 14, 14, 24, 64, 5, 5, 2, 2, 1, 1),
@@ -156,8 +159,10 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
 
         double[] left = Multiplied(dY, act), right = Multiplied(x, act);
         double[] expected = Reference.Plus(start, Reference.Conv2dBackwardWeight(left, right, g));
-        double[] magnitude = Reference.Plus(Numbers.Abs(start), Reference.Conv2dBackwardWeight(Numbers.Abs(left), Numbers.Abs(right), g));
-        Op.Expect(dWeight, expected, Allowed(DType.F32, act, (long)g.N * g.P * g.Q + 1, magnitude, expected));
+        double[] added = Reference.Conv2dBackwardWeight(Numbers.Abs(left), Numbers.Abs(right), g), magnitude = Reference.Plus(Numbers.Abs(start), added);
+        double[] allowed = Allowed(DType.F32, act, (long)g.N * g.P * g.Q + 1, magnitude, expected);
+        // where a weight never meets a pixel the gradient stays to the bit: Adam makes full steps of the smallest
+        Op.Expect(dWeight, expected, [.. allowed.Zip(added, (a, terms) => terms == 0 ? 0 : a)]);
     }
 
     /// <summary>Small integers leave nothing to rounding: exact in BF16, and so are their sums of products in F32, in any order.</summary>
