@@ -27,12 +27,15 @@ public readonly record struct Conv2dGeometry(
 }
 
 /// <summary>
-/// Max pooling of x [N, H, W, C] to y [N, P, Q, C]. Padding never wins. Windows hold at most 255 elements, so that the position of
-/// the winner fits a byte. Of equal elements the first in row-major order wins, as in PyTorch.
+/// Max pooling of x [N, H, W, C] to y [N, P, Q, C]. Padding never wins. Windows hold at most <see cref="MostElements"/> elements. Of equal elements the first
+/// in row-major order wins, as in PyTorch.
 /// </summary>
 public readonly record struct Pool2dGeometry(
     int N, int H, int W, int C, int R, int S, int StrideH, int StrideW, int PadH, int PadW)
 {
+    /// <summary>Of a window: a byte says which of them won, row * S + column.</summary>
+    public const int MostElements = 256;
+
     public int P => Conv2dGeometry.Extent(H, R, StrideH, PadH);
 
     public int Q => Conv2dGeometry.Extent(W, S, StrideW, PadW);
@@ -40,6 +43,14 @@ public readonly record struct Pool2dGeometry(
     public Shape Input => new(N, H, W, C);
 
     public Shape Output => new(N, P, Q, C);
+
+    /// <summary>For a layer that is built, by its name.</summary>
+    /// <exception cref="ArgumentException">Its window has more than <see cref="MostElements"/> elements.</exception>
+    internal Pool2dGeometry Checked(string layer) =>
+        (long)R * S <= MostElements
+            ? this
+            : throw new ArgumentException(
+                $"{layer}: a pooling window of {R} x {S} has {(long)R * S} elements, at most {MostElements} are possible; pool twice, with smaller windows");
 }
 
 /// <summary>Where the frames of <see cref="IBackend.LogMel"/> lie, and its logarithm.</summary>

@@ -39,6 +39,7 @@ public sealed class BatchNorm : Layer
 
     /// <param name="pool">Max pooling behind ReLU; its input is this layer's input shape.</param>
     /// <param name="moments">Those of the input, if what makes it leaves them in training.</param>
+    /// <exception cref="ArgumentException">The pooling takes another shape, or its window has more elements than a byte can tell apart.</exception>
     public BatchNorm(
         Device device, ParameterGroup group, string name, Shape input, DType act, bool relu = false, Pool2dGeometry? pool = null,
         float epsilon = DefaultEpsilon, float momentum = 0.1f, Moments? moments = null)
@@ -47,7 +48,7 @@ public sealed class BatchNorm : Layer
         (this.device, this.moments) = (device, moments);
         if (pool is { } p && p.Input != input)
             throw new ArgumentException($"{name}: pooling expects {p.Input}, batch norm gives {input}");
-        settings = new(epsilon, momentum, relu, pool);
+        settings = new(epsilon, momentum, relu, pool?.Checked(name));
         var channels = new Shape(input[3]);
         (gamma, beta) = ScaleAndShift(group, name, channels);
         Own(gamma);

@@ -6,10 +6,11 @@ public sealed class MaxPool : Layer
     private readonly Pool2dGeometry geometry;
     private readonly Tensor argmax;
 
+    /// <exception cref="ArgumentException">The window has more elements than a byte can tell apart.</exception>
     public MaxPool(Device device, string name, Pool2dGeometry geometry, DType act)
         : base(device, name)
     {
-        this.geometry = geometry;
+        this.geometry = geometry.Checked(name);
         (InputShape, InputType) = (geometry.Input, act);
         Output = device.Transient($"{name}.output", geometry.Output, act);
         argmax = device.Transient($"{name}.argmax", geometry.Output, DType.U8);

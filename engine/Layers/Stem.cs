@@ -19,7 +19,7 @@ public sealed class Stem : Layer
     /// <param name="name">Of the convolution: name.weight [K,R,S,C].</param>
     /// <param name="norm">Of the batch norm: norm.weight (gamma), norm.bias (beta), norm.running_mean, norm.running_var [K].</param>
     /// <param name="pool">Its input is the convolution's output.</param>
-    /// <exception cref="ArgumentException">The pooling takes another shape.</exception>
+    /// <exception cref="ArgumentException">The pooling takes another shape, or its window has more elements than a byte can tell apart.</exception>
     public Stem(
         Device device, ParameterGroup group, string name, string norm, Conv2dGeometry geometry, DType act, bool relu, Pool2dGeometry pool,
         float epsilon = BatchNorm.DefaultEpsilon, float momentum = 0.1f)
@@ -28,7 +28,7 @@ public sealed class Stem : Layer
         if (pool.Input != geometry.Output)
             throw new ArgumentException($"{name}: pooling expects {pool.Input}, the convolution gives {geometry.Output}");
         this.geometry = geometry;
-        settings = new(epsilon, momentum, relu, pool);
+        settings = new(epsilon, momentum, relu, pool.Checked(name));
         var channels = new Shape(geometry.K);
         weight = Own(Conv2d.Weight(group, name, geometry));
         (gamma, beta) = BatchNorm.ScaleAndShift(group, norm, channels);

@@ -228,6 +228,29 @@ public sealed class LayerTests
             Throws.ArgumentException.With.Message.EqualTo("conv1: pooling expects [1, 8, 8, 2], the convolution gives [1, 6, 6, 2]"));
     }
 
+    private static IEnumerable<TestCaseData> PoolingLayers()
+    {
+        yield return Case("MaxPool", (device, pool) => new MaxPool(device, "pool1", pool, DType.F32));
+        yield return Case("BatchNorm", (device, pool) => new BatchNorm(device, new(device, "group"), "pool1", pool.Input, DType.F32, pool: pool));
+        yield return Case("Stem", (device, pool) => new Stem(
+            device, new(device, "group"), "pool1", "bn1", new(2, pool.H, pool.W, 1, 3, 1, 1, 1, 1, 0, 0), DType.F32, relu: true, pool));
+
+        static TestCaseData Case(string layer, Func<Device, Pool2dGeometry, Layer> build) => new TestCaseData(build).SetArgDisplayNames(layer);
+    }
+
+    [TestCaseSource(nameof(PoolingLayers))]
+    public void A_pooling_window_of_more_elements_than_a_byte_tells_apart_is_refused(Func<Device, Pool2dGeometry, Layer> build)
+    {
+        var largest = new Pool2dGeometry(2, 20, 19, 3, 16, 16, 1, 1, 0, 0);
+        using (var device = new Device(new CpuBackend()))
+            Assert.That(build(device, largest).Output.Shape, Is.EqualTo(largest.Output));
+        using (var device = new Device(new CpuBackend()))
+            Assert.That(
+                () => build(device, largest with { R = 17 }),
+                Throws.ArgumentException.With.Message.EqualTo(
+                    "pool1: a pooling window of 17 x 16 has 272 elements, at most 256 are possible; pool twice, with smaller windows"));
+    }
+
     [Test]
     public void A_wrong_shape_is_refused_with_layer_tensor_expected_and_found()
     {

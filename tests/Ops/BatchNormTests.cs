@@ -29,6 +29,8 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         (new(2, 7, 5, 3), new(2, 7, 5, 3, 7, 5, 1, 1, 0, 0)),
         (new(2, 4, 5, 33), new(2, 4, 5, 33, 3, 3, 1, 1, 2, 2)),
         (new(1, 8, 9, 5), new(1, 8, 9, 5, 2, 2, 3, 4, 0, 0)),
+        // as many elements of a window as a byte tells apart
+        (new(2, 16, 17, 24), new(2, 16, 17, 24, 16, 16, 1, 1, 0, 0)),
         // channels of more than one tile, the last of them narrower; tiles of more than one image for each block
         (new(1, 9, 10, 72), new(1, 9, 10, 72, 3, 3, 2, 2, 1, 1)),
         (new(2, 7, 9, 256), new(2, 7, 9, 256, 3, 3, 2, 2, 0, 0)),
@@ -227,6 +229,36 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
 
         // gamma is positive: the order of the normalised values is the order of x
         Op.ExpectExactly(argmax, Numbers.Of(Reference.MaxPoolForward(x, pool).Argmax));
+    }
+
+    /// <summary>Which is the last that a byte can name, and where the gradient goes.</summary>
+    [Test]
+    public void The_last_of_256_elements_wins([Values(DType.F32, DType.BF16)] DType act)
+    {
+        const int Last = Pool2dGeometry.MostElements - 1;
+        var pool = new Pool2dGeometry(2, 16, 16, 17, 16, 16, 1, 1, 0, 0);
+        var settings = new BatchNormSettings(Epsilon, Momentum, true, pool);
+        var channels = new Shape(pool.C);
+        double[] values = [.. Enumerable.Range(0, (int)pool.Input.Count).Select(i => i / pool.C % Pool2dGeometry.MostElements == Last ? 1.0 : -1)];
+        var x = Op.Input("x", pool.Input, act, values);
+        var gamma = Op.Input("gamma", channels, DType.F32, Numbers.Constant(pool.C, 1));
+        var beta = Op.Input("beta", channels, DType.F32, Numbers.Constant(pool.C, 0));
+        var dY = Op.Input("dY", pool.Output, act, Numbers.Constant(pool.Output.Count, 1));
+        var (y, argmax, dX) = (Op.Output("y", pool.Output, act), Op.Output("argmax", pool.Output, DType.U8), Op.Output("dX", pool.Input, act));
+        Tensor[] of = [.. Enumerable.Range(0, 6).Select(i => Op.Sum($"of the channels {i}", channels, new double[pool.C]))];
+
+        Op.Run(device =>
+        {
+            device.BatchNormForward(y, argmax, of[0], of[1], of[2], of[3], x, null, gamma, beta, settings);
+            device.BatchNormBackward(dX, of[4], of[5], dY, argmax, x, gamma, beta, of[0], of[1], settings);
+        });
+
+        Op.ExpectExactly(argmax, Numbers.Constant(pool.Output.Count, Last));
+        var p = new BatchNormProblem(
+            settings, values, Numbers.Constant(pool.C, 1), Numbers.Constant(pool.C, 0), Op.Read(of[0]), Reference.ChannelStatistics(values, pool.C).Variance);
+        int[] winners = [.. Enumerable.Repeat(Last, (int)pool.Output.Count)];
+        double[] ones = Numbers.Constant(pool.Output.Count, 1), expected = p.Backward(ones, winners).DX;
+        Op.Expect(dX, expected, Tolerance.Sum(act, 2 * Pool2dGeometry.MostElements, p.BackwardMagnitude(ones, winners).DX, expected));
     }
 
     /// <summary>E[x^2] - E[x]^2 in F32 would lose the variance here: the squares agree in all but two of their 24 bits.</summary>

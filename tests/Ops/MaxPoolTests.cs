@@ -11,7 +11,9 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
         new(1, 1, 1, 1, 1, 1, 1, 1, 0, 0),
         new(2, 5, 7, 3, 1, 1, 1, 1, 0, 0),
         new(1, 7, 5, 17, 7, 5, 1, 1, 0, 0),
-        new(1, 15, 17, 2, 15, 17, 1, 1, 0, 0),
+        // as many elements as a byte tells apart
+        new(2, 16, 16, 17, 16, 16, 1, 1, 0, 0),
+        new(1, 17, 19, 8, 16, 16, 1, 2, 1, 0),
         new(3, 1, 13, 33, 1, 3, 1, 2, 0, 0),
         new(2, 11, 1, 24, 3, 1, 2, 1, 1, 0),
         new(2, 8, 9, 3, 2, 2, 3, 4, 0, 0),
@@ -68,6 +70,28 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
 
         double[] expected = Reference.MaxPoolBackward(dY, argmax, g);
         Op.Expect(dX, expected, Tolerance.Sum(act, g.R * g.S, Reference.MaxPoolBackward(Numbers.Abs(dY), argmax, g), expected));
+    }
+
+    /// <summary>Which is the last that a byte can name.</summary>
+    [Test]
+    public void The_last_of_256_elements_wins([Values(DType.F32, DType.BF16)] DType act)
+    {
+        var g = new Pool2dGeometry(2, 16, 16, 17, 16, 16, 1, 1, 0, 0);
+        double[] values = [.. Enumerable.Range(0, (int)g.Input.Count).Select(i => i / g.C % Pool2dGeometry.MostElements == Pool2dGeometry.MostElements - 1 ? 1.0 : -1)];
+        double[] ones = Numbers.Constant(g.Output.Count, 1);
+        var x = Op.Input("x", g.Input, act, values);
+        var dY = Op.Input("dY", g.Output, act, ones);
+        var (y, argmax, dX) = (Op.Output("y", g.Output, act), Op.Output("argmax", g.Output, DType.U8), Op.Output("dX", g.Input, act));
+
+        Op.Run(device =>
+        {
+            device.MaxPoolForward(y, argmax, x, g);
+            device.MaxPoolBackward(dX, dY, argmax, g);
+        });
+
+        Op.ExpectExactly(y, ones);
+        Op.ExpectExactly(argmax, Numbers.Constant(g.Output.Count, Pool2dGeometry.MostElements - 1));
+        Op.ExpectExactly(dX, [.. values.Select(value => Math.Max(value, 0))]);
     }
 
     /// <summary>A diverged network must be seen as such by the loss; it must never send the backward pass outside its memory.</summary>
