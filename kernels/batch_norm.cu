@@ -19,8 +19,9 @@
 //
 // Partial results are [blocks][2][c] FP32. Blocks, rows of a block and every tree of sums follow the shape alone: the same bits on any GPU.
 //
-// Cancellation: a block subtracts its own first row from all its values before squaring. That row is one of the numbers summed over, so the
-// variance of a block of n rows loses at most a factor n of its 2^24, however large the mean is; merging subtracts means from means.
+// Cancellation: a thread squares distances from the mean of its first rows, up to four. Of so many rows that is their mean, and nothing cancels; of n it
+// is a mean of four of the numbers summed over, so the variance loses at most a factor n / 4 of its 2^24, if these four lie apart from all others, and
+// however large the mean is. Merging subtracts means from means, within a block as distances from its first row.
 #include "moments.cuh"
 #include "pool_window.cuh"
 
@@ -50,6 +51,12 @@ struct RowThread {
         end = min(rows, begin + rows_per_block);
         active = partner < partners && channel < c;
     }
+
+    // Of the thread: each partners-th of the block's.
+    __device__ int32_t rows() const {
+        int64_t left = end - begin - partner;
+        return active && left > 0 ? static_cast<int32_t>((left - 1) / partners + 1) : 0;
+    }
 };
 
 // Calls load(k, offset) for up to kRows of the thread's rows, then use(k, offset) for the same; offset is that of the thread's channels.
@@ -75,30 +82,57 @@ __device__ inline void for_each_row(const RowThread& thread, int32_t c, Load loa
     }
 }
 
-// Adds up first and second over the threads of a block that share a group; thread = partner * groups + group. The sums are valid in partner 0. Every
-// thread of the block takes part, those without work with zeros.
-template <int N>
-__device__ inline void sum_over_partners(float (&first)[N], float (&second)[N], int32_t groups, int32_t partners) {
-    SHARED(float, sums, [2][N][kThreads]);  // neighbours in a warp beside each other: no bank conflicts
+// Joins first and second of the threads of a block that share a group, in a tree; thread = partner * groups + group. join(other thread) says how, as a
+// function of what one has and what the other has. The results are valid in partner 0. Every thread of the block takes part, those without work with zeros.
+template <int N, typename Join>
+__device__ inline void join_partners(float (&first)[N], float (&second)[N], int32_t groups, int32_t partners, Join join) {
+    SHARED(float, parts, [2][N][kThreads]);  // neighbours in a warp beside each other: no bank conflicts
     int32_t thread = static_cast<int32_t>(threadIdx.x), partner = thread / groups;
 #pragma unroll
     for (int k = 0; k < N; k++) {
-        sums[0][k][thread] = first[k];
-        sums[1][k][thread] = second[k];
+        parts[0][k][thread] = first[k];
+        parts[1][k][thread] = second[k];
     }
     int32_t half = 1;
     while (2 * half < partners) half *= 2;
     for (; partners > 1 && half > 0; half /= 2) {
         __syncthreads();
         if (partner >= half || partner + half >= partners) continue;
+        int32_t other = thread + half * groups;
+        auto joined = join(other);
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            first[k] += sums[0][k][thread + half * groups];
-            second[k] += sums[1][k][thread + half * groups];
-            sums[0][k][thread] = first[k];
-            sums[1][k][thread] = second[k];
+            joined(first[k], second[k], parts[0][k][other], parts[1][k][other]);
+            parts[0][k][thread] = first[k];
+            parts[1][k][thread] = second[k];
         }
     }
+}
+
+template <int N>
+__device__ inline void sum_over_partners(float (&first)[N], float (&second)[N], int32_t groups, int32_t partners) {
+    join_partners(first, second, groups, partners, [](int32_t) {
+        return [](float& a, float& b, float more_a, float more_b) {
+            a += more_a;
+            b += more_b;
+        };
+    });
+}
+
+// The same of moments: mean and squares of so many rows of each thread.
+template <int N>
+__device__ inline void merge_over_partners(float (&mean)[N], float (&squares)[N], int32_t rows, int32_t groups, int32_t partners) {
+    SHARED(int32_t, rows_of, [kThreads]);
+    rows_of[threadIdx.x] = rows;
+    join_partners(mean, squares, groups, partners, [&](int32_t other) {
+        Merge merge = merge_of(rows, rows_of[other]);
+        rows_of[threadIdx.x] = rows += rows_of[other];
+        return [=](float& a, float& b, float other_a, float other_b) {
+            Moments all = merge({a, b}, {other_a, other_b});
+            a = all.mean;
+            b = all.squares;
+        };
+    });
 }
 
 template <int N>
@@ -143,33 +177,39 @@ template <typename T>
 __device__ inline void moments(float* partial, const T* x, int64_t rows, int64_t rows_per_block, int32_t c) {
     with_lanes<T>(c, [&](auto lanes) {
         constexpr int N = decltype(lanes)::value;
-        RowThread thread(N, rows, rows_per_block, c);
+        RowThread thread(N, rows, rows_per_block, c), start = thread;
+        start.end = min(thread.end, thread.begin + kRowsOfOne * thread.partners);
+        Vector<T, N> origin = {}, values[kRowsOfOne];
+        if (thread.active) origin = load_vector<N>(x + thread.begin * c + thread.channel);
+        int32_t started = start.rows(), count = thread.rows();
         float shift[N] = {}, first[N] = {}, second[N] = {};
-        if (thread.active) {
-            Vector<T, N> origin = load_vector<N>(x + thread.begin * c + thread.channel);
+        auto load = [&](int i, int64_t offset) { values[i] = load_vector<N>(x + offset); };
+        for_each_row<kRowsOfOne>(start, c, load, [&](int i, int64_t) {
 #pragma unroll
-            for (int k = 0; k < N; k++) shift[k] = to_float(origin.at[k]);
-        }
-        Vector<T, N> values[kRowsOfOne];
-        for_each_row<kRowsOfOne>(
-            thread, c, [&](int i, int64_t offset) { values[i] = load_vector<N>(x + offset); },
-            [&](int i, int64_t) {
+            for (int k = 0; k < N; k++) shift[k] += to_float(values[i].at[k]) - to_float(origin.at[k]);
+        });
+        float share = started > 0 ? 1.0f / static_cast<float>(started) : 0;
 #pragma unroll
-                for (int k = 0; k < N; k++) {
-                    float d = to_float(values[i].at[k]) - shift[k];
-                    first[k] += d;
-                    second[k] += d * d;
-                }
-            });
-        sum_over_partners(first, second, thread.groups, thread.partners);
-        if (!thread.active || thread.partner > 0) return;
-        float share = 1.0f / static_cast<float>(thread.end - thread.begin);
+        for (int k = 0; k < N; k++) shift[k] = to_float(origin.at[k]) + shift[k] * share;
+        for_each_row<kRowsOfOne>(thread, c, load, [&](int i, int64_t) {
+#pragma unroll
+            for (int k = 0; k < N; k++) {
+                float d = to_float(values[i].at[k]) - shift[k];
+                first[k] += d;
+                second[k] += d * d;
+            }
+        });
+        share = count > 0 ? 1.0f / static_cast<float>(count) : 0;
 #pragma unroll
         for (int k = 0; k < N; k++) {
-            float rest = first[k] * share, deviation = second[k] - first[k] * rest;
-            first[k] = shift[k] + rest;
-            second[k] = deviation < 0 ? 0 : deviation;  // keeps NaN
+            float rest = first[k] * share, squares = second[k] - first[k] * rest;
+            first[k] = shift[k] - to_float(origin.at[k]) + rest;
+            second[k] = squares < 0 ? 0 : squares;  // keeps NaN
         }
+        merge_over_partners(first, second, count, thread.groups, thread.partners);
+        if (!thread.active || thread.partner > 0) return;
+#pragma unroll
+        for (int k = 0; k < N; k++) first[k] += to_float(origin.at[k]);
         store_partial(partial, first, second, thread.channel, c);
     });
 }

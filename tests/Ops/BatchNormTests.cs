@@ -289,6 +289,45 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         Op.Expect(inverseStd, expected, Tolerance.Sum(DType.F32, shape.Count / 129, expected, expected));
     }
 
+    /// <summary>
+    /// Of few rows one may lie far from the mean of all, in any place: the sum of squares about it would be many times that about the mean, and as much
+    /// would be lost. Channels by the thousand, since one in a hundred tells.
+    /// </summary>
+    [Test]
+    public void Statistics_of_few_rows()
+    {
+        const int Draws = 50;
+        (int Rows, int Channels)[] shapes = [(2, 5), (3, 24), (6, 69), (10, 69), (17, 8), (33, 3)];
+        for (int draw = 0; draw < Draws; draw++)
+        {
+            var (rows, c) = shapes[draw % shapes.Length];
+            Shape shape = new(1, rows, 1, c), channels = new(c);
+            var settings = new BatchNormSettings(Epsilon, Momentum: 1, false, null);
+            var p = BatchNormProblem.Pose(Seeded(100 + draw), shape, settings, DType.F32);
+            using var op = new OpHarness(Backend);
+            var x = op.Input("x", shape, DType.F32, p.X);
+            var gamma = op.Input("gamma", channels, DType.F32, p.Gamma);
+            var beta = op.Input("beta", channels, DType.F32, p.Beta);
+            var y = op.Output("y", shape, DType.F32);
+            var moments = op.Output("moments", new Shape(1, 2, c), DType.F32);
+            var (mean, inverseStd) = (op.Output("mean", channels, DType.F32), op.Output("inverseStd", channels, DType.F32));
+            var (runningMean, runningVariance) = (op.Sum("runningMean", channels, new double[c]), op.Sum("runningVariance", channels, new double[c]));
+
+            op.Run(device =>
+            {
+                device.BatchNormMoments(moments, x, null);
+                device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, null, gamma, beta, settings);
+            });
+
+            double[] squares = Array.ConvertAll(p.Variance, v => v * rows), unbiased = Array.ConvertAll(squares, s => s / (rows - 1));
+            double[] meanAllowed = Tolerance.Sum(DType.F32, rows, p.MeanMagnitude, p.Mean);
+            op.Expect(moments, [.. p.Mean, .. squares], [.. meanAllowed, .. Tolerance.Sum(DType.F32, rows, squares, squares)]);
+            op.Expect(mean, p.Mean, meanAllowed);
+            op.Expect(inverseStd, p.InverseStd, Tolerance.Sum(DType.F32, rows, p.InverseStd, p.InverseStd));
+            op.Expect(runningVariance, unbiased, Tolerance.Sum(DType.F32, rows, unbiased, unbiased));
+        }
+    }
+
     [Test]
     public void A_constant_channel_has_no_variance()
     {
