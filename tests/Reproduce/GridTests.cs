@@ -112,10 +112,10 @@ public sealed class GridTests
         return run;
     }
 
-    private (int Code, string Output, string Error) RunFrom(string baseline, params string[] more) =>
-        TinyCorpus.Run(["reproduce", TinyCorpus.Prepared, "--out", Path.Combine(folder, "grid"), "--baseline", baseline, "--methods", "baseline,conf", "--recipes", "strong", .. more]);
+    private (int Code, string Output, string Error) RunFrom(string baseline, string methods = "baseline,conf", params string[] more) =>
+        TinyCorpus.Run(["reproduce", TinyCorpus.Prepared, "--out", Path.Combine(folder, "grid"), "--baseline", baseline, "--methods", methods, "--recipes", "strong", .. more]);
 
-    [Test]
+    [Test, Category(Tier.Long)]
     public void A_run_that_is_there_can_be_the_baseline()
     {
         string run = TrainBaseline("run", "2");
@@ -140,8 +140,8 @@ public sealed class GridTests
     [Test]
     public void A_grid_of_another_baseline_is_refused()
     {
-        Assert.That(RunFrom(TrainBaseline("run", "1"), "--methods", "baseline").Code, Is.EqualTo(ExitCode.Ok));
-        var (code, _, error) = RunFrom(TrainBaseline("other", "2", "--set", "training.epochs=1"), "--methods", "baseline");
+        Assert.That(RunFrom(TrainBaseline("run", "1"), "baseline").Code, Is.EqualTo(ExitCode.Ok));
+        var (code, _, error) = RunFrom(TrainBaseline("other", "2", "--set", "training.epochs=1"), "baseline");
         Assert.That(code, Is.EqualTo(ExitCode.BadCheckpoint));
         Assert.That(error, Does.Contain("--out"));
     }
@@ -152,7 +152,7 @@ public sealed class GridTests
     [TestCase("--quick")]
     public void A_baseline_decides_what_else_options_would(params string[] option)
     {
-        var (code, _, error) = RunFrom(TrainBaseline("run", "1"), option);
+        var (code, _, error) = RunFrom(TrainBaseline("run", "1"), more: option);
         Assert.That(code, Is.EqualTo(ExitCode.Usage));
         Assert.That(error, Does.StartWith($"avedis: {option[0]} and --baseline"));
     }
