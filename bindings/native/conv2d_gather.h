@@ -52,7 +52,7 @@ public:
         flipped = memory::desc(filter, data_type::f32,
                                {1, rows.taps * columns.taps * g.c, columns.taps * g.c, static_cast<int64_t>(g.c)});
         src = desc.src_desc(), weights = desc.weights_desc(), scratchpad = desc.scratchpad_desc();
-        reorder = dnnl::reorder({cpu_engine(), flipped, cpu_engine(), weights});
+        packing = relayout(flipped, weights);
         primitive = dnnl::convolution_forward(desc);
     }
 
@@ -67,7 +67,7 @@ public:
         memory scratch(scratchpad, cpu_engine(), pieces.take(scratchpad.get_size()));
         flip(taps, weight);
         memory from(flipped, cpu_engine(), taps), w(weights, cpu_engine(), packed);
-        reorder.execute(cpu_stream(), from, w);
+        packing.execute(from, w);
         primitive.execute(cpu_stream(), {{DNNL_ARG_SRC, memory(src, cpu_engine(), const_cast<void*>(dy))},
                                          {DNNL_ARG_WEIGHTS, w},
                                          {DNNL_ARG_DST, memory(dst, cpu_engine(), result)},
@@ -112,7 +112,7 @@ private:
     gather_axis rows, columns;
     avedis_conv2d_geometry g;
     memory::desc src, flipped, weights, dst, scratchpad;
-    dnnl::reorder reorder;
+    relayout packing;
     dnnl::convolution_forward primitive;
 };
 

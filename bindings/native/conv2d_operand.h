@@ -2,8 +2,7 @@
 // type that a oneDNN primitive asks for, and back.
 #pragma once
 
-#include "onednn.h"
-#include "status.h"
+#include "conv2d_relayout.h"
 
 namespace avedis {
 
@@ -49,7 +48,7 @@ public:
         relayouts = staged != wanted;
         if (!relayouts) return;
         const memory::desc &from = way == direction::in ? staged : wanted, &to = way == direction::in ? wanted : staged;
-        reorder = dnnl::reorder({cpu_engine(), from, cpu_engine(), to});
+        change = relayout(from, to);
     }
 
     bool blocked() const { return relayouts; }
@@ -70,7 +69,7 @@ public:
             avedis_convert(stage, data, AVEDIS_BF16, count);
         if (relayouts) {
             memory outer(staged, cpu_engine(), stage);
-            reorder.execute(cpu_stream(), outer, inner);
+            change.execute(outer, inner);
         }
         return inner;
     }
@@ -80,7 +79,7 @@ public:
         if (way == direction::in) return;
         if (relayouts) {
             memory outer(staged, cpu_engine(), stage);
-            reorder.execute(cpu_stream(), inner, outer);
+            change.execute(inner, outer);
         }
         if (way == direction::accumulate)
             avedis_add(static_cast<float*>(data), static_cast<float*>(relayouts ? stage : inner.get_data_handle()),
@@ -94,7 +93,7 @@ private:
     bool round, converts, relayouts;
     int64_t count = 1;
     memory::desc staged, wanted;  // after the change of type, after the change of layout
-    dnnl::reorder reorder;
+    relayout change;
     void* stage = nullptr;
 };
 

@@ -1,8 +1,10 @@
-// oneDNN as the other files see it. The only place that knows that 2.x and 3.x build primitives differently.
+// oneDNN as the other files see it. The only place that knows that 2.x and 3.x build and describe differently.
 #pragma once
 
 #include <cstdint>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <utility>
+#include <vector>
 
 namespace avedis {
 
@@ -83,6 +85,29 @@ inline dnnl::convolution_backward_weights::primitive_desc conv_backward_weight(
 }
 #endif
 #undef AVEDIS_CONV_ARGS
+
+// How a tensor lies in memory: axes in blocks within blocks, the innermost last, padded to whole blocks.
+struct blocked_layout {
+#if DNNL_VERSION_MAJOR >= 3
+    explicit blocked_layout(const dnnl::memory::desc& desc)
+        : extents(desc.get_dims()), padded(desc.get_padded_dims()), strides(desc.get_strides()) {
+        auto axes = desc.get_inner_idxs(), sizes = desc.get_inner_blks();
+        for (size_t b = 0; b < axes.size(); b++) blocks.emplace_back(axes[b], sizes[b]);
+    }
+#else
+    explicit blocked_layout(const dnnl::memory::desc& desc)
+        : extents(desc.dims()),
+          padded(desc.data.padded_dims, desc.data.padded_dims + desc.data.ndims),
+          strides(desc.data.format_desc.blocking.strides, desc.data.format_desc.blocking.strides + desc.data.ndims) {
+        const auto& blocking = desc.data.format_desc.blocking;
+        for (int b = 0; b < blocking.inner_nblks; b++)
+            blocks.emplace_back(blocking.inner_idxs[b], blocking.inner_blks[b]);
+    }
+#endif
+
+    dnnl::memory::dims extents, padded, strides;      // strides of whole blocks, in elements
+    std::vector<std::pair<int64_t, int64_t>> blocks;  // axis and size
+};
 
 // c [m, n] = a [m, k] * b [k, n], or += ; row-major floats. A transposed operand lies in memory with its extents
 // swapped.
