@@ -51,10 +51,9 @@ public:
 
     void execute(dnnl::memory& from, dnnl::memory& to) {
         if (!own) return reorder.execute(cpu_stream(), from, to);
-        bool narrow = from.get_desc().get_data_type() == dnnl::memory::data_type::bf16;
-        if (to.get_desc().get_data_type() == dnnl::memory::data_type::f32)
-            return narrow ? copy<float, bf16>(to, from) : copy<float, float>(to, from);
-        return narrow ? copy<bf16, bf16>(to, from) : copy<bf16, float>(to, from);
+        bool narrow = is_bf16(from.get_desc());
+        if (is_bf16(to.get_desc())) return narrow ? copy<bf16, bf16>(to, from) : copy<bf16, float>(to, from);
+        return narrow ? copy<float, bf16>(to, from) : copy<float, float>(to, from);
     }
 
 private:

@@ -86,6 +86,14 @@ inline dnnl::convolution_backward_weights::primitive_desc conv_backward_weight(
 #endif
 #undef AVEDIS_CONV_ARGS
 
+inline bool is_bf16(const dnnl::memory::desc& desc) {
+#if DNNL_VERSION_MAJOR >= 3
+    return desc.get_data_type() == dnnl::memory::data_type::bf16;
+#else
+    return desc.data_type() == dnnl::memory::data_type::bf16;
+#endif
+}
+
 // How a tensor lies in memory: axes in blocks within blocks, the innermost last, padded to whole blocks.
 struct blocked_layout {
 #if DNNL_VERSION_MAJOR >= 3

@@ -10,7 +10,7 @@ public sealed class AugmentTests(BackendCase backend) : OpTests(backend)
     private const float Scale = 2f / 255, Shift = -1;
 
     /// <summary>Frames and side; rows that end within 16 bytes, at them, and behind more than a block's turn.</summary>
-    private static readonly (int Frames, int Side)[] pictures = [(1, 1), (3, 2), (2, 8), (4, 13), (5, 16), (2, 33), (1, 100)];
+    private static readonly (int Frames, int Side)[] pictures = [(1, 1), (3, 2), (2, 8), (4, 13), (5, 16), (2, 33), (1, 130)];
 
     private static readonly (int Bins, int Steps)[] spectra = [(1, 1), (3, 7), (40, 33), (5, 300), (2, 1001)];
 

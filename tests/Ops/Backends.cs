@@ -36,7 +36,7 @@ public sealed record BackendCase(string Name, Func<IBackend> Open, Func<string?>
 /// </summary>
 public static class Backends
 {
-    private const string Variable = "AVEDIS_TEST_BACKEND";
+    public const string Variable = "AVEDIS_TEST_BACKEND";
 
     private static readonly BackendCase[] known =
     [

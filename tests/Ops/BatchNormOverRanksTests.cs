@@ -94,6 +94,35 @@ public sealed class BatchNormOverRanksTests(BackendCase backend) : OpTests(backe
         Op.Expect(dBeta, expected.DBeta, Tolerance.Sum(DType.F32, count, magnitude.DBeta, expected.DBeta));
     }
 
+    /// <summary>Moments of runs of rows, the last of them shorter, as a convolution leaves them.</summary>
+    [Test]
+    public void The_last_part_may_have_fewer_rows([Values(DType.F32, DType.BF16)] DType act)
+    {
+        const int Rows = 45, RowsOfPart = 20, Parts = 3;
+        var shape = new Shape(1, 5, 9, 17);
+        var settings = new BatchNormSettings(Epsilon, Momentum, false, null);
+        var p = BatchNormProblem.Pose(Seeded(5), shape, settings, act);
+        var perChannel = new Shape(17);
+        var x = Op.Input("x", shape, act, p.X);
+        var (gamma, beta) = (Op.Input("gamma", perChannel, DType.F32, p.Gamma), Op.Input("beta", perChannel, DType.F32, p.Beta));
+        var parts = Op.Output("moments", new Shape(Parts, 2, 17), DType.F32);
+        var (y, mean, inverseStd) = (Op.Output("y", shape, act), Op.Output("mean", perChannel, DType.F32), Op.Output("inverseStd", perChannel, DType.F32));
+        var (runningMean, runningVariance) = (Op.Sum("runningMean", perChannel, new double[17]), Op.Sum("runningVariance", perChannel, new double[17]));
+
+        Op.Run(device =>
+        {
+            for (int i = 0; i < Parts; i++)
+            {
+                var rows = x.Part($"x {i}", new Shape(1, 1, Math.Min(RowsOfPart, Rows - (i * RowsOfPart)), 17), i * RowsOfPart * 17);
+                device.BatchNormMoments(parts.Part($"moments {i}", new Shape(1, 2, 17), i * 2 * 17), rows, null);
+            }
+            device.BatchNormForward(y, null, mean, inverseStd, runningMean, runningVariance, x, new Moments(parts, RowsOfPart, Rows), gamma, beta, settings);
+        });
+
+        Op.Expect(mean, p.Mean, Tolerance.Sum(DType.F32, Rows, p.MeanMagnitude, p.Mean));
+        Op.Expect(inverseStd, p.InverseStd, Tolerance.Sum(DType.F32, Rows, p.InverseStd, p.InverseStd));
+    }
+
     [Test]
     public void Random_shapes() => OnRandomShapes(random =>
     {

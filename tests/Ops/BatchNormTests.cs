@@ -214,21 +214,56 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
     public void The_first_of_equals_wins([Values(DType.F32, DType.BF16)] DType act)
     {
         var pool = new Pool2dGeometry(2, 9, 8, 17, 3, 3, 2, 2, 1, 1);
-        var settings = new BatchNormSettings(Epsilon, Momentum, false, pool);
         double[] x = Numbers.Integers(Seeded(11), pool.Input.Count, -1, 1);
         double[] gamma = Numbers.Uniform(Seeded(12), 17, low: 0.5, high: 1.5), beta = Numbers.Uniform(Seeded(13), 17);
-        var tensorX = Op.Input("x", pool.Input, act, x);
-        var tensorGamma = Op.Input("gamma", new Shape(17), DType.F32, gamma);
-        var tensorBeta = Op.Input("beta", new Shape(17), DType.F32, beta);
-        var y = Op.Output("y", pool.Output, act);
-        var argmax = Op.Output("argmax", pool.Output, DType.U8);
-        Tensor[] statistics = [.. Enumerable.Range(0, 4).Select(i => Op.Sum($"statistic {i}", new Shape(17), new double[17]))];
 
-        Op.Run(device => device.BatchNormForward(
-            y, argmax, statistics[0], statistics[1], statistics[2], statistics[3], tensorX, null, tensorGamma, tensorBeta, settings));
+        var (_, argmax) = Forward(pool.Input, new(Epsilon, Momentum, false, pool), act, x, gamma, beta);
 
         // gamma is positive: the order of the normalised values is the order of x
-        Op.ExpectExactly(argmax, Numbers.Of(Reference.MaxPoolForward(x, pool).Argmax));
+        Op.ExpectExactly(argmax!, Numbers.Of(Reference.MaxPoolForward(x, pool).Argmax));
+    }
+
+    /// <summary>Behind ReLU and pooling too: a training that diverged must show.</summary>
+    [Test]
+    public void Not_a_number_makes_its_channel_one([Values] bool relu, [Values] bool pooled, [Values(DType.F32, DType.BF16)] DType act)
+    {
+        const int Channels = 21, Channel = 5;
+        var shape = new Shape(2, 7, 9, Channels);
+        Pool2dGeometry? pool = pooled ? new(2, 7, 9, Channels, 3, 3, 2, 2, 1, 1) : null;
+        double[] x = Numbers.Uniform(Seeded(19), shape.Count, act);
+        x[(40 * Channels) + Channel] = double.NaN;
+        var (y, argmax) = Forward(shape, new(Epsilon, Momentum, relu, pool), act, x, Numbers.Constant(Channels, 1), Numbers.Constant(Channels, 0.5));
+        Assert.That(Op.Read(y).Select((value, i) => double.IsNaN(value) == (i % Channels == Channel)), Is.All.True);
+        if (argmax is null)
+            return;
+        double[] winners = Op.Read(argmax);
+        Assert.That(winners.Select((winner, i) => Reference.PoolInput(pool!.Value, i, (int)winner)), Is.All.Not.Null, "winners in the padding");
+    }
+
+    /// <summary>Zero is not above zero: a channel whose gamma and beta are 0 gets no gradient.</summary>
+    [Test]
+    public void ReLU_passes_no_gradient_where_it_is_at_zero([Values] bool pooled, [Values(DType.F32, DType.BF16)] DType act)
+    {
+        const int Channels = 21;
+        var shape = new Shape(2, 7, 9, Channels);
+        Pool2dGeometry? pool = pooled ? new(2, 7, 9, Channels, 3, 3, 2, 2, 1, 1) : null;
+        var settings = new BatchNormSettings(Epsilon, Momentum, true, pool);
+        var output = pool?.Output ?? shape;
+        double[] zeros = new double[Channels], start = Numbers.Uniform(Seeded(20), Channels);
+        var p = BatchNormProblem.Pose(Seeded(21), shape, settings with { Relu = false }, act);
+        var x = Op.Input("x", shape, act, p.X);
+        var argmax = pool is null ? null : Op.Input("argmax", output, DType.U8, Numbers.Of(p.Forward().Argmax!));
+        var dY = Op.Input("dY", output, act, Numbers.Uniform(Seeded(22), output.Count, act));
+        Tensor PerChannel(string name, double[] values) => Op.Input(name, new Shape(Channels), DType.F32, Numbers.Round(values, DType.F32));
+        var (gamma, beta, mean, inverseStd) = (PerChannel("gamma", zeros), PerChannel("beta", zeros), PerChannel("mean", p.Mean), PerChannel("inverseStd", p.InverseStd));
+        var dX = Op.Output("dX", shape, act);
+        var (dGamma, dBeta) = (Op.Sum("dGamma", new Shape(Channels), start), Op.Sum("dBeta", new Shape(Channels), start));
+
+        Op.Run(device => device.BatchNormBackward(dX, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, settings));
+
+        Op.ExpectExactly(dX, new double[shape.Count]);
+        Op.ExpectExactly(dGamma, start);
+        Op.ExpectExactly(dBeta, start);
     }
 
     /// <summary>Which is the last that a byte can name, and where the gradient goes.</summary>
@@ -390,6 +425,20 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
             if (input is null || expected[i] - activation[input.Value] > 2 * outputError[i])
                 Assert.Fail($"argmax {winners[i]} of output {i} {(input is null ? "is in the padding" : "did not win")}");
         }
+    }
+
+    private (Tensor Y, Tensor? Argmax) Forward(Shape shape, BatchNormSettings settings, DType act, double[] x, double[] gamma, double[] beta)
+    {
+        var channels = new Shape(shape[3]);
+        var output = settings.Pool?.Output ?? shape;
+        var tensorX = Op.Input("x", shape, act, x);
+        var (tensorGamma, tensorBeta) = (Op.Input("gamma", channels, DType.F32, gamma), Op.Input("beta", channels, DType.F32, beta));
+        var y = Op.Output("y", output, act);
+        var argmax = settings.Pool is null ? null : Op.Output("argmax", output, DType.U8);
+        Tensor[] statistics = [.. Enumerable.Range(0, 4).Select(i => Op.Sum($"statistic {i}", channels, new double[shape[3]]))];
+        Op.Run(device => device.BatchNormForward(
+            y, argmax, statistics[0], statistics[1], statistics[2], statistics[3], tensorX, null, tensorGamma, tensorBeta, settings));
+        return (y, argmax);
     }
 
     private (Tensor Mean, Tensor InverseStd) StatisticsOf(Shape shape, double[] values)

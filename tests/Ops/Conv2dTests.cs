@@ -28,6 +28,9 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         // columns of the window that lie on padding wherever it stands
         new(3, 37, 6, 3, 47, 1, 6, 3, 3, 0, 1),
         new(3, 39, 2, 2, 32, 3, 4, 2, 3, 1, 1),
+        // as large as the input, and padding; more columns of outputs than the processor takes at once, at a stride
+        new(2, 3, 4, 5, 7, 3, 4, 1, 1, 1, 2),
+        new(1, 2, 330, 1, 16, 1, 3, 1, 2, 0, 1),
         // the network's layers at a quarter of the channels: face conv1, conv2, conv3, conv6; voice conv1, conv2, conv3, conv6
         new(2, 64, 64, 1, 24, 7, 7, 2, 2, 0, 0),
         new(2, 14, 14, 24, 64, 5, 5, 2, 2, 1, 1),

@@ -96,7 +96,7 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
 
     /// <summary>A diverged network must be seen as such by the loss; it must never send the backward pass outside its memory.</summary>
     [TestCaseSource(nameof(Cases))]
-    public void Not_a_number_stays_inside_the_window(Pool2dGeometry g, DType act)
+    public void Not_a_number_stays_visible_and_inside_the_window(Pool2dGeometry g, DType act)
     {
         var x = Op.Input("x", g.Input, act, Numbers.Constant(g.Input.Count, double.NaN));
         var y = Op.Output("y", g.Output, act);
@@ -104,6 +104,7 @@ public sealed class MaxPoolTests(BackendCase backend) : OpTests(backend)
 
         Op.Run(device => device.MaxPoolForward(y, argmax, x, g));
 
+        Assert.That(Op.Read(y), Is.All.NaN);
         double[] winners = Op.Read(argmax);
         for (int i = 0; i < winners.Length; i++)
             if (winners[i] >= g.R * g.S || Reference.PoolInput(g, i, (int)winners[i]) is null)

@@ -17,6 +17,18 @@ public sealed class ReluTests(BackendCase backend) : OpTests(backend)
         Op.ExpectExactly(y, Reference.ReluForward(x));
     }
 
+    /// <summary>Or a training that diverged would not show.</summary>
+    [Test]
+    public void Not_a_number_passes_through([Values(1, 7, 1003)] int count, [Values(DType.F32, DType.BF16)] DType act)
+    {
+        var x = Op.Input("x", new Shape(count), act, Numbers.Constant(count, double.NaN));
+        var y = Op.Output("y", new Shape(count), act);
+
+        Op.Run(device => device.ReluForward(y, x));
+
+        Assert.That(Op.Read(y), Is.All.NaN);
+    }
+
     /// <summary>Where y is 0 the gradient is 0, whatever the sign of x was.</summary>
     [Test]
     public void Backward([Values(1, 7, 64, 1003, 70_003)] int count, [Values(DType.F32, DType.BF16)] DType act)

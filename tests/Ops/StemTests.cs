@@ -43,6 +43,8 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         (new(1, 15, 17, 1, 5, 9, 8, 1, 2, 0, 0), (2, 2, 1, 1, 1, 0)),
         (new(1, 18, 20, 1, 3, 2, 3, 1, 1, 0, 0), (16, 16, 1, 1, 0, 0)),
         (new(2, 40, 39, 1, 5, 2, 2, 9, 7, 1, 0), (2, 3, 2, 1, 1, 1)),
+        // so many images that the processor cuts each into few bands, which do not divide its rows
+        (new(20, 7, 6, 1, 8, 3, 3, 1, 1, 0, 0), (2, 2, 1, 1, 0, 0)),
         // more tiles than the blocks that the GPU's sums are cut into
         (new(300, 5, 6, 1, 33, 3, 3, 1, 1, 0, 0), (2, 2, 1, 1, 0, 0)),
         // taps that lie on padding wherever the window stands: columns, of several channels and of one; rows; both
@@ -129,9 +131,25 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
     public void Of_equal_activations_the_first_of_the_window_wins(Conv2dGeometry geometry, BatchNormSettings settings, DType act)
     {
         var random = Seeded(12);
-        var p = StemProblem.Of(
+        ExpectFirst(StemProblem.Of(
             geometry, settings, act, new double[geometry.Input.Count], Numbers.Uniform(random, geometry.Weight.Count),
-            gamma: Numbers.Uniform(random, geometry.K), beta: Numbers.Uniform(random, geometry.K), Rounding(act));
+            gamma: Numbers.Uniform(random, geometry.K), beta: Numbers.Uniform(random, geometry.K), Rounding(act)));
+    }
+
+    /// <summary>So it is where gamma is 0, whatever the image.</summary>
+    [Test]
+    public void Where_gamma_is_zero_the_first_of_the_window_wins([Values(DType.F32, DType.BF16)] DType act)
+    {
+        var (geometry, pool) = sizes[2];
+        var random = Seeded(13);
+        ExpectFirst(StemProblem.Of(
+            geometry, Settings(geometry, pool, relu: true), act, Numbers.Uniform(random, geometry.Input.Count, act), Numbers.Uniform(random, geometry.Weight.Count),
+            gamma: new double[geometry.K], beta: Numbers.Uniform(random, geometry.K), Rounding(act)));
+    }
+
+    private void ExpectFirst(StemProblem p)
+    {
+        var geometry = p.Geometry;
         var run = new Run(Op, Backend, p);
         var runningMean = Op.Sum("runningMean", run.Channels, new double[geometry.K]);
         var runningVariance = Op.Sum("runningVariance", run.Channels, new double[geometry.K]);
@@ -139,6 +157,27 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         Op.Run(device => run.Forward(device, runningMean, runningVariance));
 
         Assert.That(Op.Read(run.Argmax), Is.EqualTo(Numbers.Of(p.Norm.Forward().Argmax!)));
+    }
+
+    /// <summary>Every statistic is about the whole image: a training that diverged shows everywhere, and no winner is in the padding.</summary>
+    [Test]
+    public void Not_a_number_makes_every_output_one([Values(DType.F32, DType.BF16)] DType act)
+    {
+        var (geometry, pool) = sizes[2];
+        var settings = Settings(geometry, pool, relu: true);
+        var random = Seeded(14);
+        double[] x = Numbers.Uniform(random, geometry.Input.Count, act);
+        x[x.Length / 2] = double.NaN;
+        var run = new Run(Op, Backend, StemProblem.Of(
+            geometry, settings, act, x, Numbers.Uniform(random, geometry.Weight.Count),
+            gamma: Numbers.Uniform(random, geometry.K), beta: Numbers.Uniform(random, geometry.K)));
+        var runningMean = Op.Sum("runningMean", run.Channels, new double[geometry.K]);
+        var runningVariance = Op.Sum("runningVariance", run.Channels, new double[geometry.K]);
+
+        Op.Run(device => run.Forward(device, runningMean, runningVariance));
+
+        Assert.That(Op.Read(run.Y), Is.All.NaN);
+        Assert.That(Op.Read(run.Argmax).Select((winner, i) => Reference.PoolInput(settings.Pool!.Value, i, (int)winner)), Is.All.Not.Null, "winners in the padding");
     }
 
     [OpCases(nameof(Cases))]

@@ -80,7 +80,7 @@ internal sealed class TestPool : IDisposable
         {
             worker ??= Start();
             var clock = Stopwatch.StartNew();
-            var ended = worker.Run(unit, out string? death);
+            var ended = worker.Run(unit, TellFailure, out string? death);
             if (death is not null)
             {
                 Stop(worker);
@@ -126,8 +126,11 @@ internal sealed class TestPool : IDisposable
     private void Tell(TestUnit unit, List<TestMessage> ended, string? death, double seconds)
     {
         if (death is not null)
-            foreach (string name in unit.Tests.Except(ended.Select(test => test.Name)))
+            foreach (string name in unit.Tests.Except(ended.Select(test => test.Name)).ToArray())
+            {
                 ended.Add(new("ended", name) { Method = unit.Fixture, Outcome = "Failed", Text = death });
+                TellFailure(ended[^1]);
+            }
         string Count(string outcome) => ended.Count(test => test.Outcome == outcome) is > 0 and var count ? $", {count} {outcome.ToLowerInvariant()}" : "";
         lock (results)
         {
@@ -136,9 +139,13 @@ internal sealed class TestPool : IDisposable
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"[{clock.Elapsed:mm\\:ss} {unitsDone}/{units}] {unit.Fixture}: {seconds:F1} s{Count("Passed")}{Count("Failed")}{Count("Skipped")}"));
-            foreach (var failure in ended.Where(test => test.Outcome == "Failed"))
-                output.WriteLine($"FAILED {failure.Name}\n{failure.Text}");
         }
+    }
+
+    private void TellFailure(TestMessage failure)
+    {
+        lock (results)
+            output.WriteLine($"FAILED {failure.Name}\n{failure.Text}");
     }
 
     /// <summary>What only the whole run can tell: tests that are too slow for the fast tier, and what no test ran.</summary>
@@ -212,8 +219,9 @@ internal sealed class TestPool : IDisposable
 
         public Process Process { get; }
 
+        /// <param name="failed">Called with each test that fails, as it ends.</param>
         /// <param name="death">Why the process is of no more use, or null.</param>
-        public List<TestMessage> Run(TestUnit unit, out string? death)
+        public List<TestMessage> Run(TestUnit unit, Action<TestMessage> failed, out string? death)
         {
             var ended = new List<TestMessage>();
             string at = "its set-up";
@@ -231,9 +239,13 @@ internal sealed class TestPool : IDisposable
                 if (message.Kind == "done")
                     break;
                 if (message.Kind == "started")
+                {
                     at = message.Name;
-                else
-                    ended.Add(message);
+                    continue;
+                }
+                ended.Add(message);
+                if (message.Outcome == "Failed")
+                    failed(message);
             }
             return ended;
         }
