@@ -136,6 +136,22 @@ static void by_image(int64_t begin, int64_t end, int64_t rows_of_image, Body bod
 
 // ---- statistics from the input
 
+// With so few positions a channel's z may be all but constant, and its variance smaller than what float sums of the Gram
+// matrix lose. Products of floats and their sums are exact enough in double.
+constexpr int64_t kFewPositions = 64;
+
+// sums [signals, signals] += products of signals i <= j.
+static void exact_gram(double* sums, const stem_signal* signals, int64_t count_of_signals, int64_t rows,
+                       int64_t count) {
+    for (int64_t i = 0; i < count_of_signals; i++)
+        for (int64_t j = i; j < count_of_signals; j++)
+            for (int64_t row = 0; row < rows; row++) {
+                const float* a = signals[i].first + row * signals[i].step;
+                const float* b = signals[j].first + row * signals[j].step;
+                for (int64_t q = 0; q < count; q++) sums[i * count_of_signals + j] += static_cast<double>(a[q]) * b[q];
+            }
+}
+
 // Phases of a row: pixels whose columns leave the same remainder lie side by side.
 template <class T>
 static void gram_of_rows(double* sums, const T* image, const stem_shape& s, int64_t first, int64_t last, float shift) {
@@ -159,7 +175,8 @@ static void gram_of_rows(double* sums, const T* image, const stem_shape& s, int6
                         s.conv.stride_h * sorted_pitch};
     }
     signals[s.taps] = {ones, 0};
-    kernels_of_this_machine().gram(sums, signals, s.taps + 1, last - first, s.pool.w);
+    auto gram = s.positions() <= kFewPositions ? exact_gram : kernels_of_this_machine().gram;
+    gram(sums, signals, s.taps + 1, last - first, s.pool.w);
 }
 
 template <class T>

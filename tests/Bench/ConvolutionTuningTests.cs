@@ -29,10 +29,9 @@ public sealed class ConvolutionTuningTests
         pass == Conv2dPass.Forward ? plan.Forward.Cut : pass == Conv2dPass.BackwardData ? plan.BackwardData.Cut : plan.WeightCut;
 
     [TestCase(90, "bf16")]
-    [TestCase(80, "bf16")]
-    [TestCase(80, "fp32")]
-    [TestCase(80, "tf32")]
-    [Category(Tier.Long)]
+    [TestCase(80, "bf16", Category = Tier.Long)]
+    [TestCase(80, "fp32", Category = Tier.Long)]
+    [TestCase(80, "tf32", Category = Tier.Long)]
     public void A_row_changes_the_plan_and_the_result_holds(int capability, string precision)
     {
         using var backend = Open(capability, tf32: precision == "tf32");

@@ -56,14 +56,14 @@ public sealed class PredictTests
         Assert.That(Predict(ExitCode.BadInput, Path.Combine(folder, "empty")).Error, Does.Contain("no media files"));
     }
 
-    /// <summary>24 clips are six batches of the run's four; one clip is a batch of one.</summary>
+    /// <summary>Ten clips are three batches, the last not full; one clip is a batch of one.</summary>
     [Test]
     public void A_clip_in_a_batch_gives_what_it_gives_alone()
     {
         string[] files = [.. Directory.GetFiles(TinyCorpus.Corpus, "*.mp4", SearchOption.AllDirectories).Order(StringComparer.Ordinal).Take(10)];
         var all = Objects(Predict(ExitCode.Ok, ["--format", "json", .. files]).Output);
         Assert.That(all, Has.Count.EqualTo(files.Length));
-        foreach (int i in new[] { 0, 3, 5, 9 })
+        foreach (int i in Tier.Fast ? new[] { 3, 9 } : [0, 3, 5, 9])
         {
             var alone = Objects(Predict(ExitCode.Ok, "--json", files[i]).Output)[0];
             foreach (var speaker in alone.GetProperty("speakers").EnumerateObject())
@@ -109,9 +109,9 @@ public sealed class PredictTests
         // AAC ends a little behind the sixth second, which may make a window more
         Assert.That(rows.Take(11).Select(o => o.GetProperty("start").GetDouble()), Is.EqualTo(Enumerable.Range(0, 11).Select(i => i / 2.0)).Within(1e-9));
         Assert.That(rows[^1].GetProperty("end").GetDouble(), Is.EqualTo(6).Within(0.1));
-        // each second cut out by ffmpeg, without loss
+        // seconds cut out by ffmpeg, without loss
         double worst = 0;
-        for (int second = 0; second < 6; second++)
+        foreach (int second in Tier.Fast ? new[] { 1, 5 } : [0, 1, 2, 3, 4, 5])
         {
             string cut = Path.Combine(folder, $"{second}.mkv");
             TestMedia.Run(["-y", "-i", video, "-ss", $"{second}", "-t", "1", "-c:v", "ffv1", "-c:a", "pcm_f32le", cut]);

@@ -85,6 +85,7 @@ public sealed class ResourceTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void Matrix_kernels_run_on_the_matrix_units_and_others_do_not()
     {
         CompiledKernels.RequireDisassembler();
@@ -114,6 +115,7 @@ public sealed class ResourceTests
     /// they are empty.
     /// </summary>
     [Test]
+    [Category(Tier.Long)]
     public void Kernels_for_Hopper_multiply_by_warpgroups()
     {
         CompiledKernels.RequireDisassembler();

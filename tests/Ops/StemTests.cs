@@ -23,6 +23,10 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         MostlyOff,
     }
 
+    /// <summary>More tiles than the blocks that the GPU's sums are cut into: by far the slowest under emulation.</summary>
+    private static readonly (Conv2dGeometry Conv, (int R, int S, int StrideH, int StrideW, int PadH, int PadW) Pool) manyTiles =
+        (new(300, 5, 6, 1, 33, 3, 3, 1, 1, 0, 0), (2, 2, 1, 1, 0, 0));
+
     private static readonly (Conv2dGeometry Conv, (int R, int S, int StrideH, int StrideW, int PadH, int PadW) Pool)[] sizes =
     [
         // one output channel; one output
@@ -45,23 +49,26 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         (new(2, 40, 39, 1, 5, 2, 2, 9, 7, 1, 0), (2, 3, 2, 1, 1, 1)),
         // so many images that the processor cuts each into few bands, which do not divide its rows
         (new(20, 7, 6, 1, 8, 3, 3, 1, 1, 0, 0), (2, 2, 1, 1, 0, 0)),
-        // more tiles than the blocks that the GPU's sums are cut into
-        (new(300, 5, 6, 1, 33, 3, 3, 1, 1, 0, 0), (2, 2, 1, 1, 0, 0)),
+        manyTiles,
         // taps that lie on padding wherever the window stands: columns, of several channels and of one; rows; both
         (new(3, 37, 6, 3, 47, 1, 6, 3, 3, 0, 1), (2, 1, 1, 1, 0, 0)),
         (new(3, 39, 2, 2, 32, 3, 4, 2, 3, 1, 1), (3, 1, 2, 1, 1, 0)),
         (new(3, 37, 6, 1, 47, 1, 6, 3, 3, 0, 1), (2, 1, 1, 1, 0, 0)),
-        (new(3, 39, 2, 1, 32, 3, 4, 2, 3, 1, 1), (3, 1, 2, 1, 1, 0)),
-        (new(2, 3, 17, 1, 17, 5, 3, 4, 1, 1, 0), (1, 2, 1, 2, 0, 0)),
+        (new(4, 39, 2, 1, 32, 3, 4, 2, 3, 1, 1), (3, 1, 2, 1, 1, 0)),
+        (new(5, 3, 17, 1, 17, 5, 3, 4, 1, 1, 0), (1, 2, 1, 2, 0, 0)),
         (new(5, 2, 3, 1, 9, 4, 5, 3, 2, 2, 1), (1, 1, 1, 1, 0, 0)),
+        // two positions: in some of many channels z is all but constant
+        (new(1, 3, 8, 1, 192, 3, 7, 1, 1, 0, 0), (1, 2, 1, 1, 0, 0)),
         .. TapsOnPadding(seed: 1, count: 4),
     ];
 
-    /// <summary>Of the numbers that are not plain, the fast tier takes one kind for each size.</summary>
+    /// <summary>Of the numbers that are not plain, the fast tier takes one kind for each size, or none for the slowest.</summary>
     private static (Numbering Numbers, bool Relu)[] Kinds(int size)
     {
         (Numbering, bool)[] others = [(Numbering.Plain, false), (Numbering.LargeMean, true), (Numbering.MostlyOff, true)];
-        return [(Numbering.Plain, true), .. Tier.Fast ? [others[size % others.Length]] : others];
+        if (Tier.Fast)
+            others = sizes[size] == manyTiles ? [] : [others[size % others.Length]];
+        return [(Numbering.Plain, true), .. others];
     }
 
     private static IEnumerable<TestCaseData> Cases() =>
@@ -121,7 +128,7 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
     }
 
     private static IEnumerable<TestCaseData> Sizes() =>
-        from size in sizes
+        from size in sizes.Where(size => !Tier.Fast || size != manyTiles)
         from act in Activations
         let settings = Settings(size.Conv, size.Pool, relu: true)
         select new TestCaseData(size.Conv, settings, act).SetArgDisplayNames(Describe(size.Conv, settings), act.ToString());
@@ -288,7 +295,7 @@ public sealed class StemTests(BackendCase backend) : OpTests(backend)
         while (count > 0)
         {
             var geometry = new Conv2dGeometry(
-                random.Next(2, 5), random.Next(1, 8), random.Next(1, 8), C: 1, random.Next(1, 40), random.Next(1, 6), random.Next(1, 6),
+                random.Next(66, 70), random.Next(1, 8), random.Next(1, 8), C: 1, random.Next(1, 40), random.Next(1, 6), random.Next(1, 6),
                 random.Next(1, 4), random.Next(1, 4), random.Next(0, 4), random.Next(0, 4));
             if (geometry.P < 1 || geometry.Q < 1)
                 continue;

@@ -16,7 +16,7 @@ public sealed class ProbeTests
 
     private static readonly ProbeKind[] kinds = Enum.GetValues<ProbeKind>();
 
-    private static IEnumerable<BackendCase> AllBackends() => Backends.All();
+    private static IEnumerable<BackendCase> AllBackends() => Backends.All().Where(backend => !Tier.Fast || backend.Name != "emulated");
 
     [TestCaseSource(nameof(AllBackends))]
     public void Separable_classes_are_told_apart_on_every_device(BackendCase backend)

@@ -97,7 +97,7 @@ public sealed class TrainCommandTests
         ["--strategy", "projected", "--set", "training.adversary.schedule=ramp"], ["--strategy", "baseline", "--set", "training.annealing=cosine", .. augmented],
     ];
 
-    /// <summary>The fast tier takes the strategies with the most state, and every third step.</summary>
+    /// <summary>The fast tier takes the strategies with the most state, and every fifth step.</summary>
     private static string[][] Resumed() => Tier.Fast ? [strongConfusion, strategies[2]] : strategies;
 
     [TestCaseSource(nameof(Resumed))]
@@ -105,7 +105,7 @@ public sealed class TrainCommandTests
     {
         Train("whole", ["--epochs", "2", .. strategy]);
         long steps = JsonDocument.Parse(File.ReadAllText(Path.Combine(Latest("whole"), "state.json"))).RootElement.GetProperty("step").GetInt64();
-        for (long stop = 1; stop < steps; stop += Tier.Fast ? 3 : 1)
+        for (long stop = 1; stop < steps; stop += Tier.Fast ? 5 : 1)
         {
             string run = $"stopped-{stop}";
             Train(run, ["--epochs", "2", "--set", $"training.maxSteps={stop}", .. strategy]);
@@ -168,7 +168,7 @@ public sealed class TrainCommandTests
     }
 
     [TestCase("SIGINT", ExitCode.Interrupted)]
-    [TestCase("SIGTERM", ExitCode.Terminated)]
+    [TestCase("SIGTERM", ExitCode.Terminated, Category = Tier.Long)]
     public void A_signal_to_synth_keeps_the_finished_clips(string signal, int expected)
     {
         var text = new StringBuilder();
