@@ -59,6 +59,10 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 5, 6, 58, 96, 3, 3, 1, 1, 1, 1),
         new(1, 5, 6, 64, 128, 3, 3, 1, 1, 1, 1),
         new(1, 23, 24, 9, 72, 3, 3, 1, 1, 1, 1),
+        // a stride that does not divide the window, with channels that fill vectors
+        new(2, 14, 13, 48, 40, 5, 5, 2, 2, 1, 1),
+        // a window as large as its image, with padding around it
+        new(2, 3, 4, 5, 7, 3, 4, 1, 1, 1, 2),
         // those of the kernels for Hopper
         new(1, 5, 6, 128, 256, 3, 3, 1, 1, 1, 1),
         new(1, 5, 6, 128, 192, 3, 3, 1, 1, 1, 1),

@@ -54,11 +54,14 @@ public sealed class TinyCorpus
         return (code, output.ToString(), error.ToString());
     }
 
-    /// <summary>Starts a program as a process of its own, for tests that stop or starve it. If a test ends before it, it is killed with its children.</summary>
+    /// <summary>
+    /// Starts a program as a process of its own, for tests that stop or starve it. If a test ends before it, it is killed with its children. It does not
+    /// inherit an ignored SIGINT, which a shell without job control gives to what it starts in the background.
+    /// </summary>
     public static Process Start(StringBuilder text, string program, params string[] arguments)
     {
-        var start = new ProcessStartInfo(program) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (string argument in arguments)
+        var start = new ProcessStartInfo("env") { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (string argument in (string[])["--default-signal=INT", program, .. arguments])
             start.ArgumentList.Add(argument);
         var process = new Child { StartInfo = start };
         void Append(object _, DataReceivedEventArgs line)
