@@ -41,8 +41,8 @@ public:
 
     relayout(const dnnl::memory::desc& from, const dnnl::memory::desc& to) {
         blocked_layout target(to);
-        // oneDNN 3.7, as Debian 13 has it, loses elements on the way into nested blocks that the extents do not fill
-        own = target.blocks.size() > 1 && target.extents != target.padded;
+        // oneDNN 3.7, as Debian 13 has it, loses elements on the way into blocks that the extents do not fill
+        own = target.extents != target.padded;
         if (own)
             places = {placement(blocked_layout(from)), placement(target)};
         else

@@ -59,6 +59,8 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(1, 5, 6, 58, 96, 3, 3, 1, 1, 1, 1),
         new(1, 5, 6, 64, 128, 3, 3, 1, 1, 1, 1),
         new(1, 23, 24, 9, 72, 3, 3, 1, 1, 1, 1),
+        // as many output channels as fill no vectors' block, from few: oneDNN 3.7 loses weights of these
+        new(1, 5, 6, 8, 72, 1, 1, 1, 1, 0, 0),
         // a stride that does not divide the window, with channels that fill vectors
         new(2, 14, 13, 48, 40, 5, 5, 2, 2, 1, 1),
         // a window as large as its image, with padding around it
