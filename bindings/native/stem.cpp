@@ -136,12 +136,12 @@ static void by_image(int64_t begin, int64_t end, int64_t rows_of_image, Body bod
 
 // ---- statistics from the input
 
-// With so few positions a channel's z may be all but constant, and its variance smaller than what float sums of the Gram
-// matrix lose. Products of floats and their sums are exact enough in double.
+// With so few positions z may be almost constant in a channel, and its variance smaller than the rounding errors of a
+// Gram matrix that is summed in float; so it is summed in double.
 constexpr int64_t kFewPositions = 64;
 
 // sums [signals, signals] += products of signals i <= j.
-static void exact_gram(double* sums, const stem_signal* signals, int64_t count_of_signals, int64_t rows,
+static void gram_in_double(double* sums, const stem_signal* signals, int64_t count_of_signals, int64_t rows,
                        int64_t count) {
     for (int64_t i = 0; i < count_of_signals; i++)
         for (int64_t j = i; j < count_of_signals; j++)
@@ -175,7 +175,7 @@ static void gram_of_rows(double* sums, const T* image, const stem_shape& s, int6
                         s.conv.stride_h * sorted_pitch};
     }
     signals[s.taps] = {ones, 0};
-    auto gram = s.positions() <= kFewPositions ? exact_gram : kernels_of_this_machine().gram;
+    auto gram = s.positions() <= kFewPositions ? gram_in_double : kernels_of_this_machine().gram;
     gram(sums, signals, s.taps + 1, last - first, s.pool.w);
 }
 

@@ -13,8 +13,10 @@ internal static partial class OpenedFiles
 
     /// <summary>The program and arguments that run another one under strace and write down what it opens.</summary>
     public static string[] Command(string log, params string[] command) =>
-        // links resolved behind each "=" (-y); calls that an architecture lacks are passed over (?)
-        ["strace", "-f", "-y", "--seccomp-bpf", "-e", "trace=?open,openat,?openat2,execve,clone,?clone3,?fork,?vfork,connect", "-E", "LD_PRELOAD", "-o", log, .. command]; // what ./test preloads is no file of the data
+        // links resolved behind each "=" (-y); calls that an architecture lacks are passed over (?); without what ./test preloads (-E),
+        // which is no file of the data
+        ["strace", "-f", "-y", "--seccomp-bpf", "-e", "trace=?open,openat,?openat2,execve,clone,?clone3,?fork,?vfork,connect",
+            "-E", "LD_PRELOAD", "-o", log, .. command];
 
     /// <summary>Real paths of the files that ffmpeg and ffprobe opened, and "network" where one called an internet address.</summary>
     public static IReadOnlyCollection<string> OfDecoders(string log)

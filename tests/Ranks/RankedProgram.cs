@@ -49,12 +49,15 @@ internal sealed class RankedProgram : IDisposable
     public static RankedProgram Start(int ranks, params string[] arguments) => new(["-n", ranks.ToString(CultureInfo.InvariantCulture), "dotnet", TinyCorpus.ProgramPath, .. arguments]);
 
     /// <summary>Two ranks, each with a command line of its own.</summary>
-    // not "first : second", on which mpirun 5.0.7 of Debian 13 itself ends with a segmentation fault
     public static RankedProgram StartUnlike(string[] first, string[] second) =>
+        // one command that asks for its rank: on "first : second", mpirun 5.0.7 of Debian 13 itself ends with a segmentation fault
         new(["-n", "2", "sh", "-c", $"if [ \"$OMPI_COMM_WORLD_RANK\" = 0 ]; then exec {Quoted(first)}; else exec {Quoted(second)}; fi"]);
 
-    private static string Quoted(string[] arguments) =>
-        string.Join(' ', ((string[])["dotnet", TinyCorpus.ProgramPath, .. arguments]).Select(argument => $"'{argument.Replace("'", "'\\''")}'"));
+    private static string Quoted(string[] arguments)
+    {
+        string[] command = ["dotnet", TinyCorpus.ProgramPath, .. arguments];
+        return string.Join(' ', command.Select(argument => $"'{argument.Replace("'", "'\\''")}'"));
+    }
 
     public static Ended Run(int ranks, params string[] arguments)
     {

@@ -166,7 +166,8 @@ public sealed class BadInputTests
     public void Faces_too_small_for_the_stack()
     {
         string small = Path.Combine(folder, "small");
-        Assert.That(TinyCorpus.Run([.. TinyCorpus.PrepareQuarter(folder), "--out", small, "--set", "features.faceSize=32"]).Code, Is.EqualTo(ExitCode.Ok));
+        string[] prepare = [.. TinyCorpus.PrepareQuarter(folder), "--out", small, "--set", "features.faceSize=32"];
+        Assert.That(TinyCorpus.Run(prepare).Code, Is.EqualTo(ExitCode.Ok));
         Refuses(ExitCode.Usage, ["face input of 32 x 32 is too small", "features.faceSize"], "train", small, "--run", Path.Combine(folder, "run"));
     }
 }

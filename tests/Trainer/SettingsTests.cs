@@ -40,7 +40,7 @@ public sealed class SettingsTests
     {
         string Weights(params string[] more)
         {
-            string path = Path.Combine(folder, $"{more.Length}");
+            string path = Path.Combine(folder, more.Length == 0 ? "without" : "with");
             Expect(["train", TinyCorpus.Prepared, "--run", path, .. TinyCorpus.SmallNetwork, "--strategy", "gr", "--epochs", "2", "--device", "cpu", .. more]);
             return Hash(path);
         }

@@ -31,7 +31,9 @@ public sealed class TinyCorpus
     /// <summary>Folder that prepare wrote: 48 clips of 3 speakers.</summary>
     public static string Prepared => Path.Combine(Made.Value, "prepared");
 
-    /// <summary>Arguments that prepare every fourth clip: for tests that need the corpus prepared in another way. The manifest goes into a folder.</summary>
+    /// <summary>
+    /// Arguments that prepare every fourth clip, for tests that need the corpus prepared in another way; writes the manifest into a folder.
+    /// </summary>
     public static string[] PrepareQuarter(string folder)
     {
         string[] lines = File.ReadAllLines(Path.Combine(Corpus, "manifest.csv"));
@@ -55,8 +57,8 @@ public sealed class TinyCorpus
     }
 
     /// <summary>
-    /// Starts a program as a process of its own, for tests that stop or starve it. If a test ends before it, it is killed with its children. It does not
-    /// inherit an ignored SIGINT, which a shell without job control gives to what it starts in the background.
+    /// Starts a program as a process of its own, for tests that stop or starve it. If a test ends first, it is killed with its children.
+    /// It obeys SIGINT also where the tests themselves ignore it, as a script's background jobs do.
     /// </summary>
     public static Process Start(StringBuilder text, string program, params string[] arguments)
     {
@@ -101,7 +103,10 @@ public sealed class TinyCorpus
             Directory.Delete(root, recursive: true);
     }
 
-    /// <summary>Seconds that the test at hand took to make the corpus or to wait for it: any other could have been the first that needs it.</summary>
+    /// <summary>
+    /// Seconds spent on making the corpus, or on waiting for another process to make it, since this was last asked. They are not the fault
+    /// of the test that happened to need it first.
+    /// </summary>
     internal static double TakeSeconds()
     {
         double seconds = making.Elapsed.TotalSeconds;

@@ -41,9 +41,9 @@ public static class ClipEncoder
                     "-framerate", $"{Clip.FramesPerSecond}", "-i", "pipe:0",
                     "-f", "s16le", "-ar", $"{Voice.SampleRate}", "-ac", "1", "-i", FfmpegTool.FileArgument(sound),
                     "-filter_complex", Cut(clips),
-                    // the rate once more: a cut stream has none that ffmpeg 7 knows of, and it would drop the last picture
-                    .. clips.SelectMany((clip, i) => (string[])["-map", $"[v{i}]", "-map", $"[a{i}]", "-r", $"{Clip.FramesPerSecond}", .. Output,
-                        FfmpegTool.FileArgument(Part(clip.Path))]),
+                    // -r: ffmpeg 7 does not know the rate of a trimmed stream, and would drop its last picture
+                    .. clips.SelectMany((clip, i) => (string[])["-map", $"[v{i}]", "-map", $"[a{i}]", "-r", $"{Clip.FramesPerSecond}",
+                        .. Output, FfmpegTool.FileArgument(Part(clip.Path))]),
                 ],
                 TimeSpan.FromMinutes(5 * clips.Count),
                 stream =>

@@ -164,7 +164,10 @@ public sealed record TrainingOptions
     public static TrainingOptions Paper { get; } = new();
 
     /// <summary>Rates for a corpus of hundreds of clips instead of a hundred thousand.</summary>
-    public static TrainingOptions Demo { get; } = new() { LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.87, BatchSize = 8, Epochs = 14 };
+    public static TrainingOptions Demo { get; } = new()
+    {
+        LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.87, BatchSize = 8, Epochs = 14,
+    };
 
     /// <summary>For a network of an eighth of the channels on a thousand clips.</summary>
     public static TrainingOptions Grid { get; } = new() { LearningRate = 1e-3, AuxiliaryLearningRate = 1e-2, Decay = 0.93, Epochs = 24, Selection = new() { ProbeEvery = 4 }, Precision = Precision.Fp32 };

@@ -1,15 +1,18 @@
 namespace Avedis.Engine;
 
 /// <summary>
-/// The stem from the Gram matrix of its windows (kernels/stem.cu), where the image has one channel, the window is small and there are more than a few
-/// positions; otherwise, the convolution and the batch norm one after the other, over a stored convolution output.
+/// The stem from the Gram matrix of its windows (kernels/stem.cu), where the image has one channel, the window is small and positions are
+/// not few; otherwise, the convolution and the batch norm one after the other, over a stored convolution output.
 /// </summary>
 public sealed partial class CudaBackend
 {
     private const int StemThreads = 256, StemMostTaps = 64, StemChannels = 32, StemPositions = 256, StemGroup = 7;
     private const int StemWarps = StemThreads / 32, StemPairSums = StemGroup * StemGroup + StemGroup;
 
-    /// <summary>With so few positions a channel's z may be all but constant, and its variance smaller than what float sums of the Gram matrix lose.</summary>
+    /// <summary>
+    /// With so few positions the convolution's output may be almost constant in a channel, and its variance smaller than the rounding
+    /// errors of the Gram matrix.
+    /// </summary>
     private const int StemFewPositions = 64;
 
     /// <summary>Floats of a strip: more would leave room for one block on a multiprocessor of some GPUs.</summary>
@@ -104,7 +107,9 @@ public sealed partial class CudaBackend
         private int StripFloats(int rows, int columns, int pitch) =>
             (PoolExtent(rows, Geometry.StrideH, Geometry.R) - 1) * pitch + PoolExtent(columns, Geometry.StrideW, Geometry.S);
 
-        /// <summary>Null where the kernels do not apply: several channels, a large window, few positions, strides that leave no tile that fits.</summary>
+        /// <summary>
+        /// Null where the kernels do not apply: several channels, a large window, few positions, strides that leave no tile that fits.
+        /// </summary>
         public static StemPlan? Of(in Conv2dGeometry g, in Pool2dGeometry pool, bool relu)
         {
             if (g.C != 1 || g.R * g.S > StemMostTaps || (long)g.N * g.P * g.Q <= StemFewPositions)
