@@ -339,7 +339,9 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         }
     }
 
-    /// <summary>Where the first row lies so far from all others, squares of distances from it, not from the mean, lose the most digits.</summary>
+    /// <summary>
+    /// Where the first row lies so far from all others, squares of distances from it, not from the mean, lose the most digits.
+    /// </summary>
     [TestCase(64)]
     [TestCase(200)]
     [TestCase(1000)]
