@@ -60,11 +60,31 @@ public sealed class Device : IDisposable
             Ops.Replay(name, work);
     }
 
+    /// <inheritdoc cref="IBackend.SideBySide"/>
+    public void SideBySide(Action first, Action second)
+    {
+        if (reduction is null)
+        {
+            Ops.SideBySide(first, second);
+            return;
+        }
+        // gradients travel behind the one stream that fills them, and all ranks send in one order
+        first();
+        second();
+    }
+
     /// <summary>Declares a tensor whose contents outlive the step: parameters, moments, statistics. Starts as zeros.</summary>
     public Tensor Persistent(string name, Shape shape, DType type) => Declare(persistent, name, shape, type);
 
     /// <summary>Declares a tensor whose contents live from its first use in a step to its last; its memory is shared with others.</summary>
     public Tensor Transient(string name, Shape shape, DType type) => Declare(transient, name, shape, type);
+
+    /// <summary>Declares memory that the backend alone understands, of so many bytes or some more, as a <see cref="Transient"/> U8 tensor.</summary>
+    public Tensor Bytes(string name, long bytes)
+    {
+        const int Row = 256; // the arena's alignment; an extent has 31 bits, the bytes may have more
+        return Transient(name, new Shape(checked((int)((bytes + Row - 1) / Row)), Row), DType.U8);
+    }
 
     /// <summary>
     /// Records each kind of step (training, evaluation, ...), places all tensors and allocates the arena.
@@ -84,10 +104,10 @@ public sealed class Device : IDisposable
         Ops = backend;
         Reduction = reduction;
 
-        Memory = MemoryPlan.Create(persistent, transient, recorder.Steps, recorder.WorkspaceBytes);
+        Memory = MemoryPlan.Create(persistent, transient, recorder.Steps, recorder.WorkspaceBytes, recorder.SideWorkspaceBytes);
         arena = backend.Allocate(Memory.TotalBytes);
         Memory.SetAddresses(arena);
-        backend.SetWorkspace(arena + (nint)Memory.WorkspaceOffset, Memory.WorkspaceBytes);
+        backend.SetWorkspace(arena + (nint)Memory.WorkspaceOffset, Memory.WorkspaceBytes, Memory.SideWorkspaceBytes);
     }
 
     public void Dispose()

@@ -22,6 +22,9 @@ public sealed class MemoryPlan
 
     public long WorkspaceBytes { get; private set; }
 
+    /// <summary>The last part of the workspace, for what runs beside other operations; 0 where nothing does.</summary>
+    public long SideWorkspaceBytes { get; private set; }
+
     public long WorkspaceOffset => PersistentBytes + TransientBytes;
 
     public long TotalBytes => WorkspaceOffset + WorkspaceBytes;
@@ -31,9 +34,10 @@ public sealed class MemoryPlan
 
     internal static MemoryPlan Create(
         IReadOnlyList<Tensor> persistent, IReadOnlyList<Tensor> transient,
-        IReadOnlyList<Dictionary<Tensor, Lifetime>> steps, long workspaceBytes)
+        IReadOnlyList<Dictionary<Tensor, Lifetime>> steps, long workspaceBytes, long sideWorkspaceBytes)
     {
-        var plan = new MemoryPlan { WorkspaceBytes = Align(workspaceBytes) };
+        long side = Align(sideWorkspaceBytes);
+        var plan = new MemoryPlan { WorkspaceBytes = Align(workspaceBytes) + side, SideWorkspaceBytes = side };
         foreach (var tensor in persistent)
         {
             plan.places.Add((tensor, plan.PersistentBytes));

@@ -43,14 +43,11 @@ constexpr int kChunks = kStepBytes / 16;  // of a row of a gather's tile
 struct F32 {
     using Act = float;
     static constexpr bool kMatrix = false;
-    static __device__ float prepare(float weight) { return weight; }
 };
 
 struct Tf32 {
     using Act = float;
     static constexpr bool kMatrix = true;
-    static __device__ float prepare(float weight) { return __uint_as_float(round_to_tf32(__float_as_uint(weight))); }
-
     static __device__ void round(uint32_t (&x)[4]) {
 #pragma unroll
         for (int i = 0; i < 4; i++) x[i] = round_to_tf32(x[i]);
@@ -62,7 +59,6 @@ struct Tf32 {
 struct Bf16 {
     using Act = bf16;
     static constexpr bool kMatrix = true;
-    static __device__ bf16 prepare(float weight) { return to_bf16(weight); }
     static __device__ void round(uint32_t (&)[4]) {}
     static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mma_m16n8k16_bf16(c, a, b); }
 };
@@ -638,60 +634,9 @@ __device__ inline void weight(float* dweight, float* partial, const typename P::
     });
 }
 
-// ---- prepared weights -------------------------------------------------------------------------------------------------------
-
-// prepared [k][(r,s,c)], rows of pitch numbers, zeros behind the end. Blocks of 256 threads: x over a row, y over rows.
-template <class P>
-__device__ inline void prepare_forward(typename P::Act* prepared, const float* weight, int rows, int depth, int pitch) {
-    for (int row = static_cast<int>(blockIdx.y); row < rows; row += static_cast<int>(gridDim.y))
-        for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < pitch; i += static_cast<int>(gridDim.x * blockDim.x))
-            prepared[static_cast<int64_t>(row) * pitch + i] = P::prepare(i < depth ? weight[static_cast<int64_t>(row) * depth + i] : 0);
-}
-
-// One class: prepared [c][(u,v,k)] = weight [k][first_r + (rows - 1 - u) * stride_h][likewise][c], zeros behind the end. Transposed by way of shared memory,
-// 32 x 32 at a time. Blocks of 256 threads: x over 32 k, y over 32 c, z over the taps (u,v).
-template <class P>
-__device__ inline void prepare_backward(typename P::Act* prepared, const float* weight, int k_count, int c_count, int r_count, int s_count, int first_r,
-                                        int first_s, int stride_h, int stride_w, int rows, int columns, int pitch) {
-    constexpr int kLines = 8;
-    SHARED(float, tile, [kWarp][kWarp + 1]);
-    int lane = static_cast<int>(threadIdx.x) % kWarp, line = static_cast<int>(threadIdx.x) / kWarp;
-    int u = static_cast<int>(blockIdx.z) / columns, v = static_cast<int>(blockIdx.z) % columns;
-    int r = first_r + (rows - 1 - u) * stride_h, s = first_s + (columns - 1 - v) * stride_w;
-    int first_k = static_cast<int>(blockIdx.x) * kWarp, first_c = static_cast<int>(blockIdx.y) * kWarp;
-    for (int i = line; i < kWarp; i += kLines)
-        if (first_k + i < k_count && first_c + lane < c_count)
-            tile[i][lane] = weight[((static_cast<int64_t>(first_k + i) * r_count + r) * s_count + s) * c_count + first_c + lane];
-    __syncthreads();
-    int depth = rows * columns * k_count;
-    bool last = blockIdx.x == gridDim.x - 1 && blockIdx.z == gridDim.z - 1;
-    for (int i = line; i < kWarp && first_c + i < c_count; i += kLines) {
-        typename P::Act* to = prepared + static_cast<int64_t>(first_c + i) * pitch;
-        if (first_k + lane < k_count) to[static_cast<int>(blockIdx.z) * k_count + first_k + lane] = P::prepare(tile[lane][i]);
-        if (last && depth + lane < pitch) to[depth + lane] = P::prepare(0);
-    }
-}
-
-constexpr int kPrepareThreads = 256;
-
 }  // namespace conv2d
 
 // ---- kernels --------------------------------------------------------------------------------------------------------------
-
-#define CONV2D_PREPARE(suffix, P)                                                                                                              \
-    KERNEL((conv2d::kPrepareThreads), conv2d_prepare_forward_##suffix,                                                                         \
-           (conv2d::P::Act * prepared, const float* weight, int rows, int depth, int pitch)) {                                                 \
-        conv2d::prepare_forward<conv2d::P>(prepared, weight, rows, depth, pitch);                                                              \
-    }                                                                                                                                          \
-    KERNEL((conv2d::kPrepareThreads), conv2d_prepare_backward_##suffix,                                                                        \
-           (conv2d::P::Act * prepared, const float* weight, int k, int c, int r, int s, int first_r, int first_s, int stride_h, int stride_w,  \
-            int rows, int columns, int pitch)) {                                                                                               \
-        conv2d::prepare_backward<conv2d::P>(prepared, weight, k, c, r, s, first_r, first_s, stride_h, stride_w, rows, columns, pitch);         \
-    }
-
-CONV2D_PREPARE(f32, F32)
-CONV2D_PREPARE(tf32, Tf32)
-CONV2D_PREPARE(bf16, Bf16)
 
 // name, precision, rows and columns of the tile, of a warp; whether general
 #define CONV2D_GATHER(suffix, P, rows, columns, warp_rows, warp_columns, general)                                                              \

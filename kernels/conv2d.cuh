@@ -65,3 +65,16 @@ __device__ inline bool inside(int h, int w, int height, int width) {
 }
 
 }  // namespace conv2d
+
+// How conv2d_hopper.cu has a tile in shared memory, and conv2d_prepare.cu lays the weights down for it: a line of 128 bytes for each column and step.
+namespace conv2d_hopper {
+
+constexpr int kStep = 64;   // of the depth
+constexpr int kChunks = 8;  // of 16 bytes, in a line
+
+__device__ inline int place_of(int line, int chunk) { return line * kChunks + (chunk ^ (line & 7)); }
+
+// The line of a tile's column: interleaved so that a lane ends up with neighbouring results (Gather::store).
+__device__ inline int line_of(int column) { return column / 32 * 32 + column % 8 / 2 * 8 + column % 32 / 8 * 2 + column % 2; }
+
+}  // namespace conv2d_hopper

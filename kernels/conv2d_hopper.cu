@@ -34,18 +34,8 @@
 // Channels, in and out, in multiples of 8; other convolutions, and other precisions, are conv2d.cu's.
 //
 // Launch: 384 threads; dynamic shared memory kStages * (rows + columns) * 128 bytes and 1,024 to align them; x = blocks, each of which takes every x-th tile,
-//   y = slices. gather: a launch for each class.  prepare: any blocks of 256 threads, striding.
+//   y = slices. gather: a launch for each class.
 #include "conv2d.cuh"
-
-// Where the weights of one class of a gather come from: that of column n, tap (u,v) and channel i is weight [base + n * column + u * tap_row + v *
-// tap_column + i * channel].
-struct Conv2dHopperWeights {
-    FastDivisor taps, channels;  // taps in one row of the window
-    int base, column, tap_row, tap_column, channel;
-    int columns, depth, steps;
-    FastDivisor lines;  // all tiles' columns, whether they exist or not
-    FastDivisor tile;   // columns of a tile
-};
 
 namespace conv2d_hopper {
 
@@ -54,8 +44,6 @@ using namespace conv2d;
 constexpr int kGroup = 128;  // threads of a warpgroup
 constexpr int kMultipliers = 2;
 constexpr int kThreads = (1 + kMultipliers) * kGroup;
-constexpr int kStep = 64;
-constexpr int kChunks = 8;                   // of 16 bytes, in a line
 constexpr int kPanel = kStep * kChunks;      // uint4 of 64 lines
 constexpr int kAtom = 8 * kChunks * 16;      // bytes
 constexpr int kRegisters = (64 << 10) / kThreads / 8 * 8;  // of a thread at its launch
@@ -84,8 +72,6 @@ struct Turn {
         if (++stage == kStages) stage = 0, parity ^= 1;
     }
 };
-
-__device__ inline int place_of(int line, int chunk) { return line * kChunks + (chunk ^ (line & 7)); }
 
 // What the warpgroup that copies does. A work says which tiles and steps there are; its Loader starts the copies of one step.
 template <class Work>
@@ -323,24 +309,6 @@ __device__ inline void gather(bf16* y, float* partial, float* moments, const bf1
         steps_of_slice(g.depth, kStep, slices, static_cast<int>(blockIdx.y)));
 }
 
-// prepared [tile of columns][step][line][64 of the depth], swizzled, zeros where there is no column or depth. A thread writes 16 bytes; neighbours have
-// neighbouring columns, which the gradient of x reads side by side.
-__device__ inline void prepare(bf16* prepared, const float* weight, const Conv2dHopperWeights& w) {
-    int chunks = w.steps * kChunks * w.lines.divisor;
-    for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < chunks; i += static_cast<int>(gridDim.x * blockDim.x)) {
-        int chunk = i / w.lines, column = i - chunk * w.lines.divisor, tile = column / w.tile, within = column - tile * w.tile.divisor;
-        int depth = chunk * kVector<bf16>, step = chunk / kChunks;
-        Tap tap = tap_of(depth, w.taps, w.channels);
-        const float* from = weight + w.base + column * w.column + tap.row * w.tap_row + tap.column * w.tap_column + tap.channel * w.channel;
-        Vector<bf16, 8> values;
-#pragma unroll
-        for (int e = 0; e < 8; e++) values.at[e] = to_bf16((column < w.columns) & (depth < w.depth) ? from[e * w.channel] : 0);
-        int line = within / 32 * 32 + within % 8 / 2 * 8 + within % 32 / 8 * 2 + within % 2;  // see Gather::store
-        int64_t lines = (static_cast<int64_t>(tile) * w.steps + step) * w.tile.divisor;
-        reinterpret_cast<Vector<bf16, 8>*>(prepared)[lines * kChunks + place_of(line, chunk % kChunks)] = values;
-    }
-}
-
 // ---- weight ---------------------------------------------------------------------------------------------------------------
 
 template <int kColumnsOfTile>
@@ -442,10 +410,6 @@ __device__ inline void weight(float* dweight, float* partial, const bf16* dy, co
 }  // namespace conv2d_hopper
 
 // ---- kernels --------------------------------------------------------------------------------------------------------------
-
-KERNEL((256), conv2d_hopper_prepare_bf16, (bf16 * prepared, const float* weight, Conv2dHopperWeights weights)) {
-    conv2d_hopper::prepare(prepared, weight, weights);
-}
 
 #define CONV2D_HOPPER_GATHER(rows, columns)                                                                                                       \
     KERNEL((conv2d_hopper::kThreads, 1), conv2d_hopper_gather_bf16_##rows##x##columns,                                                            \

@@ -1,8 +1,10 @@
 // Every kernel of Avedis, in the order in which a training step meets them: nvcc compiles this one file into one fatbin. (g++ compiles the files one by
 // one for the emulation.)
+#include "scatter.cu"
 #include "elementwise.cu"
 #include "augment.cu"
 #include "stem.cu"
+#include "conv2d_prepare.cu"
 #include "conv2d.cu"
 #include "conv2d_hopper.cu"
 #include "reduce.cu"

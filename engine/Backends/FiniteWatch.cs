@@ -26,6 +26,12 @@ public sealed class FiniteWatch : ObservedBackend
 
     public override void Replay(string name, Action work) => work();
 
+    public override void SideBySide(Action first, Action second)
+    {
+        first();
+        second();
+    }
+
     /// <exception cref="NonFiniteResultException"/>
     protected override void Run(Operation operation, Action call, params ReadOnlySpan<Tensor?> tensors)
     {

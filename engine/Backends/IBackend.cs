@@ -29,7 +29,8 @@ public interface IBackend : IDisposable
     long Conv2dWorkspace(in Conv2dGeometry geometry, DType act);
 
     /// <summary>Gives the backend the scratch that all its operations share: at least the largest figure it asked for.</summary>
-    void SetWorkspace(nint address, long bytes);
+    /// <param name="side">How many of these bytes, the last, are for what <see cref="SideBySide"/> runs second; with 0 it runs the two one after the other.</param>
+    void SetWorkspace(nint address, long bytes, long side = 0);
 
     /// <summary>Host to device. The source may be reused on return.</summary>
     void Upload<T>(Tensor destination, ReadOnlySpan<T> source) where T : unmanaged;
@@ -63,6 +64,12 @@ public interface IBackend : IDisposable
     /// no transfer, no mark, no other replay. What changes between calls (batches, schedules, factors) is in the tensors that it reads.
     /// </summary>
     void Replay(string name, Action work);
+
+    /// <summary>
+    /// Runs both, of which neither writes what the other touches; a device may run them at the same time. What comes behind runs behind both. Inside, only
+    /// operations. The second is the smaller one: the plan lets none of its tensors share memory with those of the first.
+    /// </summary>
+    void SideBySide(Action first, Action second);
 
     // ---- timing -------------------------------------------------------------------------------------------------------
 
@@ -141,14 +148,25 @@ public interface IBackend : IDisposable
     /// </summary>
     int Conv2dMomentRows(in Conv2dGeometry geometry, DType act);
 
+    /// <summary>Bytes of a convolution's weights as its passes multiply them, for <see cref="Conv2dPrepare"/>; 0 where they are taken as they are.</summary>
+    long Conv2dPreparedBytes(in Conv2dGeometry geometry, DType act);
+
+    /// <summary>
+    /// Puts the weights of many convolutions in the order in which their passes multiply them, rounded to what these multiply in, so that a step does all at once.
+    /// </summary>
+    /// <param name="backward">Also for <see cref="Conv2dBackwardData"/>.</param>
+    void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward);
+
     /// <summary>
     /// y [N,P,Q,K] act = x [N,H,W,C] act * weight [K,R,S,C] F32. At BF16 the weights are rounded to BF16 on the way in. moments, unless null, = those of y:
     /// <see cref="Moments.Parts"/>, in rows of <see cref="Conv2dMomentRows"/>.
     /// </summary>
-    void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry);
+    /// <param name="prepared">What <see cref="Conv2dPrepare"/> has made of the weight since it changed; null: the pass prepares what it needs itself.</param>
+    void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null);
 
     /// <summary>dX act = transposed convolution of dY act with weight.</summary>
-    void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry);
+    /// <inheritdoc cref="Conv2dForward" path="/param[@name='prepared']"/>
+    void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null);
 
     /// <summary>dWeight [K,R,S,C] F32 += correlation of x with dY.</summary>
     void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry);
@@ -308,6 +326,12 @@ public interface IBackend : IDisposable
     /// </summary>
     void Adam(Tensor parameters, Tensor gradients, Tensor m, Tensor v, Tensor schedule, float beta1, float beta2, float epsilon);
 }
+
+/// <summary>The weights of a convolution and where they are prepared.</summary>
+/// <param name="Prepared">U8, of <see cref="IBackend.Conv2dPreparedBytes"/> or more.</param>
+/// <param name="Weight">[K,R,S,C] F32.</param>
+/// <param name="Act">Of the activations that they are multiplied with.</param>
+public sealed record Conv2dWeights(Tensor Prepared, Tensor Weight, Conv2dGeometry Geometry, DType Act);
 
 /// <summary>Settings of batch normalisation; <see cref="Pool"/> null means no pooling behind it.</summary>
 public readonly record struct BatchNormSettings(float Epsilon, float Momentum, bool Relu, Pool2dGeometry? Pool);

@@ -31,7 +31,7 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public StemMemory StemMemory(in Conv2dGeometry geometry, in BatchNormSettings settings, DType act) => Inner.StemMemory(geometry, settings, act);
 
-    public virtual void SetWorkspace(nint address, long bytes) => Inner.SetWorkspace(address, bytes);
+    public virtual void SetWorkspace(nint address, long bytes, long side = 0) => Inner.SetWorkspace(address, bytes, side);
 
     public abstract void Upload<T>(Tensor destination, ReadOnlySpan<T> source) where T : unmanaged;
 
@@ -48,6 +48,8 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
     public virtual long FreeMemory => Inner.FreeMemory;
 
     public virtual void Replay(string name, Action work) => Inner.Replay(name, work);
+
+    public virtual void SideBySide(Action first, Action second) => Inner.SideBySide(first, second);
 
     public virtual long Mark() => Inner.Mark();
 
@@ -84,16 +86,21 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public void CountNonFinite(Tensor count, Tensor x) => Run(new("count_non_finite"), () => Inner.CountNonFinite(count, x), count, x);
 
-    public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    public long Conv2dPreparedBytes(in Conv2dGeometry geometry, DType act) => Inner.Conv2dPreparedBytes(geometry, act);
+
+    public void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward) => Run(
+        new("conv2d prepare"), () => Inner.Conv2dPrepare(weights, backward), [.. weights.Select(each => each.Prepared), .. weights.Select(each => each.Weight)]);
+
+    public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null)
     {
         var g = geometry;
-        Run(Convolution("conv2d forward", g, x.Type), () => Inner.Conv2dForward(y, moments, x, weight, g), y, moments, x, weight);
+        Run(Convolution("conv2d forward", g, x.Type), () => Inner.Conv2dForward(y, moments, x, weight, g, prepared), y, moments, x, weight, prepared);
     }
 
-    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry)
+    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null)
     {
         var g = geometry;
-        Run(Convolution("conv2d backward data", g, dY.Type), () => Inner.Conv2dBackwardData(dX, dY, weight, g), dX, dY, weight);
+        Run(Convolution("conv2d backward data", g, dY.Type), () => Inner.Conv2dBackwardData(dX, dY, weight, g, prepared), dX, dY, weight, prepared);
     }
 
     public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry)

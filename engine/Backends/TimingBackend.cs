@@ -42,6 +42,12 @@ public sealed class TimingBackend(IBackend inner) : ObservedBackend(inner)
 
     public override void Replay(string name, Action work) => work();
 
+    public override void SideBySide(Action first, Action second)
+    {
+        first();
+        second();
+    }
+
     protected override void Run(Operation operation, Action call, params ReadOnlySpan<Tensor?> tensors)
     {
         long start = Inner.Mark();

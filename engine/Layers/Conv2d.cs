@@ -8,15 +8,20 @@ public sealed class Conv2d : Layer
 {
     private readonly Conv2dGeometry geometry;
     private readonly Parameter weight;
+    private readonly DType act;
+    private readonly Tensor? preparedWeight;
 
-    public Conv2d(Device device, ParameterGroup group, string name, Conv2dGeometry geometry, DType act)
+    /// <param name="prepared">Whether <see cref="Prepared"/> is prepared before each forward pass; else each pass prepares what it needs.</param>
+    public Conv2d(Device device, ParameterGroup group, string name, Conv2dGeometry geometry, DType act, bool prepared = false)
         : base(device, name)
     {
-        this.geometry = geometry;
+        (this.geometry, this.act) = (geometry, act);
         weight = Own(Weight(group, name, geometry));
         (InputShape, InputType) = (geometry.Input, act);
         Output = device.Transient($"{name}.output", geometry.Output, act);
         InputGradient = device.Transient($"{name}.inputGradient", geometry.Input, act);
+        if (prepared && device.Ops.Conv2dPreparedBytes(geometry, act) is > 0 and long bytes)
+            preparedWeight = device.Bytes($"{name}.prepared", bytes);
         if (device.Ops.Conv2dMomentRows(geometry, act) is > 0 and int rows)
         {
             int count = geometry.N * geometry.P * geometry.Q, parts = (count + rows - 1) / rows;
@@ -27,18 +32,21 @@ public sealed class Conv2d : Layer
     /// <summary>Of the output, for the batch norm behind it; a training step leaves them where the device can, else null.</summary>
     public Moments? Moments { get; }
 
+    /// <summary>The weights for <see cref="IBackend.Conv2dPrepare"/>; null where the device takes them as they are, or each pass prepares what it needs.</summary>
+    public Conv2dWeights? Prepared => preparedWeight is null ? null : new(preparedWeight, weight.Value, geometry, act);
+
     /// <summary>The parameter of a convolution: name.weight.</summary>
     internal static Parameter Weight(ParameterGroup group, string name, in Conv2dGeometry geometry) =>
         group.Uniform($"{name}.weight", geometry.Weight, 1 / MathF.Sqrt(geometry.R * geometry.S * geometry.C));
 
     protected override void Compute(Tensor x, Phase phase) =>
-        Ops.Conv2dForward(Output, phase == Phase.Evaluation ? null : Moments?.Parts, x, weight.Value, geometry);
+        Ops.Conv2dForward(Output, phase == Phase.Evaluation ? null : Moments?.Parts, x, weight.Value, geometry, preparedWeight);
 
     protected override void ComputeGradients(Tensor dY, Gradients gradients)
     {
         if (gradients.HasFlag(Gradients.Parameters))
             Ops.Conv2dBackwardWeight(weight.Gradient, dY, Input, geometry);
         if (gradients.HasFlag(Gradients.Input))
-            Ops.Conv2dBackwardData(InputGradient!, dY, weight.Value, geometry);
+            Ops.Conv2dBackwardData(InputGradient!, dY, weight.Value, geometry, preparedWeight);
     }
 }

@@ -9,11 +9,12 @@ public sealed class SoftmaxCrossEntropy
     private readonly Device device;
     private readonly Shape logitsShape;
 
-    public SoftmaxCrossEntropy(Device device, string name, int batch, int classes)
+    /// <param name="loss">Where <see cref="Loss"/> goes, [batch] F32, persistent; null for a tensor of its own.</param>
+    public SoftmaxCrossEntropy(Device device, string name, int batch, int classes, Tensor? loss = null)
     {
         this.device = device;
         logitsShape = new Shape(batch, classes);
-        Loss = device.Persistent($"{name}.loss", new Shape(batch), DType.F32);
+        Loss = loss ?? device.Persistent($"{name}.loss", new Shape(batch), DType.F32);
         Probabilities = device.Transient($"{name}.probabilities", logitsShape, DType.F32);
         LogitsGradient = device.Transient($"{name}.logitsGradient", logitsShape, DType.F32);
     }

@@ -107,6 +107,8 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         from act in Activations
         select Case(geometry, act);
 
+    private static IEnumerable<TestCaseData> EachActivation() => Activations.Select(act => new TestCaseData(act).SetArgDisplayNames(act.ToString()));
+
     private static TestCaseData Case(Conv2dGeometry geometry, DType act) =>
         new TestCaseData(geometry, act).SetArgDisplayNames(Describe(geometry), act.ToString());
 
@@ -205,6 +207,65 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         Op.ExpectExactly(y, Numbers.Round(Reference.Conv2dForward(x, weight, g), act));
         Op.ExpectExactly(dX, Numbers.Round(Reference.Conv2dBackwardData(dY, weight, g), act));
         Op.ExpectExactly(dWeight, Reference.Plus(start, Reference.Conv2dBackwardWeight(dY, x, g)));
+    }
+
+    /// <summary>
+    /// A step prepares the weights of all layers at once, here more than one launch takes. The passes compute the same bits as where each prepares its own.
+    /// </summary>
+    [OpCases(nameof(EachActivation))]
+    public void Weights_that_were_prepared_at_once_give_the_same_bits(DType act)
+    {
+        if (Backend.HostMemory)
+        {
+            Assert.That(Backend.Conv2dPreparedBytes(geometries[0], act), Is.Zero, "the processor takes weights as they are");
+            return;
+        }
+        var random = Seeded(7);
+        var ahead = new List<Conv2dWeights>();
+        var passes = new List<Action<IBackend>>();
+        var pairs = new List<(Tensor Own, Tensor Ahead)>();
+        // six classes of the stride; channels that fill no vector; those of the kernels for Hopper
+        Conv2dGeometry[] some =
+        [
+            new(1, 9, 10, 5, 7, 3, 4, 2, 3, 1, 1), new(1, 9, 10, 8, 16, 4, 5, 3, 2, 1, 1), new(1, 8, 9, 64, 72, 3, 3, 2, 2, 1, 1),
+            new(1, 5, 6, 72, 64, 5, 3, 2, 2, 2, 1), new(1, 3, 3, 2, 3, 2, 1, 1, 1, 3, 2), new(1, 4, 5, 96, 128, 3, 3, 2, 3, 1, 1),
+        ];
+        int preparations = 0;
+        foreach (var g in some)
+        {
+            preparations += 1 + new Conv2dPlan(g, act, hopper: false).BackwardData.Classes.Count(each => each.Depth > 0);
+            string name = g.ToString();
+            var x = Op.Input($"x {name}", g.Input, act, Numbers.Uniform(random, g.Input.Count, act));
+            var dY = Op.Input($"dY {name}", g.Output, act, Numbers.Uniform(random, g.Output.Count, act));
+            var weight = Op.Input($"weight {name}", g.Weight, DType.F32, Numbers.Uniform(random, g.Weight.Count));
+            var prepared = Op.Scratch($"prepared {name}", Backend.Conv2dPreparedBytes(g, act))!;
+            ahead.Add(new(prepared, weight, g, act));
+            foreach (bool own in new[] { true, false })
+            {
+                var y = Op.Output($"y {name} {own}", g.Output, act);
+                var dX = Op.Output($"dX {name} {own}", g.Input, act);
+                pairs.AddRange(own ? [(y, y), (dX, dX)] : []);
+                if (!own)
+                    (pairs[^2], pairs[^1]) = ((pairs[^2].Own, y), (pairs[^1].Own, dX));
+                passes.Add(device =>
+                {
+                    device.Conv2dForward(y, null, x, weight, g, own ? null : prepared);
+                    device.Conv2dBackwardData(dX, dY, weight, g, own ? null : prepared);
+                });
+            }
+        }
+        Assert.That(preparations, Is.GreaterThan(Conv2dPreparations.Most));
+        Op.UseWorkspace(some.Max(g => Backend.Conv2dWorkspace(g, act)));
+
+        Op.Run(device =>
+        {
+            device.Conv2dPrepare(ahead, backward: true);
+            foreach (var pass in passes)
+                pass(device);
+        });
+
+        foreach (var (own, prepared) in pairs)
+            Op.ExpectExactly(prepared, Op.Read(own));
     }
 
     /// <summary>The convolution is linear in x and in the weights, so a step of one is as exact as a small one.</summary>

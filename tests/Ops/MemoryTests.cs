@@ -49,6 +49,28 @@ public sealed class MemoryTests(BackendCase backend) : OpTests(backend)
         Assert.That(back.AsSpan().SequenceEqual(Enumerable.Range(0, Count).ToArray()), Is.True);
     }
 
+    /// <summary>As a step does it: one behind the other without waiting, at any address, some over others, more than travel at once.</summary>
+    [Test]
+    public void Uploads_of_any_size_to_any_place_arrive_in_order([Values(1, 2)] int seed)
+    {
+        const int Count = 3_000_001; // larger than the smallest ring, so that it is used again and again
+        var random = new Random(seed);
+        var tensor = Op.Output("x", new Shape(Count), DType.U8);
+        var expected = new byte[Count];
+        Backend.Upload<byte>(tensor, expected);
+        for (int i = 0; i < 300; i++)
+        {
+            int start = i % 3 == 0 ? random.Next(Count / 16) * 16 : random.Next(Count), length = Math.Min(Count - start, 1 + random.Next(i % 50 == 49 ? Count : 300));
+            var some = new byte[length];
+            random.NextBytes(some);
+            some.CopyTo(expected, start);
+            Backend.Upload<byte>(tensor.Part("part", new Shape(length), start), some);
+        }
+        var back = new byte[Count];
+        Backend.Download<byte>(back, tensor);
+        Assert.That(back.AsSpan().SequenceEqual(expected), Is.True);
+    }
+
     [Test]
     public void The_description_says_what_runs() => Assert.That(Backend.Description, Is.Not.Empty);
 

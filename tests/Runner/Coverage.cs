@@ -18,7 +18,8 @@ internal sealed class Coverage
     /// <param name="Bf16">Activations may be BF16.</param>
     /// <param name="Tf32">F32 activations are multiplied in TF32 where a GPU is told so.</param>
     /// <param name="Hopper">A Hopper has kernels of its own, so that others (sm_80) are tested besides.</param>
-    public sealed record Operation(string Method, string Name, bool Bf16 = true, bool Tf32 = false, bool Hopper = false);
+    /// <param name="Cpu">The processor has it: false for what only a GPU has a use for.</param>
+    public sealed record Operation(string Method, string Name, bool Bf16 = true, bool Tf32 = false, bool Hopper = false, bool Cpu = true);
 
     public static IReadOnlyList<Operation> Operations { get; } =
     [
@@ -35,6 +36,7 @@ internal sealed class Coverage
         new("ConcatForward", "concat forward", Bf16: false),
         new("ConcatBackward", "concat backward", Bf16: false),
         new("CountNonFinite", "count_non_finite"),
+        new("Conv2dPrepare", "conv2d prepare", Tf32: true, Hopper: true, Cpu: false),
         new("Conv2dForward", "conv2d forward", Tf32: true, Hopper: true),
         new("Conv2dBackwardData", "conv2d backward data", Tf32: true, Hopper: true),
         new("Conv2dBackwardWeight", "conv2d backward weight", Tf32: true, Hopper: true),
@@ -69,8 +71,8 @@ internal sealed class Coverage
 
     private static readonly Column[] columns =
     [
-        new("cpu", DType.F32, _ => true),
-        new("cpu", DType.BF16, operation => operation.Bf16),
+        new("cpu", DType.F32, operation => operation.Cpu),
+        new("cpu", DType.BF16, operation => operation.Cpu && operation.Bf16),
         new("emulated", DType.F32, _ => true),
         new("emulated", DType.BF16, operation => operation.Bf16),
         new("emulated sm_80", DType.BF16, operation => operation.Hopper),

@@ -29,8 +29,9 @@ public sealed class AuxiliaryHead
     /// <param name="name">embedding's factor.auxiliary.read factor, and a number where there are several.</param>
     /// <param name="weight">Of its loss in the total: w_aux of equation (2) over the number of heads.</param>
     /// <param name="passes">Passes of a training step through the head; each has noise of its own.</param>
+    /// <param name="loss">Where <see cref="Loss"/> goes.</param>
     public AuxiliaryHead(
-        Device device, ParameterGroup constants, string name, int batch, int width, Target target, AuxiliaryOptions options, float weight, int passes)
+        Device device, ParameterGroup constants, string name, int batch, int width, Target target, AuxiliaryOptions options, float weight, int passes, Tensor loss)
     {
         (this.device, this.target, scale, Name) = (device, target, weight, name);
         int classes = target.Factor.Classes.Count, inputs = width;
@@ -51,7 +52,7 @@ public sealed class AuxiliaryHead
         head = new Linear(device, Group, $"{name}.head", batch, inputs, classes);
         Group.Seal();
         reversal = new GradientReversal(device, $"{name}.reversal", new Shape(batch, width));
-        loss = new SoftmaxCrossEntropy(device, $"{name}.loss", batch, classes);
+        this.loss = new SoftmaxCrossEntropy(device, $"{name}.loss", batch, classes, loss);
         confusion = new UniformConfusion(device, $"{name}.confusion", batch, classes);
     }
 

@@ -16,7 +16,9 @@ public sealed class Branch
     private readonly SoftmaxCrossEntropy loss;
     private readonly Target target;
 
-    public Branch(Device device, ParameterGroup group, int batch, int inputs, Target target, FactorOptions options, IReadOnlyList<AuxiliaryHead> auxiliary)
+    /// <param name="loss">Where <see cref="Loss"/> goes; null for a tensor of its own.</param>
+    public Branch(
+        Device device, ParameterGroup group, int batch, int inputs, Target target, FactorOptions options, IReadOnlyList<AuxiliaryHead> auxiliary, Tensor? loss)
     {
         (this.device, this.target, Weight, Auxiliary) = (device, target, options.Weight, auxiliary);
         if (options.Hidden > 0)
@@ -26,7 +28,7 @@ public sealed class Branch
         }
         embedding = new LinearRelu(device, group, $"{Name}.embedding", batch, inputs, options.Embedding);
         head = new Linear(device, group, $"{Name}.head", batch, options.Embedding, Factor.Classes.Count);
-        loss = new SoftmaxCrossEntropy(device, $"{Name}.loss", batch, Factor.Classes.Count);
+        this.loss = new SoftmaxCrossEntropy(device, $"{Name}.loss", batch, Factor.Classes.Count, loss);
     }
 
     public Factor Factor => target.Factor;

@@ -65,7 +65,7 @@ public sealed class ConvStack
         for (int i = stem is null ? 0 : 1; i < rows.Count; i++)
         {
             var (geometry, pool) = Row(i, shape);
-            var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act);
+            var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act, prepared: true);
             var norm = new BatchNorm(device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool, moments: conv.Moments);
             blocks.Add((conv, norm));
             shape = norm.Output.Shape;
@@ -88,6 +88,9 @@ public sealed class ConvStack
 
     /// <summary>State of every batch norm, in order.</summary>
     public IEnumerable<RunningStatistics> Norms => [.. stem is null ? [] : new[] { stem.Statistics }, .. blocks.Select(b => b.Norm.Statistics)];
+
+    /// <summary>Weights of the convolutions that are to be prepared before <see cref="Forward"/>; of a stem there are none.</summary>
+    public IEnumerable<Conv2dWeights> Weights => blocks.Select(block => block.Conv.Prepared).OfType<Conv2dWeights>();
 
     /// <summary>Valid output columns for so many valid input columns: the extents of the table, at least one.</summary>
     public static int ValidSteps(IReadOnlyList<ConvRow> rows, int columns)

@@ -22,7 +22,6 @@ public sealed class Runtime : IDisposable
     private readonly float[] clipLosses;
     private readonly Tensor nonFinite;
     private readonly Action train, evaluate;
-    private readonly List<(string Name, Tensor Tensor)> losses = [];
     private readonly Dictionary<AuxiliaryHead, int> lossIndices = [];
     private readonly Dictionary<Tensor, float[]> outputs = [];
 
@@ -39,15 +38,11 @@ public sealed class Runtime : IDisposable
             nonFinite = device.Persistent("nonFinite", new Shape(1), DType.I32);
             evaluate = Evaluate;
             train = () => strategy!.Step(Network);
-            clipLosses = new float[shape.Batch];
-            foreach (var branch in Network.Learning)
-                losses.Add((branch.Name, branch.Loss));
+            LossNames = [.. Network.Learning.Select(branch => branch.Name), .. Network.Auxiliary.Select(head => head.Name)];
             foreach (var head in Network.Auxiliary)
-            {
-                lossIndices[head] = losses.Count;
-                losses.Add((head.Name, head.Loss));
-            }
-            LossValues = new float[losses.Count];
+                lossIndices[head] = Network.Learning.Count + lossIndices.Count;
+            LossValues = new float[LossNames.Count];
+            clipLosses = new float[Network.Losses.Count];
 
             var blank = Network.TakesPooled
                 ? new Batch(shape.Batch, 0, 0, 0, 0, shape.Factors.Count, Trunk.WidthOf(options))
@@ -87,7 +82,7 @@ public sealed class Runtime : IDisposable
     public string DeviceDescription => device.Description;
 
     /// <summary>What <see cref="LossValues"/> are: factors that learn, then auxiliary heads.</summary>
-    public IEnumerable<string> LossNames => losses.Select(loss => loss.Name);
+    public IReadOnlyList<string> LossNames { get; }
 
     /// <summary>Mean cross-entropies of the last step whose losses were read, over the clips of all ranks, before the weights of the total.</summary>
     public float[] LossValues { get; }
@@ -123,11 +118,12 @@ public sealed class Runtime : IDisposable
     /// <returns>Whether all are finite.</returns>
     public bool ReadLosses()
     {
-        for (int i = 0; i < losses.Count; i++)
+        device.Ops.Download<float>(clipLosses, Network.Losses);
+        int clips = Network.Losses.Shape[1];
+        for (int i = 0; i < LossValues.Length; i++)
         {
-            device.Ops.Download<float>(clipLosses, losses[i].Tensor);
             float sum = 0;
-            foreach (float loss in clipLosses)
+            foreach (float loss in clipLosses.AsSpan(i * clips, clips))
                 sum += loss;
             LossValues[i] = sum;
         }

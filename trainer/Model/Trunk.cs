@@ -24,6 +24,7 @@ public sealed class Trunk
     private readonly Tensor faceBytes, faceInput, faceLengths, mels, voiceInput, voiceLengths;
     private readonly int[] hostLengths;
     private readonly int batch, faceFrames;
+    private IReadOnlyList<Conv2dWeights>? weights; // of both stacks, once the parameters have their places
 
     /// <param name="augmented">Varies the clips in training, each by the plan that its batch brings.</param>
     public Trunk(Device device, ParameterGroup group, NetworkOptions options, NetworkShape shape, bool augmented)
@@ -83,16 +84,21 @@ public sealed class Trunk
             if (voiceInput != mels)
                 device.Ops.Copy(voiceInput, mels);
         }
-        var faceSteps = face.Forward(faceInput, phase).Reshape(batch, faceFrames, face.Output.Shape[3]);
-        var voiceSteps = voice.Forward(voiceInput, phase).Reshape(batch, voice.Output.Shape[2], voice.Output.Shape[3]);
-        return concat.Forward(faceMean.Forward(faceSteps, phase), voiceMean.Forward(voiceSteps, phase));
+        weights ??= [.. face.Weights, .. voice.Weights];
+        if (weights.Count > 0)
+            device.Ops.Conv2dPrepare(weights, backward: phase != Phase.Evaluation);
+        device.SideBySide(
+            () => faceMean.Forward(face.Forward(faceInput, phase).Reshape(batch, faceFrames, face.Output.Shape[3]), phase),
+            () => voiceMean.Forward(voice.Forward(voiceInput, phase).Reshape(batch, voice.Output.Shape[2], voice.Output.Shape[3]), phase));
+        return concat.Forward(faceMean.Output, voiceMean.Output);
     }
 
     public void Backward(Tensor dPooled)
     {
         concat.Backward(dPooled);
-        Backward(face, faceMean, concat.GradientA);
-        Backward(voice, voiceMean, concat.GradientB);
+        device.SideBySide(
+            () => Backward(face, faceMean, concat.GradientA),
+            () => Backward(voice, voiceMean, concat.GradientB));
     }
 
     private static void Backward(ConvStack stack, MaskedMean mean, Tensor dMean)

@@ -55,28 +55,38 @@ public sealed class TwoStreamNetwork
         else
             trunk = new Trunk(device, Primary, options, shape, parts.Augmented);
         int width = Trunk.WidthOf(options);
+        // names of the branches that are not frozen, and what the embedding of each is to forget, with its weight
+        var learns = options.Built.Where(name => !parts.Frozen.Contains(name)).ToList();
+        if (learns.Count == 0)
+            throw new UserException(ExitCode.Usage, "training.freeze leaves nothing to train");
+        IEnumerable<KeyValuePair<string, float>> Forgets(string name) =>
+            parts.Passes == 0 || !learns.Contains(name) ? [] : options.Factors[name].Forget.Where(forget => forget.Value > 0);
+        int headCount = learns.Sum(name => Forgets(name).Count()) * options.Auxiliary.Heads, built = 0;
+        Losses = device.Persistent("losses", new Shape(learns.Count + headCount, shape.Batch), DType.F32);
+        Tensor Row(string name, int row) => Losses.Part($"{name}.loss", new Shape(shape.Batch), (long)row * shape.Batch);
         foreach (string name in options.Built)
         {
             var own = options.Factors[name];
-            bool frozen = parts.Frozen.Contains(name);
+            bool learnsToo = learns.Contains(name);
             var heads = new List<AuxiliaryHead>();
-            if (parts.Passes > 0 && !frozen)
-                foreach (var (other, weight) in own.Forget.Where(forget => forget.Value > 0))
+            foreach (var (other, weight) in Forgets(name))
+            {
+                var read = NewTarget($"{name}.auxiliary.{other}", other, options.Auxiliary.ClassWeights);
+                for (int i = 0; i < options.Auxiliary.Heads; i++)
                 {
-                    var read = NewTarget($"{name}.auxiliary.{other}", other, options.Auxiliary.ClassWeights);
-                    for (int i = 0; i < options.Auxiliary.Heads; i++)
-                        heads.Add(new AuxiliaryHead(
-                            device, constants, $"{name}.auxiliary.{other}{(options.Auxiliary.Heads == 1 ? "" : $".{i}")}", shape.Batch, own.Embedding, read,
-                            options.Auxiliary, weight / options.Auxiliary.Heads, parts.Passes));
+                    string head = $"{name}.auxiliary.{other}{(options.Auxiliary.Heads == 1 ? "" : $".{i}")}";
+                    heads.Add(new AuxiliaryHead(
+                        device, constants, head, shape.Batch, own.Embedding, read, options.Auxiliary, weight / options.Auxiliary.Heads, parts.Passes,
+                        Row(head, learns.Count + built++)));
                 }
+            }
             var branch = new Branch(
-                device, frozen ? constants : Primary, shape.Batch, width, NewTarget(name, name, own.ClassWeights), own, heads);
+                device, learnsToo ? Primary : constants, shape.Batch, width, NewTarget(name, name, own.ClassWeights), own, heads,
+                learnsToo ? Row(name, learns.IndexOf(name)) : null);
             branches.Add(branch);
-            if (!frozen)
+            if (learnsToo)
                 learning.Add(branch);
         }
-        if (learning.Count == 0)
-            throw new UserException(ExitCode.Usage, "training.freeze leaves nothing to train");
         Primary.Seal();
         if (constants.Parameters.Count > 0)
             constants.Seal();
@@ -100,6 +110,12 @@ public sealed class TwoStreamNetwork
 
     /// <summary>The auxiliary heads of all branches.</summary>
     public IReadOnlyList<AuxiliaryHead> Auxiliary { get; }
+
+    /// <summary>
+    /// The losses of a training step per clip, weighted: a row for each of <see cref="Learning"/>, then for each of <see cref="Auxiliary"/>, [rows, N] F32. They lie
+    /// together so that the host reads them at once.
+    /// </summary>
+    public Tensor Losses { get; }
 
     /// <summary>Batches that moved the running statistics; PyTorch's num_batches_tracked.</summary>
     public long BatchesTracked { get; set; }

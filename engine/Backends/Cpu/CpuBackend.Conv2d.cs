@@ -11,13 +11,20 @@ public sealed partial class CpuBackend
     // a batch norm's own pass costs less here than moments in oneDNN's convolutions, which have no place for them
     public int Conv2dMomentRows(in Conv2dGeometry geometry, DType act) => 0;
 
-    public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry)
+    // oneDNN takes the weights as they are, and reorders them for the instruction set itself
+    public long Conv2dPreparedBytes(in Conv2dGeometry geometry, DType act) => 0;
+
+    public void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward)
+    {
+    }
+
+    public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null)
     {
         CpuConv2d conv = Convolution(geometry, x.Type);
         CpuNative.Check(CpuNative.Conv2dForward(conv, y.Address, x.Address, weight.Address, Workspace(conv)));
     }
 
-    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry)
+    public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null)
     {
         CpuConv2d conv = Convolution(geometry, dY.Type);
         CpuNative.Check(CpuNative.Conv2dBackwardData(conv, dX.Address, dY.Address, weight.Address, Workspace(conv)));

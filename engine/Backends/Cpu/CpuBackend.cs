@@ -59,7 +59,7 @@ public sealed partial class CpuBackend : IBackend
 
     public void Free(nint address) => CpuNative.Check(CpuNative.Free(address));
 
-    public void SetWorkspace(nint address, long bytes)
+    public void SetWorkspace(nint address, long bytes, long side)
     {
         workspace = address;
         workspaceBytes = bytes;
@@ -92,6 +92,13 @@ public sealed partial class CpuBackend : IBackend
     public unsafe void AllReduce(Tensor x, ICollective collective) => collective.AllReduce(new Span<float>((void*)x.Address, checked((int)x.Count)), x.Name);
 
     public void Replay(string name, Action work) => work();
+
+    // each of the two takes all cores by itself
+    public void SideBySide(Action first, Action second)
+    {
+        first();
+        second();
+    }
 
     public long Mark() => Stopwatch.GetTimestamp();
 

@@ -16,13 +16,6 @@ internal readonly record struct Conv2dWeightPass(
     int Height, int Width,
     int StrideH, int StrideW, int PadH, int PadW);
 
-/// <summary>Conv2dHopperWeights of kernels/conv2d_hopper.cu: where the weights of one class come from.</summary>
-internal readonly record struct Conv2dHopperWeights(
-    FastDivisor Taps, FastDivisor Channels,
-    int Base, int Column, int TapRow, int TapColumn, int Channel,
-    int Columns, int Depth, int Steps,
-    FastDivisor Lines, FastDivisor Tile);
-
 /// <summary>Weights of one class of the gradient of x: taps FirstR, FirstR + stride, ..., Rows of them, and likewise columns; either may be none.</summary>
 internal readonly record struct Conv2dTaps(int FirstR, int FirstS, int Rows, int Columns);
 

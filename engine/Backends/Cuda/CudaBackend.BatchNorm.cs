@@ -86,8 +86,8 @@ public sealed partial class CudaBackend
         Tensor dX, Tensor dGamma, Tensor dBeta, Tensor dY, Tensor? argmax, Tensor x,
         Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings)
     {
-        BackwardMeans(scratch.Address, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, settings, x.Count / gamma.Count);
-        BackwardData(dX, dY, argmax, x, gamma, beta, mean, inverseStd, scratch.Address, settings);
+        BackwardMeans(lane.Scratch, dGamma, dBeta, dY, argmax, x, gamma, beta, mean, inverseStd, settings, x.Count / gamma.Count);
+        BackwardData(dX, dY, argmax, x, gamma, beta, mean, inverseStd, lane.Scratch, settings);
     }
 
     public void BatchNormBackwardMeans(
@@ -105,7 +105,7 @@ public sealed partial class CudaBackend
     {
         int c = (int)gamma.Count, relu = settings.Relu ? 1 : 0;
         long rows = x.Count / c;
-        nint partial = scratch.Address + 2 * sizeof(float) * c; // behind the means, which may lie in front
+        nint partial = lane.Scratch + 2 * sizeof(float) * c; // behind the means, which may lie in front
         Grid sums;
         if (argmax is null)
         {
@@ -155,8 +155,8 @@ public sealed partial class CudaBackend
     {
         var (rowsPerBlock, grid) = Rows(rows, c, x.Type, SumBlocks(c));
         Launch($"batch_norm_moments_{Suffix(x)}", grid, BatchNormThreads,
-            new BatchNormMomentsArguments(scratch.Address, x.Address, rows, rowsPerBlock, c));
-        return (scratch.Address, rowsPerBlock);
+            new BatchNormMomentsArguments(lane.Scratch, x.Address, rows, rowsPerBlock, c));
+        return (lane.Scratch, rowsPerBlock);
     }
 
     /// <summary>The same moments, or merged in groups where they are more than the few blocks of the statistics should read.</summary>
@@ -166,8 +166,8 @@ public sealed partial class CudaBackend
         if (perGroup == 1)
             return (moments.Parts.Address, moments.Rows);
         Launch("batch_norm_merge", Strided((long)groups * c, BatchNormThreads), BatchNormThreads,
-            new BatchNormMergeArguments(scratch.Address, moments.Parts.Address, moments.Count, moments.Rows, perGroup, c));
-        return (scratch.Address, moments.Rows * perGroup);
+            new BatchNormMergeArguments(lane.Scratch, moments.Parts.Address, moments.Count, moments.Rows, perGroup, c));
+        return (lane.Scratch, moments.Rows * perGroup);
     }
 
     /// <param name="spread">1 / standard deviation; with an epsilon above 0, the variance.</param>
@@ -206,5 +206,5 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>Blocks whose partial results, two numbers a channel each, fit into the scratch behind as much again.</summary>
-    private static int SumBlocks(int channels) => (int)Math.Min(MostSumBlocks, ScratchBytes / (2L * sizeof(float) * channels) - 1);
+    private static int SumBlocks(int channels) => (int)Math.Min(MostSumBlocks, CudaLane.ScratchBytes / (2L * sizeof(float) * channels) - 1);
 }

@@ -18,14 +18,14 @@ public sealed partial class CudaBackend
     public void Zero(Tensor x)
     {
         Enter();
-        CudaDriver.Check(CudaDriver.MemsetD8Async(x.Address, 0, (nuint)x.Bytes, stream));
+        CudaDriver.Check(CudaDriver.MemsetD8Async(x.Address, 0, (nuint)x.Bytes, lane.Stream));
     }
 
     public void Copy(Tensor y, Tensor x)
     {
         Enter();
         if (y.Type == x.Type)
-            CudaDriver.Check(CudaDriver.MemcpyDtoDAsync(y.Address, x.Address, (nuint)x.Bytes, stream));
+            CudaDriver.Check(CudaDriver.MemcpyDtoDAsync(y.Address, x.Address, (nuint)x.Bytes, lane.Stream));
         else
             LaunchElementwise($"convert_{Suffix(x)}_{Suffix(y)}", y, x);
     }

@@ -17,11 +17,11 @@ public sealed partial class CudaBackend
     {
         int segments = (int)offsets.Count - 1;
         // the lengths of the segments are on the device: each may be all of it
-        long slices = Math.Min(primary.Count / GradientProjectionElements, ScratchBytes / (2L * sizeof(double) * segments));
+        long slices = Math.Min(primary.Count / GradientProjectionElements, CudaLane.ScratchBytes / (2L * sizeof(double) * segments));
         var grid = new Grid(Math.Clamp(slices, 1, MostGradientProjectionSlices), segments);
         Launch("gradient_projection_sums_f32", grid, GradientProjectionThreads,
-            new GradientProjectionSumsArguments(scratch.Address, primary.Address, adversary.Address, offsets.Address));
+            new GradientProjectionSumsArguments(lane.Scratch, primary.Address, adversary.Address, offsets.Address));
         Launch("gradient_projection_apply_f32", grid, GradientProjectionThreads,
-            new GradientProjectionApplyArguments(primary.Address, adversary.Address, scratch.Address, offsets.Address, alpha.Address));
+            new GradientProjectionApplyArguments(primary.Address, adversary.Address, lane.Scratch, offsets.Address, alpha.Address));
     }
 }

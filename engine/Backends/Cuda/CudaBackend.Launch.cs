@@ -48,7 +48,7 @@ public sealed partial class CudaBackend
             for (int i = 0; i < offsets.Length; i++)
                 parameters[i] = (byte*)start + offsets[i];
             int result = CudaDriver.LaunchKernel(
-                loaded.Function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, stream, parameters, null);
+                loaded.Function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, lane.Stream, parameters, null);
             if (result != 0)
                 Check(result, $"LaunchKernel {kernel}");
         }
@@ -105,7 +105,7 @@ internal static class KernelArguments
         if (type == typeof(int) || type == typeof(uint) || type == typeof(float))
             return (4, 4);
         var parts = Layout(type);
-        int align = parts.Max(part => part.Align);
-        return ((parts[^1].Offset + parts[^1].Bytes + align - 1) / align * align, align);
+        int align = parts.Max(part => part.Align), bytes = (parts[^1].Offset + parts[^1].Bytes + align - 1) / align * align;
+        return (bytes * (type.GetCustomAttribute<InlineArrayAttribute>()?.Length ?? 1), align);
     }
 }

@@ -43,7 +43,7 @@ public sealed partial class CudaBackend
             bool few = rows <= LinearFewRows;
             int tileRows = few ? 16 : 64, tileColumns = few ? 128 : 64;
             int across = Parts(columns, tileColumns), down = Parts(rows, tileRows);
-            long mostSlices = Math.Min(Parts(depth, LinearLeastDepth), ScratchBytes / ((long)rows * columns * sizeof(float)));
+            long mostSlices = Math.Min(Parts(depth, LinearLeastDepth), CudaLane.ScratchBytes / ((long)rows * columns * sizeof(float)));
             int slices = (int)Math.Clamp(LinearBlocks / ((long)across * down), 1, Math.Max(mostSlices, 1));
             int sliceDepth = Parts(Parts(depth, slices), LinearDepthStep) * LinearDepthStep;
             return new(few ? "few" : "many", tileRows * tileColumns / 16, new Grid(across, down, Parts(depth, sliceDepth)), sliceDepth);
@@ -81,12 +81,12 @@ public sealed partial class CudaBackend
     }
 
     /// <summary>Where the slices leave their parts; null if one slice writes the result itself.</summary>
-    private nint LinearParts(in LinearCut cut) => cut.Slices > 1 ? scratch.Address : 0;
+    private nint LinearParts(in LinearCut cut) => cut.Slices > 1 ? lane.Scratch : 0;
 
     private void LinearSum(Tensor y, in LinearCut cut, nint bias)
     {
         if (cut.Slices > 1)
             Launch($"linear_sum_{Suffix(y)}", new Grid((y.Count + LinearSumThreads - 1) / LinearSumThreads), LinearSumThreads,
-                new LinearSumArguments(y.Address, scratch.Address, bias, y.Count, y.Shape[1], cut.Slices));
+                new LinearSumArguments(y.Address, lane.Scratch, bias, y.Count, y.Shape[1], cut.Slices));
     }
 }

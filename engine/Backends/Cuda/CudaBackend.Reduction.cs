@@ -15,7 +15,7 @@ public sealed partial class CudaBackend
         Enter();
         if (collective is Nccl nccl)
         {
-            reductions ??= new(stream);
+            reductions ??= new(main.Stream);
             try
             {
                 reductions.Queue(on => nccl.AllReduce(x.Address, x.Count, context.Uuid, on));

@@ -24,17 +24,17 @@ public sealed partial class CudaBackend
         }
         if (!recordings.TryGetValue(name, out var recording))
         {
-            recording = CudaGraph.Record(stream, work);
+            recording = CudaGraph.Record(main.Stream, work);
             recordings.Add(name, recording);
         }
-        Check(CudaDriver.GraphLaunch(recording, stream));
+        Check(CudaDriver.GraphLaunch(recording, main.Stream));
     }
 
     public long Mark()
     {
         Enter();
         var mark = CudaEvent.Create(timing: true);
-        Check(CudaDriver.EventRecord(mark, stream));
+        Check(CudaDriver.EventRecord(mark, main.Stream));
         marks.Add(mark);
         return marks.Count - 1;
     }

@@ -10,19 +10,19 @@ namespace Avedis.Engine;
 /// </summary>
 public sealed partial class CudaBackend : IBackend
 {
-    /// <summary>Scratch of the operations that reduce in two launches; what needs more asks for workspace.</summary>
-    private const long ScratchBytes = 16 << 20;
+    /// <summary>Bytes that go through page-locked memory to the host, which the driver copies to at once; more are copied to where they are wanted.</summary>
+    private const int DownloadBytes = 64 << 10;
 
     private readonly CudaContext context;
     private readonly CudaModule module;
-    private readonly CudaStream stream;
+    private readonly CudaLane main;
     private readonly CudaUploads uploads;
-    private readonly CudaDeviceMemory scratch;
+    private readonly CudaHostMemory downloaded;
     private readonly Dictionary<string, (nint Function, int SharedBytes)> kernels = [];
     private readonly Dictionary<nint, CudaDeviceMemory> allocations = [];
     private readonly bool tf32;
-    private nint workspace;
-    private long workspaceBytes;
+    private CudaLane? side; // beside the main one, for what SideBySide runs there
+    private CudaLane lane; // where operations are queued
 
     /// <param name="image">The fatbin of kernels/; see <see cref="KernelImage"/>.</param>
     /// <param name="tf32">Whether F32 convolutions run on the matrix units, their inputs rounded to TF32.</param>
@@ -35,9 +35,9 @@ public sealed partial class CudaBackend : IBackend
         {
             context = new CudaContext(number);
             module = CudaModule.Load(image);
-            stream = CudaStream.Create();
-            uploads = new CudaUploads(stream);
-            scratch = CudaDeviceMemory.Allocate(ScratchBytes);
+            lane = main = new CudaLane();
+            uploads = new CudaUploads(main.Stream, Scatter);
+            downloaded = CudaHostMemory.Allocate(DownloadBytes);
         }
         catch (Exception error) when (error is CudaLibraryException or CudaException)
         {
@@ -56,7 +56,7 @@ public sealed partial class CudaBackend : IBackend
     internal long CacheBytes => context.CacheBytes;
 
     /// <summary>The driver's handle (CUstream) of the stream that the operations run on, for other libraries to join.</summary>
-    internal nint Stream => stream.DangerousGetHandle();
+    internal nint Stream => main.Stream.DangerousGetHandle();
 
     internal int Multiprocessors => context.Multiprocessors;
 
@@ -69,7 +69,7 @@ public sealed partial class CudaBackend : IBackend
         {
             var memory = CudaDeviceMemory.Allocate(bytes);
             allocations.Add(memory.Address, memory);
-            CudaDriver.Check(CudaDriver.MemsetD8Async(memory.Address, 0, (nuint)bytes, stream));
+            CudaDriver.Check(CudaDriver.MemsetD8Async(memory.Address, 0, (nuint)bytes, main.Stream));
             return memory.Address;
         }
         catch (CudaException failure) when (failure.OutOfMemory)
@@ -85,10 +85,14 @@ public sealed partial class CudaBackend : IBackend
         memory!.Dispose();
     }
 
-    public void SetWorkspace(nint address, long bytes)
+    public void SetWorkspace(nint address, long bytes, long side)
     {
-        workspace = address;
-        workspaceBytes = bytes;
+        (main.Workspace, main.WorkspaceBytes) = (address, bytes - side);
+        if (side == 0)
+            return;
+        Enter();
+        this.side ??= new CudaLane();
+        (this.side.Workspace, this.side.WorkspaceBytes) = (address + (nint)(bytes - side), side);
     }
 
     public long FreeMemory
@@ -103,11 +107,11 @@ public sealed partial class CudaBackend : IBackend
     public unsafe void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
         where T : unmanaged
     {
-        Enter();
+        context.MakeCurrent(); // instead of Enter: uploads wait for each other, to travel together
         RequireSize(destination, (long)source.Length * sizeof(T));
         try
         {
-            uploads.Queue(destination.Address, MemoryMarshal.AsBytes(source));
+            uploads.Add(destination.Address, MemoryMarshal.AsBytes(source));
         }
         catch (CudaException failure) when (failure.Sticky)
         {
@@ -120,17 +124,24 @@ public sealed partial class CudaBackend : IBackend
     {
         Enter();
         RequireSize(source, (long)destination.Length * sizeof(T));
+        if (source.Bytes <= DownloadBytes)
+        {
+            Check(CudaDriver.MemcpyDtoHAsync(downloaded.Pointer, source.Address, (nuint)source.Bytes, main.Stream));
+            Check(CudaDriver.StreamSynchronize(main.Stream));
+            new ReadOnlySpan<T>((void*)downloaded.Pointer, destination.Length).CopyTo(destination);
+            return;
+        }
         fixed (T* pointer = destination)
         {
-            Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, stream));
-            Check(CudaDriver.StreamSynchronize(stream)); // inside: the array must not move before its bytes have come
+            Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, main.Stream));
+            Check(CudaDriver.StreamSynchronize(main.Stream)); // inside: the array must not move before its bytes have come
         }
     }
 
     public void Synchronize()
     {
         Enter();
-        Check(CudaDriver.StreamSynchronize(stream));
+        Check(CudaDriver.StreamSynchronize(main.Stream));
     }
 
     public void Dispose()
@@ -144,14 +155,19 @@ public sealed partial class CudaBackend : IBackend
             mark.Dispose();
         foreach (var memory in allocations.Values)
             memory.Dispose();
-        scratch.Dispose();
+        downloaded.Dispose();
+        side?.Dispose();
+        main.Dispose();
         module.Dispose();
-        stream.Dispose();
         context.Dispose();
     }
 
-    /// <summary>First line of every operation: the driver keeps a current context for each calling thread.</summary>
-    private void Enter() => context.MakeCurrent();
+    /// <summary>First line of every operation: the driver keeps a current context for each calling thread, and what waits to be uploaded goes first.</summary>
+    private void Enter()
+    {
+        context.MakeCurrent();
+        uploads.Flush();
+    }
 
     /// <summary>Like the driver's own check, for calls that a failed kernel may come to light in.</summary>
     /// <exception cref="DeviceFailedException">The context is lost.</exception>
