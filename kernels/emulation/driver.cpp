@@ -88,6 +88,8 @@ std::vector<std::unique_ptr<Event>> events;    // destroyed ones too: queued wor
 int capability = 90;
 Result sticky = kSuccess;
 std::string fault_text;
+long calls = 0, nodes = 0;  // calls of the API; pieces of work of the last graph that was made
+bool dry = false;
 
 Stream& stream_of(void* handle) {
     if (streams.empty()) streams.push_back(std::make_unique<Stream>());
@@ -106,7 +108,7 @@ Result run_until(Stream& stream, uint64_t ticket) {
         stream.tasks.pop_front();
         stream.completed++;
         if (task.awaited) run_until(*task.awaited, task.awaited_ticket);
-        if (task.work) task.work();
+        if (task.work && !dry) task.work();
     }
     return sticky;
 }
@@ -159,38 +161,38 @@ Result enqueue_copy(void* stream, uintptr_t device, size_t bytes, const char* ca
 
 // ---- device and context
 
-API cuInit(unsigned) { return kSuccess; }
+API cuInit(unsigned) { calls++; return kSuccess; }
 
-API cuDriverGetVersion(int* version) {
+API cuDriverGetVersion(int* version) { calls++;
     *version = 12040;
     return kSuccess;
 }
 
-API cuDeviceGetCount(int* count) {
+API cuDeviceGetCount(int* count) { calls++;
     *count = 1;
     return kSuccess;
 }
 
-API cuDeviceGet(int* device, int) {
+API cuDeviceGet(int* device, int) { calls++;
     *device = 0;
     return kSuccess;
 }
 
 // Of this process: as if each had a card of its own.
-API cuDeviceGetUuid_v2(unsigned char* uuid, int) {
+API cuDeviceGetUuid_v2(unsigned char* uuid, int) { calls++;
     std::memset(uuid, 0, 16);
     pid_t process = getpid();
     std::memcpy(uuid, &process, sizeof process);
     return kSuccess;
 }
 
-API cuDeviceGetName(char* name, int length, int) {
+API cuDeviceGetName(char* name, int length, int) { calls++;
     std::strncpy(name, "emulated GPU (for tests)", static_cast<size_t>(length));
     return kSuccess;
 }
 
 // numbers of CUdevice_attribute
-API cuDeviceGetAttribute(int* value, int attribute, int) {
+API cuDeviceGetAttribute(int* value, int attribute, int) { calls++;
     switch (attribute) {
         case 16: *value = 2; break;            // multiprocessors
         case 38: *value = 64 * 1024; break;    // level-2 cache: small, since benchmarks overwrite it before each run
@@ -202,16 +204,16 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
     return kSuccess;
 }
 
-API cuDevicePrimaryCtxRetain(void** context, int) {
+API cuDevicePrimaryCtxRetain(void** context, int) { calls++;
     *context = &memory;
     return kSuccess;
 }
 
-API cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
+API cuDevicePrimaryCtxRelease_v2(int) { calls++; return kSuccess; }
 
-API cuCtxSetCurrent(void*) { return kSuccess; }
+API cuCtxSetCurrent(void*) { calls++; return kSuccess; }
 
-API cuMemGetInfo_v2(size_t* free, size_t* total) {
+API cuMemGetInfo_v2(size_t* free, size_t* total) { calls++;
     LOCK;
     *free = kMemory - used;
     *total = kMemory;
@@ -220,7 +222,7 @@ API cuMemGetInfo_v2(size_t* free, size_t* total) {
 
 // ---- memory: each block ends, but for its alignment, where a page without access begins
 
-API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
+API cuMemAlloc_v2(uintptr_t* address, size_t bytes) { calls++;
     LOCK;
     if (sticky != kSuccess) return sticky;
     if (recording()) return fail(kCaptureUnsupported, "cuMemAlloc while a graph is recorded");
@@ -233,13 +235,13 @@ API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
     uintptr_t end = reinterpret_cast<uintptr_t>(mapped) + mapped_bytes - page;
     mprotect(reinterpret_cast<void*>(end), page, PROT_NONE);
     *address = end - rounded;
-    std::memset(reinterpret_cast<void*>(*address), 0xff, rounded);
+    if (!dry) std::memset(reinterpret_cast<void*>(*address), 0xff, rounded);
     memory[*address] = {bytes, mapped, mapped_bytes};
     used += bytes;
     return kSuccess;
 }
 
-API cuMemFree_v2(uintptr_t address) {
+API cuMemFree_v2(uintptr_t address) { calls++;
     LOCK;
     if (recording()) return fail(kCaptureUnsupported, "cuMemFree while a graph is recorded");
     run_all();
@@ -251,7 +253,7 @@ API cuMemFree_v2(uintptr_t address) {
     return kSuccess;
 }
 
-API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) { calls++;
     LOCK;
     if (recording()) return fail(kCaptureUnsupported, "cuMemHostAlloc while a graph is recorded");
     size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -261,38 +263,38 @@ API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
     return kSuccess;
 }
 
-API cuMemFreeHost(void* pointer) {
+API cuMemFreeHost(void* pointer) { calls++;
     LOCK;
     run_all();  // a copy may name it
     std::free(pointer);
     return kSuccess;
 }
 
-API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) {
+API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) { calls++;
     LOCK;
     return enqueue_copy(stream, to, bytes, "cuMemcpyHtoDAsync", [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
 }
 
-API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) {
+API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) { calls++;
     LOCK;
     return enqueue_copy(stream, from, bytes, "cuMemcpyDtoHAsync", [=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 }
 
-API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) {
+API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) { calls++;
     LOCK;
     if (!inside(from, bytes)) return fail(kInvalidValue, "cuMemcpyDtoDAsync: the source does not lie in one allocation");
     return enqueue_copy(stream, to, bytes, "cuMemcpyDtoDAsync",
                         [=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
 }
 
-API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* stream) {
+API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* stream) { calls++;
     LOCK;
     return enqueue_copy(stream, to, bytes, "cuMemsetD8Async", [=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }
 
 // ---- streams and events
 
-API cuStreamCreate(void** stream, unsigned) {
+API cuStreamCreate(void** stream, unsigned) { calls++;
     LOCK;
     stream_of(nullptr);
     streams.push_back(std::make_unique<Stream>());
@@ -300,20 +302,20 @@ API cuStreamCreate(void** stream, unsigned) {
     return kSuccess;
 }
 
-API cuStreamDestroy_v2(void* stream) {
+API cuStreamDestroy_v2(void* stream) { calls++;
     LOCK;
     Stream& s = stream_of(stream);
     return run_until(s, s.queued);  // stays in the list: events may still name it
 }
 
-API cuStreamSynchronize(void* stream) {
+API cuStreamSynchronize(void* stream) { calls++;
     LOCK;
     Stream& s = stream_of(stream);
     if (s.recorder()) return fail(kCaptureUnsupported, "cuStreamSynchronize of a stream whose work is recorded, not run");
     return run_until(s, s.queued);
 }
 
-API cuStreamWaitEvent(void* stream, void* event, unsigned) {
+API cuStreamWaitEvent(void* stream, void* event, unsigned) { calls++;
     LOCK;
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
@@ -336,7 +338,7 @@ API cuStreamWaitEvent(void* stream, void* event, unsigned) {
 }
 
 // flags 2: without timing
-API cuEventCreate(void** event, unsigned flags) {
+API cuEventCreate(void** event, unsigned flags) { calls++;
     LOCK;
     events.push_back(std::make_unique<Event>());
     events.back()->timing = !(flags & 2);
@@ -344,9 +346,9 @@ API cuEventCreate(void** event, unsigned flags) {
     return kSuccess;
 }
 
-API cuEventDestroy_v2(void*) { return kSuccess; }
+API cuEventDestroy_v2(void*) { calls++; return kSuccess; }
 
-API cuEventRecord(void* event, void* stream) {
+API cuEventRecord(void* event, void* stream) { calls++;
     LOCK;
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
@@ -361,14 +363,14 @@ API cuEventRecord(void* event, void* stream) {
     return result;
 }
 
-API cuEventSynchronize(void* event) {
+API cuEventSynchronize(void* event) { calls++;
     LOCK;
     auto e = static_cast<Event*>(event);
     if (e->capture) return fail(kCapturedEvent, "cuEventSynchronize: the event was recorded in a graph");
     return e->stream ? run_until(*e->stream, e->ticket) : sticky;
 }
 
-API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
+API cuEventElapsedTime(float* milliseconds, void* from, void* to) { calls++;
     LOCK;
     auto a = static_cast<Event*>(from), b = static_cast<Event*>(to);
     if (!a->timing || !b->timing) return fail(kInvalidValue, "cuEventElapsedTime of an event without timing");
@@ -380,20 +382,20 @@ API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
 
 // ---- modules and launches: the kernels are linked in, whatever the image
 
-API cuModuleLoadData(void** module, const void*) {
+API cuModuleLoadData(void** module, const void*) { calls++;
     *module = &memory;
     return kSuccess;
 }
 
-API cuModuleUnload(void*) { return kSuccess; }
+API cuModuleUnload(void*) { calls++; return kSuccess; }
 
-API cuModuleGetFunction(void** function, void*, const char* name) {
+API cuModuleGetFunction(void** function, void*, const char* name) { calls++;
     *function = const_cast<Kernel*>(emulation::find_kernel(name));
     return *function ? kSuccess : kNotFound;
 }
 
 // attribute 8: dynamic shared memory that a launch may ask for
-API cuFuncSetAttribute(void* function, int attribute, int value) {
+API cuFuncSetAttribute(void* function, int attribute, int value) { calls++;
     LOCK;
     auto kernel = static_cast<Kernel*>(function);
     if (attribute != 8 || value < 0 || value > 227 * 1024)
@@ -404,7 +406,7 @@ API cuFuncSetAttribute(void* function, int attribute, int value) {
 }
 
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared_bytes, void* stream,
-                   void** parameters, void**) {
+                   void** parameters, void**) { calls++;
     LOCK;
     auto kernel = static_cast<const Kernel*>(function);
     if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || gx > 0x7fffffff)
@@ -430,7 +432,7 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
     }});
 }
 
-API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
+API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) { calls++;
     LOCK;
     return enqueue(stream, {[function, data] {
         function(data);
@@ -440,7 +442,7 @@ API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
 
 // ---- graphs: a list of tasks
 
-API cuStreamBeginCapture_v2(void* stream, int) {
+API cuStreamBeginCapture_v2(void* stream, int) { calls++;
     LOCK;
     Stream& s = stream_of(stream);
     if (s.capture) return fail(kCaptureUnsupported, "cuStreamBeginCapture: the stream is being recorded already");
@@ -450,7 +452,7 @@ API cuStreamBeginCapture_v2(void* stream, int) {
     return sticky;
 }
 
-API cuStreamEndCapture(void* stream, void** graph) {
+API cuStreamEndCapture(void* stream, void** graph) { calls++;
     LOCK;
     Stream& s = stream_of(stream);
     if (!s.capture) return kInvalidValue;
@@ -467,30 +469,31 @@ API cuStreamEndCapture(void* stream, void** graph) {
     return sticky;
 }
 
-API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) { calls++;
     *executable = new Graph(*static_cast<Graph*>(graph));
+    nodes = static_cast<long>(static_cast<Graph*>(graph)->tasks.size());
     return kSuccess;
 }
 
-API cuGraphLaunch(void* executable, void* stream) {
+API cuGraphLaunch(void* executable, void* stream) { calls++;
     LOCK;
     for (const Task& task : static_cast<Graph*>(executable)->tasks) enqueue(stream, task);
     return sticky;
 }
 
-API cuGraphDestroy(void* graph) {
+API cuGraphDestroy(void* graph) { calls++;
     delete static_cast<Graph*>(graph);
     return kSuccess;
 }
 
-API cuGraphExecDestroy(void* executable) {
+API cuGraphExecDestroy(void* executable) { calls++;
     delete static_cast<Graph*>(executable);  // a launch has copied its tasks
     return kSuccess;
 }
 
 // ---- errors
 
-API cuGetErrorName(int result, const char** name) {
+API cuGetErrorName(int result, const char** name) { calls++;
     static const std::map<int, const char*> names{{kSuccess, "CUDA_SUCCESS"},        {kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
                                                   {kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"}, {kInvalidImage, "CUDA_ERROR_INVALID_IMAGE"},
                                                   {kNotFound, "CUDA_ERROR_NOT_FOUND"}, {kNotReady, "CUDA_ERROR_NOT_READY"},
@@ -504,7 +507,7 @@ API cuGetErrorName(int result, const char** name) {
     return kSuccess;
 }
 
-API cuGetErrorString(int result, const char** text) {
+API cuGetErrorString(int result, const char** text) { calls++;
     LOCK;
     static thread_local std::string copy;
     copy = fault_text.empty() || result != sticky ? "emulated driver" : fault_text;
@@ -538,6 +541,20 @@ API emulation_clear_error() {
     }
     sticky = kSuccess;
     fault_text.clear();
+    return kSuccess;
+}
+
+// Leaves all work out from now on, and only counts; for steps that would take minutes.
+API emulation_leave_work_out(int wanted) {
+    LOCK;
+    dry = wanted;
+    return kSuccess;
+}
+
+API emulation_counts(long* calls_made, long* nodes_of_graph) {
+    LOCK;
+    *calls_made = calls;
+    *nodes_of_graph = nodes;
     return kSuccess;
 }
 

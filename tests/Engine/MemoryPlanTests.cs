@@ -1,4 +1,5 @@
 using Avedis.Engine;
+using Avedis.Tests.Ops;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -46,6 +47,32 @@ public sealed class MemoryPlanTests
             Assert.That(both.Address, Is.Not.EqualTo(second.Address));
             Assert.That(first.Address, Is.EqualTo(second.Address), "they are never used in one step");
         });
+    }
+
+    /// <summary>What runs second beside something else may run at any time from its beginning to its end.</summary>
+    [TestCase("cpu", true)] // runs one after the other, so that b's memory is free again
+    [TestCase("emulated", false)]
+    public void What_runs_side_by_side_shares_no_memory(string backend, bool shares)
+    {
+        if (Backends.All().FirstOrDefault(each => each.Name == backend) is not { } found)
+            return; // another backend was asked for
+        found.Require();
+        using var device = new Device(found.Open());
+        Tensor[] t = Chain(device, 4);
+        device.Plan(() => device.SideBySide(
+            () =>
+            {
+                device.Ops.Zero(t[0]);
+                device.Ops.Copy(t[1].Part("a", new Shape(1000), 0), t[0]);
+            },
+            () =>
+            {
+                device.Ops.Zero(t[2]);
+                device.Ops.Copy(t[3].Part("b", new Shape(1002), 0), t[2]);
+            }));
+        var places = t.Select(tensor => (tensor.Address, End: tensor.Address + (nint)tensor.Bytes)).ToList();
+        bool Overlap(int a, int b) => places[a].Address < places[b].End && places[b].Address < places[a].End;
+        Assert.That(Overlap(0, 2) || Overlap(0, 3) || Overlap(1, 2) || Overlap(1, 3), Is.EqualTo(shares));
     }
 
     [Test]

@@ -1,5 +1,9 @@
 using Avedis.Engine;
 using Avedis.Tests.Ops;
+using Avedis.Trainer.Benchmark;
+using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
+using Avedis.Trainer.Training;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -78,6 +82,65 @@ public sealed class CudaNetworkTests
             Assert.That(loss, Is.LessThan(lossTolerance), "losses");
             Assert.That(difference / movement, Is.LessThan(movementTolerance), "parameters");
         });
+    }
+
+    /// <summary>Runs what may be recorded and what may run side by side as it is, one operation after the other.</summary>
+    private sealed class OneByOne(IBackend inner) : WatchedBackend(inner)
+    {
+        public override void Replay(string name, Action work) => work();
+
+        public override void SideBySide(Action first, Action second)
+        {
+            first();
+            second();
+        }
+    }
+
+    /// <summary>
+    /// The emulated driver runs a branch of a graph before the other, and a stream that is waited for behind all that could come before it: two orders, of which neither
+    /// is the plain one. Branches that touched each other's memory would leave other bits.
+    /// </summary>
+    [Test]
+    public void Streams_side_by_side_and_recorded_steps_give_the_bits_of_operations_one_by_one([Values("gr", "projected")] string strategy)
+    {
+        var backend = Backends.All().FirstOrDefault(each => each.Name != "cpu");
+        if (backend is null)
+            return; // this run is of the processor alone
+        backend.Require();
+        float[][] plain = Train(new OneByOne(backend.Open())), recorded = Train(backend.Open());
+        Assert.That(plain[0], Has.Some.Not.EqualTo(plain[0][0]));
+        Assert.That(recorded, Is.EqualTo(plain));
+
+        float[][] Train(IBackend device)
+        {
+            var s = setting;
+            var options = new NetworkOptions
+            {
+                FaceChannels = s.FaceChannels,
+                VoiceChannels = s.VoiceChannels,
+                Factors = new Dictionary<string, FactorOptions>
+                {
+                    ["emotion"] = new() { Embedding = 16, Forget = new Dictionary<string, float> { ["speaker"] = 0.3f } },
+                    ["speaker"] = new() { Embedding = 8, Forget = new Dictionary<string, float> { ["emotion"] = 0.3f } },
+                },
+            };
+            var shape = new NetworkShape(s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps, [Factor.Numbered("emotion", 5), Factor.Numbered("speaker", 7)], DType.BF16);
+            using var runtime = new Runtime(device, options, shape, new TrainingOptions { Strategy = strategy, BatchSize = s.Clips });
+            runtime.Network.Initialise(1);
+            runtime.Load(TrainingBenchmark.RandomBatch(shape, 1, 0));
+            var losses = new List<float>();
+            // as it is, recorded, replayed
+            for (uint step = 0; step < 3; step++)
+            {
+                runtime.Prepare(step, 0.5, _ => double.NaN);
+                runtime.Advance(1e-3, 1e-3);
+                runtime.TrainStep();
+                runtime.Load(TrainingBenchmark.RandomBatch(shape, 1, step + 1));
+                Assert.That(runtime.ReadLosses());
+                losses.AddRange(runtime.LossValues);
+            }
+            return [.. runtime.Network.State().Select(state => runtime.Read(state.Tensor)), [.. losses]];
+        }
     }
 
     private static Run Train(IBackend backend, DType act, string strategy)

@@ -79,6 +79,21 @@ internal static class Emulation
         return Kernels().Keys.Select((kernel, index) => (kernel, index)).ToDictionary(k => k.kernel, k => (long)launches(k.index));
     }
 
+    /// <summary>Whether queued work is left out from now on, and only counted; for steps that would take minutes.</summary>
+    public static void LeaveWorkOut(bool leave)
+    {
+        Choose();
+        Call<LeaveWorkOutFunction>("emulation_leave_work_out")(leave ? 1 : 0);
+    }
+
+    /// <summary>Calls of the driver that this process has made, and nodes of the last graph that it made.</summary>
+    public static unsafe (int Calls, int Nodes) Counts()
+    {
+        long calls, nodes;
+        Call<CountsFunction>("emulation_counts")(&calls, &nodes);
+        return ((int)calls, (int)nodes);
+    }
+
     private static T Call<T>(string name)
         where T : Delegate => Marshal.GetDelegateForFunctionPointer<T>(NativeLibrary.GetExport(library.Value, name));
 
@@ -87,6 +102,10 @@ internal static class Emulation
     private delegate int SetCapabilityFunction(int capability);
 
     private delegate int ClearErrorFunction();
+
+    private delegate int LeaveWorkOutFunction(int leave);
+
+    private unsafe delegate int CountsFunction(long* calls, long* nodes);
 
     private delegate int KernelCountFunction();
 

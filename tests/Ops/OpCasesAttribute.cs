@@ -15,10 +15,13 @@ internal sealed class OpCasesAttribute(string source) : NUnitAttribute, ITestBui
     /// <summary>The only backend on which the fast tier takes these cases; null for all.</summary>
     public string? FastOn { get; init; }
 
+    /// <summary>A backend on which these cases tell nothing that faster ones do not; null for none.</summary>
+    public string? NotOn { get; init; }
+
     public IEnumerable<TestMethod> BuildFrom(IMethodInfo method, Test? suite)
     {
         var backend = suite?.Arguments.OfType<BackendCase>().SingleOrDefault();
-        if (Tier.Fast && FastOn is not null && backend?.ToString() != FastOn)
+        if ((Tier.Fast && FastOn is not null && backend?.ToString() != FastOn) || (NotOn is not null && backend?.ToString() == NotOn))
             return [];
         return new TestCaseSourceAttribute(source).BuildFrom(method, suite)
             .Where(test => backend is null || test.Arguments.OfType<DType>().All(backend.Concerns));
