@@ -79,13 +79,6 @@ public sealed class Device : IDisposable
     /// <summary>Declares a tensor whose contents live from its first use in a step to its last; its memory is shared with others.</summary>
     public Tensor Transient(string name, Shape shape, DType type) => Declare(transient, name, shape, type);
 
-    /// <summary>Declares memory that the backend alone understands, of so many bytes or some more, as a <see cref="Transient"/> U8 tensor.</summary>
-    public Tensor Bytes(string name, long bytes)
-    {
-        const int Row = 256; // the arena's alignment; an extent has 31 bits, the bytes may have more
-        return Transient(name, new Shape(checked((int)((bytes + Row - 1) / Row)), Row), DType.U8);
-    }
-
     /// <summary>
     /// Records each kind of step (training, evaluation, ...), places all tensors and allocates the arena.
     /// <exception cref="OutOfDeviceMemoryException"/>

@@ -148,8 +148,11 @@ public interface IBackend : IDisposable
     /// </summary>
     int Conv2dMomentRows(in Conv2dGeometry geometry, DType act);
 
-    /// <summary>Bytes of a convolution's weights as its passes multiply them, for <see cref="Conv2dPrepare"/>; 0 where they are taken as they are.</summary>
-    long Conv2dPreparedBytes(in Conv2dGeometry geometry, DType act);
+    /// <summary>
+    /// How many numbers, act, a convolution's weights are as its passes multiply them, for <see cref="Conv2dPrepare"/>; a multiple of 64, 0 where a backend takes them
+    /// as they are.
+    /// </summary>
+    long Conv2dPreparedCount(in Conv2dGeometry geometry, DType act);
 
     /// <summary>
     /// Puts the weights of many convolutions in the order in which their passes multiply them, rounded to what these multiply in, so that a step does all at once.
@@ -328,10 +331,9 @@ public interface IBackend : IDisposable
 }
 
 /// <summary>The weights of a convolution and where they are prepared.</summary>
-/// <param name="Prepared">U8, of <see cref="IBackend.Conv2dPreparedBytes"/> or more.</param>
+/// <param name="Prepared">Act, as many elements as <see cref="IBackend.Conv2dPreparedCount"/> says, on a 16-byte boundary; only the backend knows their order.</param>
 /// <param name="Weight">[K,R,S,C] F32.</param>
-/// <param name="Act">Of the activations that they are multiplied with.</param>
-public sealed record Conv2dWeights(Tensor Prepared, Tensor Weight, Conv2dGeometry Geometry, DType Act);
+public sealed record Conv2dWeights(Tensor Prepared, Tensor Weight, Conv2dGeometry Geometry);
 
 /// <summary>Settings of batch normalisation; <see cref="Pool"/> null means no pooling behind it.</summary>
 public readonly record struct BatchNormSettings(float Epsilon, float Momentum, bool Relu, Pool2dGeometry? Pool);

@@ -86,7 +86,7 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public void CountNonFinite(Tensor count, Tensor x) => Run(new("count_non_finite"), () => Inner.CountNonFinite(count, x), count, x);
 
-    public long Conv2dPreparedBytes(in Conv2dGeometry geometry, DType act) => Inner.Conv2dPreparedBytes(geometry, act);
+    public long Conv2dPreparedCount(in Conv2dGeometry geometry, DType act) => Inner.Conv2dPreparedCount(geometry, act);
 
     public void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward) => Run(
         new("conv2d prepare"), () => Inner.Conv2dPrepare(weights, backward), [.. weights.Select(each => each.Prepared), .. weights.Select(each => each.Weight)]);

@@ -6,26 +6,28 @@ namespace Avedis.Engine;
 /// </summary>
 public sealed class Conv2d : Layer
 {
+    // of the tensor of prepared weights, which has no shape that means anything: their number is a multiple of it
+    private const int PreparedRow = 64;
+
     private readonly Conv2dGeometry geometry;
     private readonly Parameter weight;
-    private readonly DType act;
     private readonly Tensor? preparedWeight;
 
     /// <param name="prepared">Whether <see cref="Prepared"/> is prepared before each forward pass; else each pass prepares what it needs.</param>
     public Conv2d(Device device, ParameterGroup group, string name, Conv2dGeometry geometry, DType act, bool prepared = false)
         : base(device, name)
     {
-        (this.geometry, this.act) = (geometry, act);
+        this.geometry = geometry;
         weight = Own(Weight(group, name, geometry));
         (InputShape, InputType) = (geometry.Input, act);
         Output = device.Transient($"{name}.output", geometry.Output, act);
         InputGradient = device.Transient($"{name}.inputGradient", geometry.Input, act);
-        if (prepared && device.Ops.Conv2dPreparedBytes(geometry, act) is > 0 and long bytes)
-            preparedWeight = device.Bytes($"{name}.prepared", bytes);
+        if (prepared && device.Ops.Conv2dPreparedCount(geometry, act) is > 0 and long count)
+            preparedWeight = device.Transient($"{name}.prepared", new Shape(checked((int)(count / PreparedRow)), PreparedRow), act);
         if (device.Ops.Conv2dMomentRows(geometry, act) is > 0 and int rows)
         {
-            int count = geometry.N * geometry.P * geometry.Q, parts = (count + rows - 1) / rows;
-            Moments = new(device.Transient($"{name}.moments", new Shape(parts, 2, geometry.K), DType.F32), rows, count);
+            int positions = geometry.N * geometry.P * geometry.Q, parts = (positions + rows - 1) / rows;
+            Moments = new(device.Transient($"{name}.moments", new Shape(parts, 2, geometry.K), DType.F32), rows, positions);
         }
     }
 
@@ -33,7 +35,7 @@ public sealed class Conv2d : Layer
     public Moments? Moments { get; }
 
     /// <summary>The weights for <see cref="IBackend.Conv2dPrepare"/>; null where the device takes them as they are, or each pass prepares what it needs.</summary>
-    public Conv2dWeights? Prepared => preparedWeight is null ? null : new(preparedWeight, weight.Value, geometry, act);
+    public Conv2dWeights? Prepared => preparedWeight is null ? null : new(preparedWeight, weight.Value, geometry);
 
     /// <summary>The parameter of a convolution: name.weight.</summary>
     internal static Parameter Weight(ParameterGroup group, string name, in Conv2dGeometry geometry) =>

@@ -6,7 +6,11 @@ namespace Avedis.Engine;
 /// <see cref="Conv2d"/> and a <see cref="BatchNorm"/> with their names and initial values.
 /// </summary>
 public sealed class Stem : Layer
-{    private readonly Conv2dGeometry geometry;
+{
+    // of the U8 tensors that stand for the backend's bytes; the arena's alignment
+    private const int RowBytes = 256;
+
+    private readonly Conv2dGeometry geometry;
     private readonly BatchNormSettings settings;
     private readonly Parameter weight, gamma, beta;
     private readonly Tensor mean, inverseStd, argmax;
@@ -65,5 +69,6 @@ public sealed class Stem : Layer
                 weight.Value, gamma.Value, beta.Value, mean, inverseStd, state, geometry, settings);
     }
 
-    private Tensor? Bytes(Device device, string role, long bytes) => bytes == 0 ? null : device.Bytes($"{Name}.{role}", bytes);
+    private Tensor? Bytes(Device device, string role, long bytes) =>
+        bytes == 0 ? null : device.Transient($"{Name}.{role}", new Shape(checked((int)((bytes + RowBytes - 1) / RowBytes)), RowBytes), DType.U8);
 }

@@ -217,7 +217,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     {
         if (Backend.HostMemory)
         {
-            Assert.That(Backend.Conv2dPreparedBytes(geometries[0], act), Is.Zero, "the processor takes weights as they are");
+            Assert.That(Backend.Conv2dPreparedCount(geometries[0], act), Is.Zero, "the processor takes weights as they are");
             return;
         }
         var random = Seeded(7);
@@ -238,8 +238,9 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
             var x = Op.Input($"x {name}", g.Input, act, Numbers.Uniform(random, g.Input.Count, act));
             var dY = Op.Input($"dY {name}", g.Output, act, Numbers.Uniform(random, g.Output.Count, act));
             var weight = Op.Input($"weight {name}", g.Weight, DType.F32, Numbers.Uniform(random, g.Weight.Count));
-            var prepared = Op.Scratch($"prepared {name}", Backend.Conv2dPreparedBytes(g, act))!;
-            ahead.Add(new(prepared, weight, g, act));
+            int count = (int)Backend.Conv2dPreparedCount(g, act);
+            var prepared = new Tensor($"prepared {name}", new Shape(count), act, Op.Scratch($"room {name}", count * act.Bytes())!.Address);
+            ahead.Add(new(prepared, weight, g));
             foreach (bool own in new[] { true, false })
             {
                 var y = Op.Output($"y {name} {own}", g.Output, act);

@@ -12,7 +12,7 @@ public sealed partial class CpuBackend
     public int Conv2dMomentRows(in Conv2dGeometry geometry, DType act) => 0;
 
     // oneDNN takes the weights as they are, and reorders them for the instruction set itself
-    public long Conv2dPreparedBytes(in Conv2dGeometry geometry, DType act) => 0;
+    public long Conv2dPreparedCount(in Conv2dGeometry geometry, DType act) => 0;
 
     public void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward)
     {

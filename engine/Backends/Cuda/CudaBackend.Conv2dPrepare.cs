@@ -10,22 +10,25 @@ public sealed partial class CudaBackend
     private readonly record struct Conv2dPrepareArguments(Conv2dPreparations Preparations);
 
     // of the forward pass, then of the gradient of x
-    public long Conv2dPreparedBytes(in Conv2dGeometry geometry, DType act)
+    public long Conv2dPreparedCount(in Conv2dGeometry geometry, DType act)
     {
         var plan = Conv2dPlanOf(geometry, act);
-        return Conv2dPlan.PreparedBytes(plan.Forward, act) + Conv2dPlan.PreparedBytes(plan.BackwardData, act);
+        return (Conv2dPlan.PreparedBytes(plan.Forward, act) + Conv2dPlan.PreparedBytes(plan.BackwardData, act)) / act.Bytes();
     }
 
     public void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward)
     {
-        foreach (var sameType in weights.GroupBy(each => each.Act))
-            Prepare(sameType.Key, sameType.SelectMany(each =>
+        foreach (var sameType in weights.GroupBy(each => each.Prepared.Type))
+        {
+            var act = sameType.Key;
+            Prepare(act, sameType.SelectMany(each =>
             {
-                var plan = Conv2dPlanOf(each.Geometry, each.Act);
+                var plan = Conv2dPlanOf(each.Geometry, act);
                 var forward = Forward(plan, each.Weight, each.Prepared.Address);
-                nint behind = each.Prepared.Address + (nint)Conv2dPlan.PreparedBytes(plan.Forward, each.Act);
-                return backward ? forward.Concat(BackwardData(plan, each.Weight, each.Act, behind)) : forward;
+                nint behind = each.Prepared.Address + (nint)Conv2dPlan.PreparedBytes(plan.Forward, act);
+                return backward ? forward.Concat(BackwardData(plan, each.Weight, act, behind)) : forward;
             }));
+        }
     }
 
     private void Prepare(DType act, IEnumerable<Conv2dPreparation> preparations)
