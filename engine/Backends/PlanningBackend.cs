@@ -13,6 +13,9 @@ internal sealed class PlanningBackend(IBackend target) : ObservedBackend(target)
 
     public long WorkspaceBytes { get; private set; }
 
+    /// <summary>Bytes of the largest upload.</summary>
+    public long LargestUpload { get; private set; }
+
     public void BeginStep()
     {
         steps.Add([]);
@@ -32,11 +35,15 @@ internal sealed class PlanningBackend(IBackend target) : ObservedBackend(target)
         tick++;
     }
 
-    public override void Upload<T>(Tensor destination, ReadOnlySpan<T> source) => Run(new("upload"), () => { }, destination);
+    public override void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
+    {
+        LargestUpload = Math.Max(LargestUpload, destination.Bytes);
+        Run(new("upload"), () => { }, destination);
+    }
 
     public override void Download<T>(Span<T> destination, Tensor source) => Run(new("download"), () => { }, source);
 
-    public override nint Allocate(long bytes) => throw new InvalidOperationException("a step allocates nothing");
+    public override nint Allocate(long bytes, long margin = 0) => throw new InvalidOperationException("a step allocates nothing");
 
     public override void Free(nint address) => throw new InvalidOperationException("a step frees nothing");
 

@@ -2,7 +2,8 @@
 // numbers. For tests: a program never loads this library unless AVEDIS_CUDA_LIBRARY names it.
 //
 // Streams put their work off: it is done when somebody waits for it, and no sooner, so that a missing wait or a buffer reused too early shows in
-// the results. An error stays, as on a GPU: every later call returns it.
+// the results. An error stays, as on a GPU: every later call returns it. What a call is to release is released all the same, so that a test
+// may go on in the same process. Any call can be made to fail (emulation_fault).
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ enum Result {
     kUnjoined = 904,
     kCaptureIsolation = 905,
     kCapturedEvent = 907,
+    kNever = 9999,  // of a fault: the call does not return
 };
 
 constexpr uint64_t kMemory = 8ull << 30;  // of the pretended card
@@ -88,6 +90,32 @@ std::vector<std::unique_ptr<Event>> events;    // destroyed ones too: queued wor
 int capability = 90;
 Result sticky = kSuccess;
 std::string fault_text;
+long live = 0;  // allocations, streams, events and graphs that have not been released
+
+// The call that is to fail, counted from when that was said, or the first of a function; and the functions called since.
+struct Fault {
+    bool watched = false;
+    uint64_t at = 0;
+    std::string function;
+    Result result = kSuccess;
+    std::vector<const char*> calls;
+};
+
+// Of a process from its environment, as FUNCTION:RESULT; 9999 for a function that never returns.
+Fault fault = [] {
+    std::string text = std::getenv("AVEDIS_EMULATION_FAULT") ? std::getenv("AVEDIS_EMULATION_FAULT") : "";
+    size_t colon = text.find(':');
+    return colon == std::string::npos ? Fault{} : Fault{true, 0, text.substr(0, colon), static_cast<Result>(std::stoi(text.substr(colon + 1))), {}};
+}();
+
+// Whether cuda.h says of an error that the process, or its context, can do nothing more; 214, 220 and 999 come of a device that is lost.
+bool stays(int result) {
+    switch (result) {
+        case 214: case 220: case 226: case 700: case 702: case 709: case 710: case 714: case 715: case 716: case 717: case 718: case 719:
+        case 721: case 810: case 911: case 999: return true;
+        default: return false;
+    }
+}
 
 Stream& stream_of(void* handle) {
     if (streams.empty()) streams.push_back(std::make_unique<Stream>());
@@ -98,6 +126,19 @@ Result fail(Result result, std::string text) {
     sticky = result;
     fault_text = std::move(text);
     return result;
+}
+
+// What every function of the API begins with: the error that stays, or the fault whose turn it is.
+Result enter(const char* call) {
+    if (fault.watched) {
+        fault.calls.push_back(call);
+        if (sticky == kSuccess && (fault.calls.size() == fault.at || fault.function == call)) {
+            fault.function.clear();
+            while (fault.result == kNever) pause();
+            return stays(fault.result) ? fail(fault.result, "a fault that was asked for") : fault.result;
+        }
+    }
+    return sticky;
 }
 
 Result run_until(Stream& stream, uint64_t ticket) {
@@ -156,28 +197,42 @@ Result enqueue_copy(void* stream, uintptr_t device, size_t bytes, const char* ca
 
 #define API extern "C" __attribute__((visibility("default"))) int
 #define LOCK std::lock_guard<std::recursive_mutex> lock(guard)
+#define CALL \
+    LOCK;    \
+    if (Result failed = enter(__func__); failed != kSuccess) return failed
+// for a function that releases something, which it does whatever it returns
+#define RELEASE \
+    LOCK;       \
+    const Result outcome = enter(__func__)
 
 // ---- device and context
 
-API cuInit(unsigned) { return kSuccess; }
+API cuInit(unsigned) {
+    CALL;
+    return kSuccess;
+}
 
 API cuDriverGetVersion(int* version) {
+    CALL;
     *version = 12040;
     return kSuccess;
 }
 
 API cuDeviceGetCount(int* count) {
+    CALL;
     *count = 1;
     return kSuccess;
 }
 
 API cuDeviceGet(int* device, int) {
+    CALL;
     *device = 0;
     return kSuccess;
 }
 
 // Of this process: as if each had a card of its own.
 API cuDeviceGetUuid_v2(unsigned char* uuid, int) {
+    CALL;
     std::memset(uuid, 0, 16);
     pid_t process = getpid();
     std::memcpy(uuid, &process, sizeof process);
@@ -185,12 +240,14 @@ API cuDeviceGetUuid_v2(unsigned char* uuid, int) {
 }
 
 API cuDeviceGetName(char* name, int length, int) {
+    CALL;
     std::strncpy(name, "emulated GPU (for tests)", static_cast<size_t>(length));
     return kSuccess;
 }
 
 // numbers of CUdevice_attribute
 API cuDeviceGetAttribute(int* value, int attribute, int) {
+    CALL;
     switch (attribute) {
         case 16: *value = 2; break;            // multiprocessors
         case 38: *value = 64 * 1024; break;    // level-2 cache: small, since benchmarks overwrite it before each run
@@ -203,26 +260,27 @@ API cuDeviceGetAttribute(int* value, int attribute, int) {
 }
 
 API cuDevicePrimaryCtxRetain(void** context, int) {
+    CALL;
     *context = &memory;
     return kSuccess;
 }
 
-API cuDevicePrimaryCtxRelease_v2(int) { return kSuccess; }
-
-API cuCtxSetCurrent(void*) { return kSuccess; }
+API cuCtxSetCurrent(void*) {
+    CALL;
+    return kSuccess;
+}
 
 API cuMemGetInfo_v2(size_t* free, size_t* total) {
-    LOCK;
+    CALL;
     *free = kMemory - used;
     *total = kMemory;
-    return sticky;
+    return kSuccess;
 }
 
 // ---- memory: each block ends, but for its alignment, where a page without access begins
 
 API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
-    LOCK;
-    if (sticky != kSuccess) return sticky;
+    CALL;
     if (recording()) return fail(kCaptureUnsupported, "cuMemAlloc while a graph is recorded");
     if (bytes == 0) return kInvalidValue;
     if (bytes > kMemory - used) return kOutOfMemory;
@@ -236,85 +294,92 @@ API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
     std::memset(reinterpret_cast<void*>(*address), 0xff, rounded);
     memory[*address] = {bytes, mapped, mapped_bytes};
     used += bytes;
+    live++;
     return kSuccess;
 }
 
 API cuMemFree_v2(uintptr_t address) {
-    LOCK;
+    RELEASE;
     if (recording()) return fail(kCaptureUnsupported, "cuMemFree while a graph is recorded");
     run_all();
     auto found = memory.find(address);
-    if (found == memory.end()) return kInvalidValue;
+    if (found == memory.end()) return outcome != kSuccess ? outcome : kInvalidValue;
+    live--;
     used -= found->second.bytes;
     munmap(found->second.mapped, found->second.mapped_bytes);
     memory.erase(found);
-    return kSuccess;
+    return outcome;
 }
 
 API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
-    LOCK;
+    CALL;
     if (recording()) return fail(kCaptureUnsupported, "cuMemHostAlloc while a graph is recorded");
     size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     *pointer = std::aligned_alloc(kAlignment, rounded);
     if (!*pointer) return kOutOfMemory;
     std::memset(*pointer, 0xff, rounded);
+    live++;
     return kSuccess;
 }
 
 API cuMemFreeHost(void* pointer) {
-    LOCK;
+    RELEASE;
     run_all();  // a copy may name it
     std::free(pointer);
-    return kSuccess;
+    live--;
+    return outcome;
 }
 
 API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) {
-    LOCK;
+    CALL;
     return enqueue_copy(stream, to, bytes, "cuMemcpyHtoDAsync", [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
 }
 
 API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) {
-    LOCK;
+    CALL;
     return enqueue_copy(stream, from, bytes, "cuMemcpyDtoHAsync", [=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 }
 
 API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) {
-    LOCK;
+    CALL;
     if (!inside(from, bytes)) return fail(kInvalidValue, "cuMemcpyDtoDAsync: the source does not lie in one allocation");
     return enqueue_copy(stream, to, bytes, "cuMemcpyDtoDAsync",
                         [=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
 }
 
 API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* stream) {
-    LOCK;
+    CALL;
     return enqueue_copy(stream, to, bytes, "cuMemsetD8Async", [=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }
 
 // ---- streams and events
 
 API cuStreamCreate(void** stream, unsigned) {
-    LOCK;
+    CALL;
     stream_of(nullptr);
     streams.push_back(std::make_unique<Stream>());
     *stream = streams.back().get();
+    live++;
     return kSuccess;
 }
 
 API cuStreamDestroy_v2(void* stream) {
-    LOCK;
+    RELEASE;
     Stream& s = stream_of(stream);
-    return run_until(s, s.queued);  // stays in the list: events may still name it
+    run_until(s, s.queued);  // stays in the list: events may still name it
+    live--;
+    return outcome != kSuccess ? outcome : sticky;
 }
 
 API cuStreamSynchronize(void* stream) {
-    LOCK;
+    CALL;
     Stream& s = stream_of(stream);
     if (s.recorder()) return fail(kCaptureUnsupported, "cuStreamSynchronize of a stream whose work is recorded, not run");
     return run_until(s, s.queued);
 }
 
 API cuStreamWaitEvent(void* stream, void* event, unsigned) {
-    LOCK;
+    CALL;
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
     if (e->capture) {
@@ -337,17 +402,22 @@ API cuStreamWaitEvent(void* stream, void* event, unsigned) {
 
 // flags 2: without timing
 API cuEventCreate(void** event, unsigned flags) {
-    LOCK;
+    CALL;
     events.push_back(std::make_unique<Event>());
     events.back()->timing = !(flags & 2);
     *event = events.back().get();
+    live++;
     return kSuccess;
 }
 
-API cuEventDestroy_v2(void*) { return kSuccess; }
+API cuEventDestroy_v2(void*) {
+    RELEASE;
+    live--;
+    return outcome;
+}
 
 API cuEventRecord(void* event, void* stream) {
-    LOCK;
+    CALL;
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
     e->stream = &s;
@@ -362,14 +432,14 @@ API cuEventRecord(void* event, void* stream) {
 }
 
 API cuEventSynchronize(void* event) {
-    LOCK;
+    CALL;
     auto e = static_cast<Event*>(event);
     if (e->capture) return fail(kCapturedEvent, "cuEventSynchronize: the event was recorded in a graph");
     return e->stream ? run_until(*e->stream, e->ticket) : sticky;
 }
 
 API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
-    LOCK;
+    CALL;
     auto a = static_cast<Event*>(from), b = static_cast<Event*>(to);
     if (!a->timing || !b->timing) return fail(kInvalidValue, "cuEventElapsedTime of an event without timing");
     if (a->capture || b->capture) return fail(kCapturedEvent, "cuEventElapsedTime: the event was recorded in a graph");
@@ -381,20 +451,25 @@ API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
 // ---- modules and launches: the kernels are linked in, whatever the image
 
 API cuModuleLoadData(void** module, const void*) {
+    CALL;
     *module = &memory;
     return kSuccess;
 }
 
-API cuModuleUnload(void*) { return kSuccess; }
+API cuModuleUnload(void*) {
+    CALL;
+    return kSuccess;
+}
 
 API cuModuleGetFunction(void** function, void*, const char* name) {
+    CALL;
     *function = const_cast<Kernel*>(emulation::find_kernel(name));
     return *function ? kSuccess : kNotFound;
 }
 
 // attribute 8: dynamic shared memory that a launch may ask for
 API cuFuncSetAttribute(void* function, int attribute, int value) {
-    LOCK;
+    CALL;
     auto kernel = static_cast<Kernel*>(function);
     if (attribute != 8 || value < 0 || value > 227 * 1024)
         return fail(kInvalidValue, std::string(kernel->name) + ": cuFuncSetAttribute " + std::to_string(attribute) + " to " + std::to_string(value));
@@ -405,7 +480,7 @@ API cuFuncSetAttribute(void* function, int attribute, int value) {
 
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared_bytes, void* stream,
                    void** parameters, void**) {
-    LOCK;
+    CALL;
     auto kernel = static_cast<const Kernel*>(function);
     if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || gx > 0x7fffffff)
         return fail(kInvalidValue, std::string(kernel->name) + ": a grid of no blocks, or of more than a GPU takes");
@@ -431,7 +506,7 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
 }
 
 API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
-    LOCK;
+    CALL;
     return enqueue(stream, {[function, data] {
         function(data);
         return kSuccess;
@@ -441,7 +516,7 @@ API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
 // ---- graphs: a list of tasks
 
 API cuStreamBeginCapture_v2(void* stream, int) {
-    LOCK;
+    CALL;
     Stream& s = stream_of(stream);
     if (s.capture) return fail(kCaptureUnsupported, "cuStreamBeginCapture: the stream is being recorded already");
     s.capture = std::make_unique<std::vector<Task>>();
@@ -451,41 +526,49 @@ API cuStreamBeginCapture_v2(void* stream, int) {
 }
 
 API cuStreamEndCapture(void* stream, void** graph) {
-    LOCK;
+    RELEASE;
     Stream& s = stream_of(stream);
-    if (!s.capture) return kInvalidValue;
+    if (!s.capture) return outcome != kSuccess ? outcome : kInvalidValue;
+    auto tasks = std::move(s.capture);
+    bool joined = true;
     for (auto& other : streams) {
         if (other->origin != &s) continue;
         other->origin = nullptr;
-        if (!other->rejoined) {
-            s.capture.reset();
-            return fail(kUnjoined, "cuStreamEndCapture: a stream joined the graph, and the recorded stream does not wait for its last work");
-        }
+        joined = joined && other->rejoined;
     }
-    *graph = new Graph{std::move(*s.capture)};
-    s.capture.reset();
-    return sticky;
+    if (outcome != kSuccess) return outcome;
+    if (!joined)
+        return fail(kUnjoined, "cuStreamEndCapture: a stream joined the graph, and the recorded stream does not wait for its last work");
+    *graph = new Graph{std::move(*tasks)};
+    live++;
+    return kSuccess;
 }
 
 API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+    CALL;
     *executable = new Graph(*static_cast<Graph*>(graph));
+    live++;
     return kSuccess;
 }
 
 API cuGraphLaunch(void* executable, void* stream) {
-    LOCK;
+    CALL;
     for (const Task& task : static_cast<Graph*>(executable)->tasks) enqueue(stream, task);
     return sticky;
 }
 
 API cuGraphDestroy(void* graph) {
+    RELEASE;
     delete static_cast<Graph*>(graph);
-    return kSuccess;
+    live--;
+    return outcome;
 }
 
 API cuGraphExecDestroy(void* executable) {
+    RELEASE;
     delete static_cast<Graph*>(executable);  // a launch has copied its tasks
-    return kSuccess;
+    live--;
+    return outcome;
 }
 
 // ---- errors
@@ -494,7 +577,9 @@ API cuGetErrorName(int result, const char** name) {
     static const std::map<int, const char*> names{{kSuccess, "CUDA_SUCCESS"},        {kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
                                                   {kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"}, {kInvalidImage, "CUDA_ERROR_INVALID_IMAGE"},
                                                   {kNotFound, "CUDA_ERROR_NOT_FOUND"}, {kNotReady, "CUDA_ERROR_NOT_READY"},
+                                                  {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
                                                   {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
+                                                  {721, "CUDA_ERROR_TENSOR_MEMORY_LEAK"},
                                                   {kCaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
                                                   {kUnjoined, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"},
                                                   {kCaptureIsolation, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"},
@@ -529,7 +614,7 @@ API emulation_set_capability(int wanted) {
     return kSuccess;
 }
 
-// Forgets an error, so that a test that provoked one does not end all others. Queued work is dropped.
+// Forgets an error, so that a test that provoked one does not end all others, and a fault that was asked for. Queued work is dropped.
 API emulation_clear_error() {
     LOCK;
     for (auto& stream : streams) {
@@ -538,7 +623,28 @@ API emulation_clear_error() {
     }
     sticky = kSuccess;
     fault_text.clear();
+    fault = {};
     return kSuccess;
+}
+
+// From now on calls are counted, and the call of that number, from 1, returns the result instead of doing its work; 0: none. Where the
+// result is one that stays (cuda.h), later ones return it too.
+API emulation_fault(unsigned long long call, int result) {
+    LOCK;
+    fault = {true, call, "", static_cast<Result>(result), {}};
+    return kSuccess;
+}
+
+// The function that was called as the call of that number, from 1, since emulation_fault; null behind the last.
+extern "C" __attribute__((visibility("default"))) const char* emulation_call(unsigned long long call) {
+    LOCK;
+    return call - 1 < fault.calls.size() ? fault.calls[call - 1] : nullptr;
+}
+
+// Allocations, streams, events and graphs of this process that have not been released.
+API emulation_live() {
+    LOCK;
+    return static_cast<int>(live);
 }
 
 API emulation_kernel_count() { return emulation::kernel_count(); }

@@ -27,14 +27,14 @@ public sealed partial class CudaBackend
             recording = CudaGraph.Record(stream, work);
             recordings.Add(name, recording);
         }
-        Check(CudaDriver.GraphLaunch(recording, stream));
+        CudaDriver.Check(CudaDriver.GraphLaunch(recording, stream));
     }
 
     public long Mark()
     {
         Enter();
         var mark = CudaEvent.Create(timing: true);
-        Check(CudaDriver.EventRecord(mark, stream));
+        CudaDriver.Check(CudaDriver.EventRecord(mark, stream));
         marks.Add(mark);
         return marks.Count - 1;
     }
@@ -42,8 +42,8 @@ public sealed partial class CudaBackend
     public double Microseconds(long from, long to)
     {
         Enter();
-        Check(CudaDriver.EventSynchronize(marks[(int)to]));
-        Check(CudaDriver.EventElapsedTime(out float milliseconds, marks[(int)from], marks[(int)to]));
+        CudaDriver.Check(CudaDriver.EventSynchronize(marks[(int)to]));
+        CudaDriver.Check(CudaDriver.EventElapsedTime(out float milliseconds, marks[(int)from], marks[(int)to]));
         return milliseconds * 1e3;
     }
 

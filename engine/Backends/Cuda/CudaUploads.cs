@@ -17,9 +17,13 @@ internal sealed unsafe class CudaUploads(CudaStream computing) : IDisposable
     private readonly CudaStream copying = CudaStream.Create();
     private readonly Queue<Piece> pieces = [];
     private readonly Stack<CudaEvent> spareEvents = [];
+    private readonly List<CudaEvent> events = []; // all of them
     private CudaHostMemory? host;
     private CudaDeviceMemory? mirror;
     private long capacity, next;
+
+    /// <summary>Bytes of the ring, on the host and again on the device, that serves uploads of so many bytes.</summary>
+    public static long RingBytes(long largest) => Math.Max(SmallestRing, (largest + Alignment - 1) / Alignment * Alignment * 2);
 
     /// <summary>Queues a copy to device memory.</summary>
     public void Queue(nint destination, ReadOnlySpan<byte> source)
@@ -39,9 +43,11 @@ internal sealed unsafe class CudaUploads(CudaStream computing) : IDisposable
 
     public void Dispose()
     {
-        Drain();
-        foreach (var spare in spareEvents)
-            spare.Dispose();
+        // copies may be under way; a failure has been told before
+        _ = CudaDriver.StreamSynchronize(copying);
+        _ = CudaDriver.StreamSynchronize(computing);
+        foreach (var made in events)
+            made.Dispose();
         host?.Dispose();
         mirror?.Dispose();
         copying.Dispose();
@@ -50,8 +56,8 @@ internal sealed unsafe class CudaUploads(CudaStream computing) : IDisposable
     /// <summary>Offset of so many bytes of the ring that nobody uses any more; waits for the oldest uploads if need be.</summary>
     private long Reserve(long bytes)
     {
-        if (bytes * 2 > capacity)
-            Grow(bytes * 2);
+        if (RingBytes(bytes) > capacity)
+            Grow(RingBytes(bytes));
         if (next + bytes > capacity)
             next = 0;
         while (pieces.TryPeek(out var oldest) && pieces.Any(p => p.Offset < next + bytes && next < p.Offset + p.Bytes))
@@ -69,10 +75,10 @@ internal sealed unsafe class CudaUploads(CudaStream computing) : IDisposable
         Drain();
         host?.Dispose();
         mirror?.Dispose();
-        capacity = Math.Max(SmallestRing, bytes);
-        host = CudaHostMemory.Allocate(capacity);
-        mirror = CudaDeviceMemory.Allocate(capacity);
-        next = 0;
+        (capacity, next) = (0, 0);
+        host = CudaHostMemory.Allocate(bytes);
+        mirror = CudaDeviceMemory.Allocate(bytes);
+        capacity = bytes;
     }
 
     private void Drain()
@@ -84,5 +90,11 @@ internal sealed unsafe class CudaUploads(CudaStream computing) : IDisposable
         }
     }
 
-    private CudaEvent TakeEvent() => spareEvents.TryPop(out var spare) ? spare : CudaEvent.Create(timing: false);
+    private CudaEvent TakeEvent()
+    {
+        if (spareEvents.TryPop(out var spare))
+            return spare;
+        events.Add(CudaEvent.Create(timing: false));
+        return events[^1];
+    }
 }
