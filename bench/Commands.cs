@@ -4,6 +4,7 @@ using System.Globalization;
 using System.Text.Json;
 using Avedis.Bench.Kernels;
 using Avedis.Bench.Ranks;
+using Avedis.Bindings;
 using Avedis.Bindings.Cpu;
 using Avedis.Engine;
 using Avedis.Trainer;

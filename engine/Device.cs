@@ -1,3 +1,5 @@
+using Avedis.Bindings;
+
 namespace Avedis.Engine;
 
 /// <summary>
@@ -36,6 +38,11 @@ public sealed class Device : IDisposable
 
     /// <summary>Whether batch norms take the statistics of all ranks' inputs in training, or each its own. Before layers are built.</summary>
     public bool NormalisesOverRanks { get; init; }
+
+    /// <summary>
+    /// Whether it leaves the backend's <see cref="IBackend.Margin"/> free; whoever lives for a moment beside a network takes of it instead.
+    /// </summary>
+    public bool LeavesMargin { get; init; } = true;
 
     /// <summary>x F32 = its sum over all ranks, in the middle of a step; in order with the gradients' sums.</summary>
     public void Sum(Tensor x) => Reduction?.Sum(x);
@@ -85,6 +92,15 @@ public sealed class Device : IDisposable
     /// </summary>
     public void Plan(params ReadOnlySpan<Action> steps)
     {
+        Measure(steps);
+        arena = backend.Allocate(Memory!.TotalBytes, Memory.MarginBytes);
+        Memory.SetAddresses(arena);
+        backend.SetWorkspace(arena + (nint)Memory.WorkspaceOffset, Memory.WorkspaceBytes, Memory.SideWorkspaceBytes);
+    }
+
+    /// <summary>The first part of <see cref="Plan"/>: says in <see cref="Memory"/> what it would take, and allocates nothing.</summary>
+    public void Measure(params ReadOnlySpan<Action> steps)
+    {
         if (Memory is not null)
             throw new InvalidOperationException("a device is planned once");
         var recorder = new PlanningBackend(backend);
@@ -97,10 +113,10 @@ public sealed class Device : IDisposable
         Ops = backend;
         Reduction = reduction;
 
-        Memory = MemoryPlan.Create(persistent, transient, recorder.Steps, recorder.WorkspaceBytes, recorder.SideWorkspaceBytes);
-        arena = backend.Allocate(Memory.TotalBytes);
-        Memory.SetAddresses(arena);
-        backend.SetWorkspace(arena + (nint)Memory.WorkspaceOffset, Memory.WorkspaceBytes, Memory.SideWorkspaceBytes);
+        // a checkpoint is uploaded tensor by tensor
+        long largest = persistent.Select(tensor => tensor.Bytes).Append(recorder.LargestUpload).Max();
+        Memory = MemoryPlan.Create(
+            persistent, transient, recorder.Steps, recorder.WorkspaceBytes, recorder.SideWorkspaceBytes, LeavesMargin ? backend.Margin(largest) : 0);
     }
 
     public void Dispose()

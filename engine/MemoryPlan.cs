@@ -29,15 +29,18 @@ public sealed class MemoryPlan
 
     public long TotalBytes => WorkspaceOffset + WorkspaceBytes;
 
+    /// <summary>What has to stay free beside it; <see cref="IBackend.Margin"/>.</summary>
+    public long MarginBytes { get; private init; }
+
     /// <summary>First and last use of a tensor within one step, in ticks of that step.</summary>
     internal readonly record struct Lifetime(int First, int Last);
 
     internal static MemoryPlan Create(
         IReadOnlyList<Tensor> persistent, IReadOnlyList<Tensor> transient,
-        IReadOnlyList<Dictionary<Tensor, Lifetime>> steps, long workspaceBytes, long sideWorkspaceBytes)
+        IReadOnlyList<Dictionary<Tensor, Lifetime>> steps, long workspaceBytes, long sideWorkspaceBytes, long marginBytes)
     {
         long side = Align(sideWorkspaceBytes);
-        var plan = new MemoryPlan { WorkspaceBytes = Align(workspaceBytes) + side, SideWorkspaceBytes = side };
+        var plan = new MemoryPlan { WorkspaceBytes = Align(workspaceBytes) + side, SideWorkspaceBytes = side, MarginBytes = marginBytes };
         foreach (var tensor in persistent)
         {
             plan.places.Add((tensor, plan.PersistentBytes));
@@ -72,7 +75,8 @@ public sealed class MemoryPlan
     /// <summary>One line: what the plan takes, and what sharing saves.</summary>
     public override string ToString() =>
         $"memory plan: {Mib(TotalBytes)} in one arena (parameters and state {Mib(PersistentBytes)}, activations and gradients " +
-        $"{Mib(TransientBytes)} instead of {Mib(TransientBytesUnshared)} unshared, workspace {Mib(WorkspaceBytes)})";
+        $"{Mib(TransientBytes)} instead of {Mib(TransientBytesUnshared)} unshared, workspace {Mib(WorkspaceBytes)})" +
+        (MarginBytes > 0 ? $", {Mib(MarginBytes)} left free beside it" : "");
 
     /// <summary>A table of every tensor: offset, bytes, name and shape, in order of address.</summary>
     public string ToTable()

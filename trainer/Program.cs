@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Commands;
 

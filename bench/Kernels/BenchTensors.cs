@@ -77,7 +77,6 @@ internal sealed class BenchTensors(IBackend backend) : IDisposable
 
     public void Dispose()
     {
-        Backend.Synchronize();
         Backend.SetWorkspace(0, 0);
         foreach (nint address in addresses)
             Backend.Free(address);

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Avedis.Bindings.Cuda;
 using Avedis.Engine;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
@@ -35,7 +34,6 @@ internal static class KernelCommands
             var options = new KernelOptions(
                 parsed.GetRequiredValue(rounds), Commands.Words(parsed.GetValue(pass) ?? []), Commands.Words(parsed.GetValue(layer) ?? []),
                 (long)parsed.GetRequiredValue(workspace) << 20);
-            CudaLibrary.LoadKernelsWhenUsed(); // cuDNN brings thousands
             var wrong = new List<KernelRow>();
             foreach (string format in Commands.All(parsed.GetRequiredValue(precision), "fp32", "tf32", "bf16"))
             {

@@ -2,15 +2,19 @@ using System.Text;
 
 namespace Avedis.Bindings.Cuda;
 
-/// <summary>The primary context of one of the GPUs that are visible (CUDA_VISIBLE_DEVICES chooses).</summary>
-internal sealed unsafe class CudaContext : IDisposable
+/// <summary>
+/// The primary context of one of the GPUs that are visible (CUDA_VISIBLE_DEVICES chooses). It stays as long as the process: to make one
+/// takes a good part of a second.
+/// </summary>
+internal sealed unsafe class CudaContext
 {
     [ThreadStatic]
     private static nint currentOfThread;
 
+    private static readonly Lock gate = new();
+    private static readonly Dictionary<int, nint> retained = [];
+
     private readonly int device;
-    private readonly nint context;
-    private bool disposed;
 
     /// <param name="number">Of the GPU, from 0; behind the last one comes the first again.</param>
     /// <exception cref="CudaLibraryException">There is no driver.</exception>
@@ -20,10 +24,11 @@ internal sealed unsafe class CudaContext : IDisposable
         CudaLibrary.Load();
         CudaDriver.Check(CudaDriver.Init(0));
         CudaDriver.Check(CudaDriver.DriverGetVersion(out int version));
+        CudaDriver.CheckVersion(version);
         CudaDriver.Check(CudaDriver.DeviceGetCount(out int count));
         CudaDriver.Check(CudaDriver.DeviceGet(out device, count > 1 ? number % count : 0));
-        CudaDriver.Check(CudaDriver.DevicePrimaryCtxRetain(out context, device));
-        DriverVersion = $"{version / 1000}.{version % 1000 / 10}";
+        Handle = Retain(device);
+        DriverVersion = CudaDriver.VersionText(version);
         Span<byte> name = stackalloc byte[256];
         fixed (byte* pointer = name)
             CudaDriver.Check(CudaDriver.DeviceGetName(pointer, name.Length, device));
@@ -34,6 +39,9 @@ internal sealed unsafe class CudaContext : IDisposable
         SharedBytesPerBlock = Attribute(CudaDriver.MaxSharedMemoryPerBlockOptin);
         MakeCurrent();
     }
+
+    /// <summary>The driver's own (CUcontext).</summary>
+    public nint Handle { get; }
 
     /// <summary>Of the card, the same in every process.</summary>
     public Guid Uuid
@@ -63,12 +71,18 @@ internal sealed unsafe class CudaContext : IDisposable
     public int SharedBytesPerBlock { get; }
 
     /// <summary>The driver keeps a current context for each thread; calls go to it.</summary>
-    public void MakeCurrent()
+    public void MakeCurrent() => CudaDriver.Check(TryMakeCurrent(), nameof(CudaDriver.CtxSetCurrent));
+
+    /// <summary>The same for whoever cleans up, and can do nothing about a failure.</summary>
+    /// <returns>CUresult.</returns>
+    public int TryMakeCurrent()
     {
-        if (currentOfThread == context)
-            return;
-        CudaDriver.Check(CudaDriver.CtxSetCurrent(context));
-        currentOfThread = context;
+        if (currentOfThread == Handle)
+            return 0;
+        int result = CudaDriver.CtxSetCurrent(Handle);
+        if (result == 0)
+            currentOfThread = Handle;
+        return result;
     }
 
     public (long Free, long Total) Memory()
@@ -77,13 +91,16 @@ internal sealed unsafe class CudaContext : IDisposable
         return ((long)free, (long)total);
     }
 
-    public void Dispose()
+    private static nint Retain(int device)
     {
-        if (disposed)
-            return;
-        disposed = true;
-        currentOfThread = 0;
-        _ = CudaDriver.DevicePrimaryCtxRelease(device); // behind a failure there is nothing left to release
+        lock (gate)
+        {
+            if (retained.TryGetValue(device, out nint known))
+                return known;
+            CudaDriver.Check(CudaDriver.DevicePrimaryCtxRetain(out nint context, device));
+            retained.Add(device, context);
+            return context;
+        }
     }
 
     private int Attribute(int attribute)

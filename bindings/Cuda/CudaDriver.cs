@@ -7,18 +7,29 @@ namespace Avedis.Bindings.Cuda;
 /// A call into the CUDA driver failed. The message is the call's name, the driver's own name and text of the error, and what to do about it
 /// where that is known.
 /// </summary>
-public sealed class CudaException(string message, int result) : Exception(message)
+public sealed class CudaException : DeviceFailedException
 {
-    /// <summary>CUresult, as cuda.h numbers it.</summary>
-    public int Result { get; } = result;
+    internal CudaException(string cause, int result)
+        : base($"{(IsLasting(result) ? "the GPU failed" : "the GPU's driver refused a call")}: {cause}") =>
+        (Cause, Result, Sticky) = (cause, result, IsLasting(result));
 
-    public bool OutOfMemory => Result == CudaDriver.OutOfMemory;
+    /// <summary>The message from the call's name on.</summary>
+    public string Cause { get; }
+
+    /// <summary>CUresult, as cuda.h numbers it.</summary>
+    public int Result { get; }
+
+    /// <summary>Whether every later call in this process fails the same way.</summary>
+    public bool Sticky { get; }
 
     /// <summary>
-    /// Whether the error has destroyed the context: every later call in this process fails the same way (illegal address, launch failed, assertion,
-    /// hardware fault, ...).
+    /// Of these cuda.h says that the process must be started anew, or that the context is gone: a fault of a kernel (700, 702, 710, 714 to
+    /// 719, 721), one that the GPU has contained (226), a context that was destroyed (709), a client that MPS has ended (810), a device
+    /// outside of CUDA (911). An error of memory or NVLink that cannot be corrected (214, 220), and the unknown error (999) of a GPU that
+    /// fell off the bus, leave nothing to go on with either. The other 700s refuse one call.
     /// </summary>
-    public bool Sticky => Result is 214 or 220 or >= 700 and < 705 or >= 710 and <= 720;
+    private static bool IsLasting(int result) =>
+        result is 214 or 220 or 226 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 721 or 810 or 911 or 999;
 }
 
 /// <summary>The functions of the CUDA driver API that we use, one to one as in cuda.h, and the one check that every call goes through.</summary>
@@ -36,41 +47,79 @@ internal static unsafe partial class CudaDriver
     internal const uint NonBlocking = 1, DisableTiming = 2;
     internal const int CaptureThreadLocal = 1;
 
+    private const int OldestVersion = 12000, TooOld = 36;
+
+    private const string Report = "a kernel failed: please report it";
+    private const string UpdateDriver = "update the NVIDIA driver: CUDA 12 or newer is needed";
+
+    // what to do, where there is one thing to do
     private static readonly Dictionary<int, string> hints = new()
     {
-        [2] = "use a smaller batch (--set training.batchSize=N)",
-        [3] = "the driver and its kernel module may not fit together: restart, or reinstall the driver",
-        [35] = "update the NVIDIA driver: CUDA 12 or newer is needed",
-        [46] = "another program holds the device exclusively",
-        [100] = "no NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES",
-        [101] = "check CUDA_VISIBLE_DEVICES",
+        [OutOfMemory] = "use a smaller batch (--set training.batchSize=N), or end what else uses the GPU (nvidia-smi)",
+        [3] = "the driver and its kernel module may not fit together: restart the machine, or reinstall the driver",
+        [34] = "a stub for linking was loaded, no driver: take its folder (.../stubs) out of LD_LIBRARY_PATH; a container needs --gpus all",
+        [35] = UpdateDriver,
+        [TooOld] = UpdateDriver,
+        [46] = "another program holds the GPU for itself: end it, or let programs share it (nvidia-smi -c DEFAULT)",
+        [100] = "no NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES; a container needs --gpus all",
+        [101] = "CUDA_VISIBLE_DEVICES names a GPU that is not there: nvidia-smi -L lists them",
         [200] = "the kernel file is damaged: build it again (cmake --build artifacts/cmake --target kernels)",
-        [209] = "the kernels were compiled for other GPUs: sm_80 or newer is needed",
-        [218] = "the driver could not compile the kernels' PTX for this GPU",
-        [222] = "update the NVIDIA driver: its PTX compiler is older than the kernels",
+        [209] = "the kernels were compiled for other GPUs: sm_80 (Ampere) or newer is needed",
+        [214] = "the GPU's memory has an error that cannot be corrected: reset or replace the GPU (nvidia-smi -q -d ECC)",
+        [218] = "the driver could not compile the kernels for this GPU: update the NVIDIA driver",
+        [220] = "a link between GPUs has an error that cannot be corrected: nvidia-smi nvlink -e shows which",
+        [221] = "the driver's compiler, libnvidia-ptxjitcompiler.so, is missing: install all of the driver",
+        [222] = "the driver is older than the kernels' compiler: update the NVIDIA driver",
+        [226] = "the GPU has contained a hardware error: look into nvidia-smi and the kernel's log (dmesg, Xid)",
         [500] = "the kernel file is of another version of avedis: build it again",
         [700] = "a kernel touched memory outside its tensors: please report it",
-        [719] = "a kernel failed: please report it",
-        [802] = "the device is not ready: check nvidia-smi",
-        [803] = "driver and kernel module versions differ: restart, or reinstall the driver",
-        [999] = "check nvidia-smi and the kernel's log (dmesg)",
+        [702] = "a kernel took longer than this GPU allows: use one that no screen hangs on",
+        [715] = Report,
+        [716] = Report,
+        [717] = Report,
+        [718] = Report,
+        [719] = Report,
+        [802] = "the GPUs are not ready: with NVSwitch (HGX, DGX) start the driver's fabric manager (systemctl start nvidia-fabricmanager)",
+        [803] = "driver and kernel module are of different versions: restart the machine, or reinstall the driver",
+        [804] = "this GPU does not take the compatibility driver that was loaded: take its folder (.../cuda/compat) out of LD_LIBRARY_PATH, " +
+            "or update the NVIDIA driver",
+        [805] = "the MPS server does not answer: start nvidia-cuda-mps-control, or unset CUDA_MPS_PIPE_DIRECTORY",
+        [810] = "the MPS server ended this program's work: look into its log",
+        [999] = "look into nvidia-smi and the kernel's log (dmesg, Xid): a GPU that failed needs a reset",
     };
 
     static CudaDriver() => NativeLibraries.Register();
 
-    /// <exception cref="CudaException">The result is an error.</exception>
+    /// <summary>The one check of every call.</summary>
+    /// <exception cref="OutOfDeviceMemoryException">The result says so.</exception>
+    /// <exception cref="CudaException">It is another error.</exception>
     public static void Check(int result, [CallerArgumentExpression(nameof(result))] string call = "")
     {
         if (result == 0)
             return;
-        string name = call.Split('(')[0].Split('.')[^1];
-        string hint = hints.TryGetValue(result, out string? text) ? $"; {text}" : "";
-        throw new CudaException($"cu{name}: {ErrorName(result)} ({result}), {ErrorText(result)}{hint}", result);
+        string cause = $"cu{call.Split('(')[0].Split('.')[^1]}: {Describe(result)}";
+        throw result == OutOfMemory ? new OutOfDeviceMemoryException(cause) : new CudaException(cause, result);
     }
 
-    private static string ErrorName(int result) => GetErrorName(result, out nint text) == 0 ? Marshal.PtrToStringUTF8(text)! : "unknown error";
+    /// <param name="version">As cuDriverGetVersion gives it.</param>
+    /// <exception cref="CudaException">The driver is older than the kernels need.</exception>
+    public static void CheckVersion(int version)
+    {
+        if (version < OldestVersion)
+            throw new CudaException($"the driver knows CUDA {VersionText(version)}; {UpdateDriver}", TooOld);
+    }
 
-    private static string ErrorText(int result) => GetErrorString(result, out nint text) == 0 ? Marshal.PtrToStringUTF8(text)! : "no text";
+    /// <summary>Such as 12.4.</summary>
+    public static string VersionText(int version) => $"{version / 1000}.{version % 1000 / 10}";
+
+    // a stub or an older driver has no words for an error
+    private static string Describe(int result)
+    {
+        string? name = GetErrorName(result, out nint text) == 0 ? Marshal.PtrToStringUTF8(text) : null;
+        string? words = GetErrorString(result, out text) == 0 ? Marshal.PtrToStringUTF8(text) : null;
+        string described = name is null ? $"error {result}" : $"{name} ({result})";
+        return $"{described}{(words is null ? "" : $", {words}")}{(hints.TryGetValue(result, out string? hint) ? $"; {hint}" : "")}";
+    }
 
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuInit")]
     public static partial int Init(uint flags);
@@ -103,9 +152,6 @@ internal static unsafe partial class CudaDriver
 
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDevicePrimaryCtxRetain")]
     public static partial int DevicePrimaryCtxRetain(out nint context, int device);
-
-    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuDevicePrimaryCtxRelease_v2")]
-    public static partial int DevicePrimaryCtxRelease(int device);
 
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuCtxSetCurrent")]
     public static partial int CtxSetCurrent(nint context);

@@ -30,9 +30,6 @@ public static partial class CudaLibrary
     /// <summary>The file that was loaded; null before <see cref="Load"/> has succeeded.</summary>
     public static string? Path { get; private set; }
 
-    /// <summary>Lets the driver load each kernel at its first launch, for a program that brings many and records nothing; before the driver is loaded.</summary>
-    public static void LoadKernelsWhenUsed() => _ = SetEnv("CUDA_MODULE_LOADING", "LAZY", overwrite: 0);
-
     /// <exception cref="CudaLibraryException">None could be loaded.</exception>
     internal static nint Load()
     {
@@ -40,7 +37,7 @@ public static partial class CudaLibrary
         {
             if (library != 0)
                 return library;
-            LoadKernelsAtOnce();
+            LoadKernelsWhenUsed();
             _ = DlError();  // binds it now: binding it behind a failed dlopen would overwrite the reason
             var tried = new List<string>();
             foreach (string candidate in Candidates)
@@ -59,10 +56,11 @@ public static partial class CudaLibrary
     }
 
     /// <summary>
-    /// The driver may put off loading a kernel to its first launch, which then waits for the device and cannot be part of a recorded graph. Read once
-    /// when the driver starts; what the user has set stays.
+    /// Lets the driver load a kernel when it is first asked for, not with its module: libraries such as NCCL and cuDNN bring thousands.
+    /// Drivers before CUDA 12.2 do so only if they are told. What a recorded step launches has been loaded by then: the step runs once as
+    /// it is. The driver reads this once, when it starts; what the user has set stays.
     /// </summary>
-    private static void LoadKernelsAtOnce() => _ = SetEnv("CUDA_MODULE_LOADING", "EAGER", overwrite: 0);
+    private static void LoadKernelsWhenUsed() => _ = SetEnv("CUDA_MODULE_LOADING", "LAZY", overwrite: 0);
 
     [LibraryImport("libc", EntryPoint = "dlopen", StringMarshalling = StringMarshalling.Utf8)]
     private static partial nint DlOpen(string path, int mode);

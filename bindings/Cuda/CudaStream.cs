@@ -62,19 +62,18 @@ internal sealed class CudaGraph : SafeHandle
         {
             work();
         }
-        finally
+        catch
         {
-            CudaDriver.Check(CudaDriver.StreamEndCapture(stream, out graph));
+            // what broke the recording is to be told, not what its end says of that
+            if (CudaDriver.StreamEndCapture(stream, out graph) == 0 && graph != 0)
+                _ = CudaDriver.GraphDestroy(graph);
+            throw;
         }
-        try
-        {
-            CudaDriver.Check(CudaDriver.GraphInstantiate(out CudaGraph executable, graph, 0));
-            return executable;
-        }
-        finally
-        {
-            _ = CudaDriver.GraphDestroy(graph);
-        }
+        CudaDriver.Check(CudaDriver.StreamEndCapture(stream, out graph));
+        int instantiated = CudaDriver.GraphInstantiate(out CudaGraph executable, graph, 0);
+        _ = CudaDriver.GraphDestroy(graph);
+        CudaDriver.Check(instantiated, nameof(CudaDriver.GraphInstantiate));
+        return executable;
     }
 
     protected override bool ReleaseHandle() => CudaDriver.GraphExecDestroy(handle) == 0;

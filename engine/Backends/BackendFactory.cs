@@ -1,3 +1,4 @@
+using Avedis.Bindings;
 using Avedis.Bindings.Cpu;
 using Avedis.Bindings.Cuda;
 
@@ -6,15 +7,21 @@ namespace Avedis.Engine;
 /// <summary>What was asked for cannot run here; the message says what was tried.</summary>
 public sealed class DeviceUnavailableException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>Makes the backend that a name stands for. There is no silent fallback: only "auto" chooses, and says what and why.</summary>
+/// <summary>
+/// Makes the backend that a name stands for. There is no silent fallback: only "auto" chooses, and says what and why. A process in which it
+/// has taken the GPU keeps to it.
+/// </summary>
 public static class BackendFactory
 {
+    private static volatile bool gpuTaken;
+
     /// <param name="device">auto (the GPU if there is one that can be used, else the processor), cpu or cuda</param>
     /// <param name="threads">Threads of the CPU backend; 0 for all cores.</param>
     /// <param name="tf32">Convolutions of F32 activations round their inputs to TF32, for the matrix units of a GPU.</param>
     /// <param name="say">Takes a line about what auto has chosen.</param>
     /// <param name="number">Of the GPU, where there are several: a process for each takes its own.</param>
     /// <exception cref="DeviceUnavailableException"/>
+    /// <exception cref="OutOfDeviceMemoryException">Others have the GPU's memory.</exception>
     public static IBackend Create(string device, int threads, bool tf32 = false, Action<string>? say = null, int number = 0) => device switch
     {
         "cpu" when tf32 => throw new DeviceUnavailableException("precision tf32 needs device cuda, device cpu is the processor; use fp32"),
@@ -34,10 +41,15 @@ public static class BackendFactory
             try
             {
                 var cuda = CreateCuda(tf32, number);
+                gpuTaken = true;
                 say?.Invoke("device auto: the GPU");
                 return cuda;
             }
-            catch (DeviceUnavailableException absent)
+            catch (OutOfDeviceMemoryException full) when (!gpuTaken)
+            {
+                reason = full.Message;
+            }
+            catch (DeviceUnavailableException absent) when (!gpuTaken)
             {
                 reason = absent.InnerException is CudaLibraryException ? "there is no CUDA driver; avedis doctor shows what was tried" : absent.Message;
             }

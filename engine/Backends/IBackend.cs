@@ -1,3 +1,5 @@
+using Avedis.Bindings;
+
 namespace Avedis.Engine;
 
 /// <summary>
@@ -20,10 +22,19 @@ public interface IBackend : IDisposable
 
     // ---- memory -------------------------------------------------------------------------------------------------------
 
-    /// <summary>Zeroed memory, aligned to 64 bytes or more. <exception cref="OutOfDeviceMemoryException"/></summary>
-    nint Allocate(long bytes);
+    /// <summary>Zeroed memory, aligned to 64 bytes or more.</summary>
+    /// <param name="margin">Bytes that must be free beside it, where the device has a memory of its own.</param>
+    /// <exception cref="OutOfDeviceMemoryException"/>
+    nint Allocate(long bytes, long margin = 0);
 
+    /// <summary>Waits for what is queued. Like Dispose it throws nothing where the device has failed.</summary>
     void Free(nint address);
+
+    /// <summary>
+    /// Bytes of the device's memory that a network leaves free beside its arena: for uploads, the largest of so many bytes, recordings of
+    /// steps, probes, and what the driver adds. 0 where memory is the host's.
+    /// </summary>
+    long Margin(long largestUpload);
 
     /// <summary>Bytes of scratch that the convolution passes of this geometry need; builds what can be built before the first step.</summary>
     long Conv2dWorkspace(in Conv2dGeometry geometry, DType act);
@@ -352,26 +363,3 @@ public sealed record Moments(Tensor Parts, long Rows, long Count);
 /// <param name="BackwardScratch">What the backward pass needs only while it runs.</param>
 /// <param name="Workspace">What either pass needs of the scratch that all operations share: <see cref="IBackend.SetWorkspace"/>.</param>
 public readonly record struct StemMemory(long State, long ForwardScratch, long BackwardScratch, long Workspace = 0);
-
-/// <summary>The device has less memory than was asked for.</summary>
-public sealed class OutOfDeviceMemoryException : Exception
-{
-    /// <param name="device">For people: "this computer's memory", "GPU 0".</param>
-    public OutOfDeviceMemoryException(long bytes, string device)
-        : base($"{device} could not provide {bytes / 1048576.0:N0} MiB in one piece; use a smaller batch (--set training.batchSize=N)") =>
-        Bytes = bytes;
-
-    /// <summary>The same failure in better words.</summary>
-    public OutOfDeviceMemoryException(string message, OutOfDeviceMemoryException inner)
-        : base(message, inner) =>
-        Bytes = inner.Bytes;
-
-    /// <summary>Bytes that were asked for.</summary>
-    public long Bytes { get; }
-}
-
-/// <summary>
-/// The device failed while it worked: nothing more can be computed in this process, and what its memory holds is lost. The message says what failed, in
-/// one line. Every method of the backend may throw it but <see cref="IBackend.Free"/> and Dispose, which clean up behind it.
-/// </summary>
-public sealed class DeviceFailedException(string message, Exception? inner = null) : Exception(message, inner);

@@ -21,7 +21,9 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public bool HasFastBf16 => Inner.HasFastBf16;
 
-    public virtual nint Allocate(long bytes) => Inner.Allocate(bytes);
+    public virtual nint Allocate(long bytes, long margin = 0) => Inner.Allocate(bytes, margin);
+
+    public virtual long Margin(long largestUpload) => Inner.Margin(largestUpload);
 
     public virtual void Free(nint address) => Inner.Free(address);
 

@@ -17,6 +17,9 @@ internal sealed class PlanningBackend(IBackend target) : ObservedBackend(target)
     /// <summary>What those operations need that <see cref="SideBySide"/> runs second: it is not shared with the others.</summary>
     public long SideWorkspaceBytes { get; private set; }
 
+    /// <summary>Bytes of the largest upload.</summary>
+    public long LargestUpload { get; private set; }
+
     public void BeginStep()
     {
         steps.Add([]);
@@ -38,11 +41,15 @@ internal sealed class PlanningBackend(IBackend target) : ObservedBackend(target)
         tick++;
     }
 
-    public override void Upload<T>(Tensor destination, ReadOnlySpan<T> source) => Run(new("upload"), () => { }, destination);
+    public override void Upload<T>(Tensor destination, ReadOnlySpan<T> source)
+    {
+        LargestUpload = Math.Max(LargestUpload, destination.Bytes);
+        Run(new("upload"), () => { }, destination);
+    }
 
     public override void Download<T>(Span<T> destination, Tensor source) => Run(new("download"), () => { }, source);
 
-    public override nint Allocate(long bytes) => throw new InvalidOperationException("a step allocates nothing");
+    public override nint Allocate(long bytes, long margin = 0) => throw new InvalidOperationException("a step allocates nothing");
 
     public override void Free(nint address) => throw new InvalidOperationException("a step frees nothing");
 

@@ -2,7 +2,8 @@
 // numbers. For tests: a program never loads this library unless AVEDIS_CUDA_LIBRARY names it.
 //
 // Streams put their work off: it is done when somebody waits for it, and no sooner, so that a missing wait or a buffer reused too early shows in
-// the results. An error stays, as on a GPU: every later call returns it.
+// the results. An error stays, as on a GPU: every later call returns it. What a call is to release is released all the same, so that a test
+// may go on in the same process. Any call can be made to fail (emulation_fault).
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ enum Result {
     kUnjoined = 904,
     kCaptureIsolation = 905,
     kCapturedEvent = 907,
+    kNever = 9999,  // of a fault: the call does not return
 };
 
 constexpr uint64_t kMemory = 8ull << 30;  // of the pretended card
@@ -88,8 +90,32 @@ std::vector<std::unique_ptr<Event>> events;    // destroyed ones too: queued wor
 int capability = 90;
 Result sticky = kSuccess;
 std::string fault_text;
-long calls = 0, nodes = 0;  // calls of the API; pieces of work of the last graph that was made
-bool dry = false;
+long live = 0;  // allocations, streams, events and graphs that have not been released
+
+// The call that is to fail, counted from when that was said, or the first of a function; and the functions called since.
+struct Fault {
+    bool watched = false;
+    uint64_t at = 0;
+    std::string function;
+    Result result = kSuccess;
+    std::vector<const char*> calls;
+};
+
+// Of a process from its environment, as FUNCTION:RESULT; 9999 for a function that never returns.
+Fault fault = [] {
+    std::string text = std::getenv("AVEDIS_EMULATION_FAULT") ? std::getenv("AVEDIS_EMULATION_FAULT") : "";
+    size_t colon = text.find(':');
+    return colon == std::string::npos ? Fault{} : Fault{true, 0, text.substr(0, colon), static_cast<Result>(std::stoi(text.substr(colon + 1))), {}};
+}();
+
+// Whether cuda.h says of an error that the process, or its context, can do nothing more; 214, 220 and 999 come of a device that is lost.
+bool stays(int result) {
+    switch (result) {
+        case 214: case 220: case 226: case 700: case 702: case 709: case 710: case 714: case 715: case 716: case 717: case 718: case 719:
+        case 721: case 810: case 911: case 999: return true;
+        default: return false;
+    }
+}
 
 Stream& stream_of(void* handle) {
     if (streams.empty()) streams.push_back(std::make_unique<Stream>());
@@ -102,13 +128,30 @@ Result fail(Result result, std::string text) {
     return result;
 }
 
+long calls = 0, nodes = 0;  // calls of the API; pieces of work of the last graph that was made
+bool leaves_work_out = false;
+
+// What every function of the API begins with: the error that stays, or the fault whose turn it is.
+Result enter(const char* call) {
+    calls++;
+    if (fault.watched) {
+        fault.calls.push_back(call);
+        if (sticky == kSuccess && (fault.calls.size() == fault.at || fault.function == call)) {
+            fault.function.clear();
+            while (fault.result == kNever) pause();
+            return stays(fault.result) ? fail(fault.result, "a fault that was asked for") : fault.result;
+        }
+    }
+    return sticky;
+}
+
 Result run_until(Stream& stream, uint64_t ticket) {
     while (stream.completed < ticket && sticky == kSuccess) {
         Task task = std::move(stream.tasks.front());
         stream.tasks.pop_front();
         stream.completed++;
         if (task.awaited) run_until(*task.awaited, task.awaited_ticket);
-        if (task.work && !dry) task.work();
+        if (task.work && !leaves_work_out) task.work();
     }
     return sticky;
 }
@@ -158,41 +201,57 @@ Result enqueue_copy(void* stream, uintptr_t device, size_t bytes, const char* ca
 
 #define API extern "C" __attribute__((visibility("default"))) int
 #define LOCK std::lock_guard<std::recursive_mutex> lock(guard)
+#define CALL \
+    LOCK;    \
+    if (Result failed = enter(__func__); failed != kSuccess) return failed
+// for a function that releases something, which it does whatever it returns
+#define RELEASE \
+    LOCK;       \
+    const Result outcome = enter(__func__)
 
 // ---- device and context
 
-API cuInit(unsigned) { calls++; return kSuccess; }
+API cuInit(unsigned) {
+    CALL;
+    return kSuccess;
+}
 
-API cuDriverGetVersion(int* version) { calls++;
+API cuDriverGetVersion(int* version) {
+    CALL;
     *version = 12040;
     return kSuccess;
 }
 
-API cuDeviceGetCount(int* count) { calls++;
+API cuDeviceGetCount(int* count) {
+    CALL;
     *count = 1;
     return kSuccess;
 }
 
-API cuDeviceGet(int* device, int) { calls++;
+API cuDeviceGet(int* device, int) {
+    CALL;
     *device = 0;
     return kSuccess;
 }
 
 // Of this process: as if each had a card of its own.
-API cuDeviceGetUuid_v2(unsigned char* uuid, int) { calls++;
+API cuDeviceGetUuid_v2(unsigned char* uuid, int) {
+    CALL;
     std::memset(uuid, 0, 16);
     pid_t process = getpid();
     std::memcpy(uuid, &process, sizeof process);
     return kSuccess;
 }
 
-API cuDeviceGetName(char* name, int length, int) { calls++;
+API cuDeviceGetName(char* name, int length, int) {
+    CALL;
     std::strncpy(name, "emulated GPU (for tests)", static_cast<size_t>(length));
     return kSuccess;
 }
 
 // numbers of CUdevice_attribute
-API cuDeviceGetAttribute(int* value, int attribute, int) { calls++;
+API cuDeviceGetAttribute(int* value, int attribute, int) {
+    CALL;
     switch (attribute) {
         case 16: *value = 2; break;            // multiprocessors
         case 38: *value = 64 * 1024; break;    // level-2 cache: small, since benchmarks overwrite it before each run
@@ -204,27 +263,28 @@ API cuDeviceGetAttribute(int* value, int attribute, int) { calls++;
     return kSuccess;
 }
 
-API cuDevicePrimaryCtxRetain(void** context, int) { calls++;
+API cuDevicePrimaryCtxRetain(void** context, int) {
+    CALL;
     *context = &memory;
     return kSuccess;
 }
 
-API cuDevicePrimaryCtxRelease_v2(int) { calls++; return kSuccess; }
+API cuCtxSetCurrent(void*) {
+    CALL;
+    return kSuccess;
+}
 
-API cuCtxSetCurrent(void*) { calls++; return kSuccess; }
-
-API cuMemGetInfo_v2(size_t* free, size_t* total) { calls++;
-    LOCK;
+API cuMemGetInfo_v2(size_t* free, size_t* total) {
+    CALL;
     *free = kMemory - used;
     *total = kMemory;
-    return sticky;
+    return kSuccess;
 }
 
 // ---- memory: each block ends, but for its alignment, where a page without access begins
 
-API cuMemAlloc_v2(uintptr_t* address, size_t bytes) { calls++;
-    LOCK;
-    if (sticky != kSuccess) return sticky;
+API cuMemAlloc_v2(uintptr_t* address, size_t bytes) {
+    CALL;
     if (recording()) return fail(kCaptureUnsupported, "cuMemAlloc while a graph is recorded");
     if (bytes == 0) return kInvalidValue;
     if (bytes > kMemory - used) return kOutOfMemory;
@@ -235,88 +295,95 @@ API cuMemAlloc_v2(uintptr_t* address, size_t bytes) { calls++;
     uintptr_t end = reinterpret_cast<uintptr_t>(mapped) + mapped_bytes - page;
     mprotect(reinterpret_cast<void*>(end), page, PROT_NONE);
     *address = end - rounded;
-    if (!dry) std::memset(reinterpret_cast<void*>(*address), 0xff, rounded);
+    if (!leaves_work_out) std::memset(reinterpret_cast<void*>(*address), 0xff, rounded);
     memory[*address] = {bytes, mapped, mapped_bytes};
     used += bytes;
+    live++;
     return kSuccess;
 }
 
-API cuMemFree_v2(uintptr_t address) { calls++;
-    LOCK;
+API cuMemFree_v2(uintptr_t address) {
+    RELEASE;
     if (recording()) return fail(kCaptureUnsupported, "cuMemFree while a graph is recorded");
     run_all();
     auto found = memory.find(address);
-    if (found == memory.end()) return kInvalidValue;
+    if (found == memory.end()) return outcome != kSuccess ? outcome : kInvalidValue;
+    live--;
     used -= found->second.bytes;
     munmap(found->second.mapped, found->second.mapped_bytes);
     memory.erase(found);
-    return kSuccess;
+    return outcome;
 }
 
-API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) { calls++;
-    LOCK;
+API cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
+    CALL;
     if (recording()) return fail(kCaptureUnsupported, "cuMemHostAlloc while a graph is recorded");
     size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     *pointer = std::aligned_alloc(kAlignment, rounded);
     if (!*pointer) return kOutOfMemory;
     std::memset(*pointer, 0xff, rounded);
+    live++;
     return kSuccess;
 }
 
-API cuMemFreeHost(void* pointer) { calls++;
-    LOCK;
+API cuMemFreeHost(void* pointer) {
+    RELEASE;
     run_all();  // a copy may name it
     std::free(pointer);
-    return kSuccess;
+    live--;
+    return outcome;
 }
 
-API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) { calls++;
-    LOCK;
+API cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t bytes, void* stream) {
+    CALL;
     return enqueue_copy(stream, to, bytes, "cuMemcpyHtoDAsync", [=] { std::memcpy(reinterpret_cast<void*>(to), from, bytes); });
 }
 
-API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) { calls++;
-    LOCK;
+API cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t bytes, void* stream) {
+    CALL;
     return enqueue_copy(stream, from, bytes, "cuMemcpyDtoHAsync", [=] { std::memcpy(to, reinterpret_cast<void*>(from), bytes); });
 }
 
-API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) { calls++;
-    LOCK;
+API cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t bytes, void* stream) {
+    CALL;
     if (!inside(from, bytes)) return fail(kInvalidValue, "cuMemcpyDtoDAsync: the source does not lie in one allocation");
     return enqueue_copy(stream, to, bytes, "cuMemcpyDtoDAsync",
                         [=] { std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes); });
 }
 
-API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* stream) { calls++;
-    LOCK;
+API cuMemsetD8Async(uintptr_t to, unsigned char value, size_t bytes, void* stream) {
+    CALL;
     return enqueue_copy(stream, to, bytes, "cuMemsetD8Async", [=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }
 
 // ---- streams and events
 
-API cuStreamCreate(void** stream, unsigned) { calls++;
-    LOCK;
+API cuStreamCreate(void** stream, unsigned) {
+    CALL;
     stream_of(nullptr);
     streams.push_back(std::make_unique<Stream>());
     *stream = streams.back().get();
+    live++;
     return kSuccess;
 }
 
-API cuStreamDestroy_v2(void* stream) { calls++;
-    LOCK;
+API cuStreamDestroy_v2(void* stream) {
+    RELEASE;
     Stream& s = stream_of(stream);
-    return run_until(s, s.queued);  // stays in the list: events may still name it
+    run_until(s, s.queued);  // stays in the list: events may still name it
+    live--;
+    return outcome != kSuccess ? outcome : sticky;
 }
 
-API cuStreamSynchronize(void* stream) { calls++;
-    LOCK;
+API cuStreamSynchronize(void* stream) {
+    CALL;
     Stream& s = stream_of(stream);
     if (s.recorder()) return fail(kCaptureUnsupported, "cuStreamSynchronize of a stream whose work is recorded, not run");
     return run_until(s, s.queued);
 }
 
-API cuStreamWaitEvent(void* stream, void* event, unsigned) { calls++;
-    LOCK;
+API cuStreamWaitEvent(void* stream, void* event, unsigned) {
+    CALL;
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
     if (e->capture) {
@@ -338,18 +405,23 @@ API cuStreamWaitEvent(void* stream, void* event, unsigned) { calls++;
 }
 
 // flags 2: without timing
-API cuEventCreate(void** event, unsigned flags) { calls++;
-    LOCK;
+API cuEventCreate(void** event, unsigned flags) {
+    CALL;
     events.push_back(std::make_unique<Event>());
     events.back()->timing = !(flags & 2);
     *event = events.back().get();
+    live++;
     return kSuccess;
 }
 
-API cuEventDestroy_v2(void*) { calls++; return kSuccess; }
+API cuEventDestroy_v2(void*) {
+    RELEASE;
+    live--;
+    return outcome;
+}
 
-API cuEventRecord(void* event, void* stream) { calls++;
-    LOCK;
+API cuEventRecord(void* event, void* stream) {
+    CALL;
     auto e = static_cast<Event*>(event);
     Stream& s = stream_of(stream);
     e->stream = &s;
@@ -363,15 +435,15 @@ API cuEventRecord(void* event, void* stream) { calls++;
     return result;
 }
 
-API cuEventSynchronize(void* event) { calls++;
-    LOCK;
+API cuEventSynchronize(void* event) {
+    CALL;
     auto e = static_cast<Event*>(event);
     if (e->capture) return fail(kCapturedEvent, "cuEventSynchronize: the event was recorded in a graph");
     return e->stream ? run_until(*e->stream, e->ticket) : sticky;
 }
 
-API cuEventElapsedTime(float* milliseconds, void* from, void* to) { calls++;
-    LOCK;
+API cuEventElapsedTime(float* milliseconds, void* from, void* to) {
+    CALL;
     auto a = static_cast<Event*>(from), b = static_cast<Event*>(to);
     if (!a->timing || !b->timing) return fail(kInvalidValue, "cuEventElapsedTime of an event without timing");
     if (a->capture || b->capture) return fail(kCapturedEvent, "cuEventElapsedTime: the event was recorded in a graph");
@@ -382,21 +454,26 @@ API cuEventElapsedTime(float* milliseconds, void* from, void* to) { calls++;
 
 // ---- modules and launches: the kernels are linked in, whatever the image
 
-API cuModuleLoadData(void** module, const void*) { calls++;
+API cuModuleLoadData(void** module, const void*) {
+    CALL;
     *module = &memory;
     return kSuccess;
 }
 
-API cuModuleUnload(void*) { calls++; return kSuccess; }
+API cuModuleUnload(void*) {
+    CALL;
+    return kSuccess;
+}
 
-API cuModuleGetFunction(void** function, void*, const char* name) { calls++;
+API cuModuleGetFunction(void** function, void*, const char* name) {
+    CALL;
     *function = const_cast<Kernel*>(emulation::find_kernel(name));
     return *function ? kSuccess : kNotFound;
 }
 
 // attribute 8: dynamic shared memory that a launch may ask for
-API cuFuncSetAttribute(void* function, int attribute, int value) { calls++;
-    LOCK;
+API cuFuncSetAttribute(void* function, int attribute, int value) {
+    CALL;
     auto kernel = static_cast<Kernel*>(function);
     if (attribute != 8 || value < 0 || value > 227 * 1024)
         return fail(kInvalidValue, std::string(kernel->name) + ": cuFuncSetAttribute " + std::to_string(attribute) + " to " + std::to_string(value));
@@ -406,8 +483,8 @@ API cuFuncSetAttribute(void* function, int attribute, int value) { calls++;
 }
 
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared_bytes, void* stream,
-                   void** parameters, void**) { calls++;
-    LOCK;
+                   void** parameters, void**) {
+    CALL;
     auto kernel = static_cast<const Kernel*>(function);
     if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || gx > 0x7fffffff)
         return fail(kInvalidValue, std::string(kernel->name) + ": a grid of no blocks, or of more than a GPU takes");
@@ -432,8 +509,8 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
     }});
 }
 
-API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) { calls++;
-    LOCK;
+API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) {
+    CALL;
     return enqueue(stream, {[function, data] {
         function(data);
         return kSuccess;
@@ -442,8 +519,8 @@ API cuLaunchHostFunc(void* stream, void (*function)(void*), void* data) { calls+
 
 // ---- graphs: a list of tasks
 
-API cuStreamBeginCapture_v2(void* stream, int) { calls++;
-    LOCK;
+API cuStreamBeginCapture_v2(void* stream, int) {
+    CALL;
     Stream& s = stream_of(stream);
     if (s.capture) return fail(kCaptureUnsupported, "cuStreamBeginCapture: the stream is being recorded already");
     s.capture = std::make_unique<std::vector<Task>>();
@@ -452,52 +529,62 @@ API cuStreamBeginCapture_v2(void* stream, int) { calls++;
     return sticky;
 }
 
-API cuStreamEndCapture(void* stream, void** graph) { calls++;
-    LOCK;
+API cuStreamEndCapture(void* stream, void** graph) {
+    RELEASE;
     Stream& s = stream_of(stream);
-    if (!s.capture) return kInvalidValue;
+    if (!s.capture) return outcome != kSuccess ? outcome : kInvalidValue;
+    auto tasks = std::move(s.capture);
+    bool joined = true;
     for (auto& other : streams) {
         if (other->origin != &s) continue;
         other->origin = nullptr;
-        if (!other->rejoined) {
-            s.capture.reset();
-            return fail(kUnjoined, "cuStreamEndCapture: a stream joined the graph, and the recorded stream does not wait for its last work");
-        }
+        joined = joined && other->rejoined;
     }
-    *graph = new Graph{std::move(*s.capture)};
-    s.capture.reset();
-    return sticky;
-}
-
-API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) { calls++;
-    *executable = new Graph(*static_cast<Graph*>(graph));
-    nodes = static_cast<long>(static_cast<Graph*>(graph)->tasks.size());
+    if (outcome != kSuccess) return outcome;
+    if (!joined)
+        return fail(kUnjoined, "cuStreamEndCapture: a stream joined the graph, and the recorded stream does not wait for its last work");
+    *graph = new Graph{std::move(*tasks)};
+    live++;
     return kSuccess;
 }
 
-API cuGraphLaunch(void* executable, void* stream) { calls++;
-    LOCK;
+API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
+    CALL;
+    *executable = new Graph(*static_cast<Graph*>(graph));
+    nodes = static_cast<long>(static_cast<Graph*>(graph)->tasks.size());
+    live++;
+    return kSuccess;
+}
+
+API cuGraphLaunch(void* executable, void* stream) {
+    CALL;
     for (const Task& task : static_cast<Graph*>(executable)->tasks) enqueue(stream, task);
     return sticky;
 }
 
-API cuGraphDestroy(void* graph) { calls++;
+API cuGraphDestroy(void* graph) {
+    RELEASE;
     delete static_cast<Graph*>(graph);
-    return kSuccess;
+    live--;
+    return outcome;
 }
 
-API cuGraphExecDestroy(void* executable) { calls++;
+API cuGraphExecDestroy(void* executable) {
+    RELEASE;
     delete static_cast<Graph*>(executable);  // a launch has copied its tasks
-    return kSuccess;
+    live--;
+    return outcome;
 }
 
 // ---- errors
 
-API cuGetErrorName(int result, const char** name) { calls++;
+API cuGetErrorName(int result, const char** name) {
     static const std::map<int, const char*> names{{kSuccess, "CUDA_SUCCESS"},        {kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
                                                   {kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"}, {kInvalidImage, "CUDA_ERROR_INVALID_IMAGE"},
                                                   {kNotFound, "CUDA_ERROR_NOT_FOUND"}, {kNotReady, "CUDA_ERROR_NOT_READY"},
+                                                  {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
                                                   {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
+                                                  {721, "CUDA_ERROR_TENSOR_MEMORY_LEAK"},
                                                   {kCaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},
                                                   {kUnjoined, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"},
                                                   {kCaptureIsolation, "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"},
@@ -507,7 +594,7 @@ API cuGetErrorName(int result, const char** name) { calls++;
     return kSuccess;
 }
 
-API cuGetErrorString(int result, const char** text) { calls++;
+API cuGetErrorString(int result, const char** text) {
     LOCK;
     static thread_local std::string copy;
     copy = fault_text.empty() || result != sticky ? "emulated driver" : fault_text;
@@ -532,7 +619,7 @@ API emulation_set_capability(int wanted) {
     return kSuccess;
 }
 
-// Forgets an error, so that a test that provoked one does not end all others. Queued work is dropped.
+// Forgets an error, so that a test that provoked one does not end all others, and a fault that was asked for. Queued work is dropped.
 API emulation_clear_error() {
     LOCK;
     for (auto& stream : streams) {
@@ -541,13 +628,34 @@ API emulation_clear_error() {
     }
     sticky = kSuccess;
     fault_text.clear();
+    fault = {};
     return kSuccess;
 }
 
-// Leaves all work out from now on, and only counts; for steps that would take minutes.
-API emulation_leave_work_out(int wanted) {
+// From now on calls are counted, and the call of that number, from 1, returns the result instead of doing its work; 0: none. Where the
+// result is one that stays (cuda.h), later ones return it too.
+API emulation_fault(unsigned long long call, int result) {
     LOCK;
-    dry = wanted;
+    fault = {true, call, "", static_cast<Result>(result), {}};
+    return kSuccess;
+}
+
+// The function that was called as the call of that number, from 1, since emulation_fault; null behind the last.
+extern "C" __attribute__((visibility("default"))) const char* emulation_call(unsigned long long call) {
+    LOCK;
+    return call - 1 < fault.calls.size() ? fault.calls[call - 1] : nullptr;
+}
+
+// Allocations, streams, events and graphs of this process that have not been released.
+API emulation_live() {
+    LOCK;
+    return static_cast<int>(live);
+}
+
+// Leaves all queued work out from now on, and only counts it: for steps that would take minutes.
+API emulation_leave_work_out(int leave) {
+    LOCK;
+    leaves_work_out = leave;
     return kSuccess;
 }
 

@@ -120,14 +120,14 @@ public sealed class EmulationFaultTests(string order) : ProbeTests(order)
             Does.Contain("probe_fresh_shared").And.Contain("shared memory"));
         Emulation.ClearError();
         // allowed, but no device has it
-        Assert.That(() => CudaModule.AllowShared(Rig.Kernel("probe_fresh_shared"), 228 << 10), Throws.TypeOf<CudaException>());
+        Assert.That(() => Rig.AllowShared("probe_fresh_shared", 228 << 10), Throws.TypeOf<CudaException>());
         Emulation.ClearError();
         // allowed, but not beside the kernel's own array
-        CudaModule.AllowShared(Rig.Kernel("probe_large_array"), 200 << 10);
+        Rig.AllowShared("probe_large_array", 200 << 10);
         Assert.That(Fault(() => Rig.Launch("probe_large_array", (1, 1, 1), (32, 1, 1), 128, Rig.Stream, Result)),
             Does.Contain("probe_large_array").And.Contain("shared memory").And.Contain(At("probe_large_array", "SHARED(")));
         Emulation.ClearError();
-        CudaModule.AllowShared(Rig.Kernel("probe_large_array"), 100 << 10);
+        Rig.AllowShared("probe_large_array", 100 << 10);
     }
 
     [TestCase(0, 1, 1, 32, 1, 1)]
@@ -178,7 +178,7 @@ public sealed class EmulationFaultTests(string order) : ProbeTests(order)
         string first = FaultOf("probe_deadlock", 32, y);
         Assert.Multiple(() =>
         {
-            Assert.That(Fault(() => Rig.Launch("probe_indices", 32, y)), Is.EqualTo(first.Replace("StreamSynchronize", "LaunchKernel", StringComparison.Ordinal)));
+            Assert.That(Fault(() => Rig.Launch("probe_indices", 32, y)), Is.EqualTo(first.Replace("StreamSynchronize", "ModuleGetFunction probe_indices", StringComparison.Ordinal)));
             Assert.That(() => Rig.Read<int>(y, 1), Throws.TypeOf<CudaException>());
             Assert.That(() => CudaDeviceMemory.Allocate(16), Throws.TypeOf<CudaException>().With.Property(nameof(CudaException.Sticky)).True);
         });

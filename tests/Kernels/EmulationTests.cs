@@ -269,7 +269,7 @@ public sealed class EmulationTests(string order) : ProbeTests(order)
     [Test]
     public void Shared_memory_beyond_the_usual_has_to_be_allowed()
     {
-        CudaModule.AllowShared(Rig.Kernel("probe_large_array"), 100 << 10);
+        Rig.AllowShared("probe_large_array", 100 << 10);
         nint y = Rig.Room(32 * 4);
         Rig.Launch("probe_large_array", (1, 1, 1), (32, 1, 1), 100 << 10, Rig.Stream, y);
         Assert.That(Rig.Read<uint>(y, 32), Is.EqualTo(Enumerable.Range(0, 32).Select(i => 2u * (uint)i)));

@@ -103,7 +103,7 @@ public sealed class HopperEmulationTests(string order) : ProbeTests(order)
         var operand = new Operand(true, 128, 8192, change >> 62 == 0 ? 1024 : change >> 62 == -2 ? 0x3fff << 4 : 512);
         long descriptor = change >> 62 == 0 ? operand.Descriptor | change : operand.Descriptor & ~(3L << 62) | change;
         nint d = Rig.Room(128 * 128 * 4), early = Rig.Room(512), x = Rig.Place(new byte[49152]);
-        CudaModule.AllowShared(Rig.Kernel("probe_wgmma_256_transposed"), 50 << 10);
+        Rig.AllowShared("probe_wgmma_256_transposed", 50 << 10);
         Rig.Launch("probe_wgmma_256_transposed", (1, 1, 1), (128, 1, 1), 50 << 10, Rig.Stream, d, early, x, 49152, operand.Descriptor, descriptor, 0, 8192 + offset, 0);
         var error = Assert.Throws<CudaException>(Rig.Synchronize)!;
         Assert.That(error.Message, Does.Contain(message).And.Contain("probe_wgmma_256_transposed"));
@@ -158,7 +158,7 @@ public sealed class HopperEmulationTests(string order) : ProbeTests(order)
         Fill(operand, 0, a);
         Fill(operand, startB, b);
         nint sums = Rig.Room(128L * columns / 2 * 4), early = Rig.Room(128 * 4);
-        CudaModule.AllowShared(Rig.Kernel(kernel), bytes + 1024);
+        Rig.AllowShared(kernel, bytes + 1024);
         Rig.Launch(kernel, (1, 1, 1), (128, 1, 1), bytes + 1024, Rig.Stream, sums, early, Rig.Place(image), bytes, operand.Descriptor, operand.Descriptor,
             advance, startB + advance, twice ? 1 : 0);
         return (Rig.Read<float>(sums, 128 * columns / 2), Rig.Read<float>(early, 128));

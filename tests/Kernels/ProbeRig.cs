@@ -8,6 +8,9 @@ namespace Avedis.Tests.Kernels;
 /// <summary>Launches the kernels of kernels/emulation/probes.cu through the bindings of the driver.</summary>
 internal sealed unsafe class ProbeRig : IDisposable
 {
+    private static readonly Lazy<byte[]> image =
+        new(() => Emulation.Chosen ? Emulation.Image : File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "avedis_probes.fatbin")));
+
     private readonly CudaContext context;
     private readonly CudaModule module;
     private readonly List<CudaDeviceMemory> memory = [];
@@ -15,7 +18,7 @@ internal sealed unsafe class ProbeRig : IDisposable
     public ProbeRig()
     {
         context = new CudaContext();
-        module = CudaModule.Load(Emulation.Chosen ? [0] : File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "avedis_probes.fatbin")));
+        module = CudaModule.Load(context, image.Value);
         Stream = CudaStream.Create();
     }
 
@@ -24,6 +27,10 @@ internal sealed unsafe class ProbeRig : IDisposable
     public (int Major, int Minor) ComputeCapability => context.ComputeCapability;
 
     public nint Kernel(string name) => module.Kernel(name);
+
+    /// <summary>Dynamic shared memory that launches of the kernel may have, more or less than before.</summary>
+    public void AllowShared(string kernel, int bytes) =>
+        CudaDriver.Check(CudaDriver.FuncSetAttribute(Kernel(kernel), CudaDriver.MaxDynamicSharedSizeBytes, bytes));
 
     public nint Place<T>(params T[] values)
         where T : unmanaged
@@ -91,8 +98,6 @@ internal sealed unsafe class ProbeRig : IDisposable
         foreach (var block in memory)
             block.Dispose();
         Stream.Dispose();
-        module.Dispose();
-        context.Dispose();
     }
 }
 

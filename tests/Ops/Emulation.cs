@@ -18,6 +18,9 @@ internal static class Emulation
         Environment.GetEnvironmentVariable("AVEDIS_TEST_EMULATION") is { Length: > 0 } named ? named : Path.Combine(AppContext.BaseDirectory, "libcuda_emulated.so");
     private static readonly Lazy<nint> library = new(() => NativeLibrary.Load(Library));
 
+    /// <summary>What is loaded in place of a fatbin: the emulation has its kernels linked in.</summary>
+    public static byte[] Image { get; } = [0];
+
     /// <summary>Whether this process uses it.</summary>
     public static bool Chosen { get; private set; }
 
@@ -44,7 +47,7 @@ internal static class Emulation
         setCapability(capability);
         try
         {
-            return new CudaBackend(image: [0], tf32); // the emulation has its kernels linked in
+            return new CudaBackend(Image, tf32);
         }
         finally
         {
@@ -56,6 +59,26 @@ internal static class Emulation
 
     /// <summary>Forgets an error that a test has provoked; on a GPU it would end the process.</summary>
     public static void ClearError() => Call<ClearErrorFunction>("emulation_clear_error")();
+
+    /// <summary>
+    /// Lets a call of the driver fail, counted from now and from 1, with a CUresult; where cuda.h says so all later ones fail too. 0: none.
+    /// Until
+    /// <see cref="ClearError"/>.
+    /// </summary>
+    public static void Fail(int call, int result) => Call<FaultFunction>("emulation_fault")((ulong)call, result);
+
+    /// <summary>The functions of the driver that have been called since <see cref="Fail"/>.</summary>
+    public static IReadOnlyList<string> Calls()
+    {
+        var call = Call<CallFunction>("emulation_call");
+        var calls = new List<string>();
+        while (Marshal.PtrToStringUTF8(call((ulong)calls.Count + 1)) is { } name)
+            calls.Add(name);
+        return calls;
+    }
+
+    /// <summary>Allocations, streams, events and graphs that nobody has released.</summary>
+    public static int Live => Call<LiveFunction>("emulation_live")();
 
     /// <summary>Every kernel by its name, with its parameters: p8 is a pointer, i an integer, f a float, s a struct of so many bytes.</summary>
     public static unsafe Dictionary<string, string[]> Kernels()
@@ -106,6 +129,12 @@ internal static class Emulation
     private delegate int LeaveWorkOutFunction(int leave);
 
     private unsafe delegate int CountsFunction(long* calls, long* nodes);
+
+    private delegate int FaultFunction(ulong call, int result);
+
+    private delegate nint CallFunction(ulong call);
+
+    private delegate int LiveFunction();
 
     private delegate int KernelCountFunction();
 

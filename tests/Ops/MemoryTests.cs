@@ -1,3 +1,4 @@
+using Avedis.Bindings;
 using Avedis.Engine;
 using NUnit.Framework;
 

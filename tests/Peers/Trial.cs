@@ -1,3 +1,4 @@
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Tests.Ops;
 using NUnit.Framework;

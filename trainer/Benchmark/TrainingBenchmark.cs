@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Features;

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Avedis.Bindings;
 using Avedis.Bindings.Mpi;
 using Avedis.Bindings.Nccl;
 using Avedis.Engine;
@@ -12,13 +13,19 @@ namespace Avedis.Trainer.Commands;
 public static class DoctorCommand
 {
     private static readonly string[] Variables =
-        [FfmpegTool.Variable, "AVEDIS_NATIVE_DIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "NO_COLOR"];
+        [FfmpegTool.Variable, "AVEDIS_NATIVE_DIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "AVEDIS_CUDA_LIBRARY", "CUDA_VISIBLE_DEVICES", "NO_COLOR"];
 
     public static Command Create()
     {
         var common = new CommonOptions();
+        var patience = new Option<double>("--gpu-seconds")
+        {
+            Description = "Longest that the GPU's driver may take to answer. One that the kernels must be compiled for takes minutes, the first time.",
+            DefaultValueFactory = _ => 60,
+        };
         var command = new Command("doctor", "Shows what avedis found on this machine, and what to do about what is missing.");
         command.Options.Add(common.Ffmpeg);
+        command.Options.Add(patience);
         command.SetAction(parsed =>
         {
             var output = parsed.InvocationConfiguration.Output;
@@ -35,7 +42,8 @@ public static class DoctorCommand
                 return $"{tool.Ffmpeg}: {tool.Version()}";
             });
             // a missing GPU is no fault: the program says so and works without
-            Try(output, "cuda", () => BackendFactory.Create("cuda", 0).Description);
+            bool answered = true;
+            Try(output, "cuda", () => Gpu(TimeSpan.FromSeconds(parsed.GetValue(patience)), out answered));
             // nor are faces that cannot be found: most corpora show nothing else
             Try(output, "faces", () =>
             {
@@ -55,9 +63,34 @@ public static class DoctorCommand
                 (true, false) => "ready to train and evaluate on prepared data; what reads media (prepare, predict) needs ffmpeg: see the line marked MISSING",
                 _ => "not ready: see the lines marked MISSING",
             });
-            return computes && reads ? ExitCode.Ok : ExitCode.DeviceUnavailable;
+            int code = computes && reads ? ExitCode.Ok : ExitCode.DeviceUnavailable;
+            if (!answered)
+            {
+                // the end of the process would wait for the driver
+                output.Flush();
+                DurableFiles.ExitNow(code);
+            }
+            return code;
         });
         return command;
+    }
+
+    // a driver whose GPU has failed may never answer
+    private static string Gpu(TimeSpan patience, out bool answered)
+    {
+        var opening = Task.Factory.StartNew(
+            () =>
+            {
+                using var backend = BackendFactory.Create("cuda", 0);
+                return backend.Description;
+            },
+            CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+        answered = Task.WaitAny([opening], patience) == 0;
+        return answered
+            ? opening.GetAwaiter().GetResult()
+            : throw new DeviceUnavailableException(
+                $"device cuda: the driver has not answered for {patience.TotalSeconds} s (--gpu-seconds): look into nvidia-smi and the kernel's log (dmesg, Xid); " +
+                "a GPU that failed needs a reset; --device cpu works without a GPU");
     }
 
     private static bool Try(TextWriter output, string name, Func<string> find)
@@ -67,7 +100,7 @@ public static class DoctorCommand
             output.WriteLine($"{name,-12}{find()}");
             return true;
         }
-        catch (Exception error) when (error is DeviceUnavailableException or UserException or MpiException or NcclException)
+        catch (Exception error) when (error is DeviceUnavailableException or OutOfDeviceMemoryException or UserException or MpiException or NcclException)
         {
             output.WriteLine($"{name,-12}MISSING: {error.Message}");
             return false;

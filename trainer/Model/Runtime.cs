@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Avedis.Bindings;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Ranks;
@@ -30,6 +31,14 @@ public sealed class Runtime : IDisposable
     /// <exception cref="OutOfDeviceMemoryException">The message says how large a batch would fit.</exception>
     /// <param name="collective">The ranks that train together, each on its part of a batch; null: one.</param>
     public Runtime(IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts = null, ICollective? collective = null)
+        : this(backend, options, shape, training, parts, collective, measures: false)
+    {
+    }
+
+    /// <param name="measures">Whether it only plans: it has a <see cref="Memory"/>, takes none of the device's, and leaves the backend
+    /// alone.</param>
+    private Runtime(
+        IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts, ICollective? collective, bool measures)
     {
         device = new Device(backend, collective) { NormalisesOverRanks = training?.Ranks.BatchNorm == BatchNormRanks.Global && collective is { Size: > 1 } };
         try
@@ -47,25 +56,29 @@ public sealed class Runtime : IDisposable
             var blank = Network.TakesPooled
                 ? new Batch(shape.Batch, 0, 0, 0, 0, shape.Factors.Count, Trunk.WidthOf(options))
                 : new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames, shape.Factors.Count);
-            if (training is null)
-            {
-                device.Plan(() => Predict(blank));
-            }
-            else
+            Action[] steps = [() => Predict(blank)];
+            if (training is not null)
             {
                 Optimisers = Strategy.Optimisers(training, device, Network);
                 strategy = Strategy.Create(training, device, Network, Optimisers);
-                device.Reduce(Network.Groups, training.Ranks.BucketBytes);
-                device.Plan(() => Train(blank), () => Predict(blank));
+                if (!measures)
+                    device.Reduce(Network.Groups, training.Ranks.BucketBytes);
+                steps = [() => Train(blank), .. steps];
             }
+            if (measures)
+                device.Measure(steps);
+            else
+                device.Plan(steps);
         }
         catch (OutOfDeviceMemoryException failure) when (device.Memory is { } plan)
         {
-            string message = TooLarge(plan, shape.Batch, device.Ops.FreeMemory);
+            string message = TooLarge(
+                plan, shape.Batch, device.Ops.FreeMemory, collective?.Size ?? 1,
+                clips => new Runtime(backend, options, shape with { Batch = clips }, training, parts, collective, measures: true).Memory);
             device.Dispose();
             throw new OutOfDeviceMemoryException(message, failure);
         }
-        catch
+        catch when (!measures)
         {
             device.Dispose();
             throw;
@@ -245,14 +258,24 @@ public sealed class Runtime : IDisposable
         device.Ops.Download<float>(values, tensor);
     }
 
-    // what a clip takes is taken as proportional to the batch; parameters and state are needed once
-    private static string TooLarge(MemoryPlan plan, int batch, long free)
+    // workspace and packing are not proportional to the batch: the one that it advises has been planned
+    private static string TooLarge(MemoryPlan plan, int batch, long free, int ranks, Func<int, MemoryPlan> planFor)
     {
-        double perClip = (double)(plan.TotalBytes - plan.PersistentBytes) / batch;
-        long clips = Math.Min(batch - 1, (long)Math.Floor((free - plan.PersistentBytes) / perClip));
-        string advice = clips > 0
-            ? $"about {clips} clips fit (--batch-size {clips})"
+        int fits = 0;
+        for (int beyond = batch; beyond - fits > 1;)
+        {
+            int middle = fits + (beyond - fits) / 2;
+            if (Needed(planFor(middle)) <= free)
+                fits = middle;
+            else
+                beyond = middle;
+        }
+        string advice = fits > 0
+            ? $"{fits * ranks} clips fit (--batch-size {fits * ranks})"
             : "not one clip fits: the preset is too large for this device";
-        return $"out of memory: a batch of {batch} needs {plan.TotalBytes / 1048576.0:N0} MiB, the device has {free / 1048576.0:N0} MiB free; {advice}";
+        return $"out of memory: a batch of {batch * ranks} needs {Needed(plan) / 1048576.0:N0} MiB{(ranks > 1 ? " of each rank" : "")}, " +
+            $"the device has {free / 1048576.0:N0} MiB free; {advice}";
+
+        static long Needed(MemoryPlan plan) => plan.TotalBytes + plan.MarginBytes;
     }
 }

@@ -86,7 +86,7 @@ public sealed class Probe : IDisposable
     /// <param name="data">Probes must be applicable to it.</param>
     public Probe(IBackend backend, ProbeData data, ProbeSettings settings)
     {
-        device = new Device(backend);
+        device = new Device(backend) { LeavesMargin = false };
         try
         {
             if (data.NotApplicable is { } reason)

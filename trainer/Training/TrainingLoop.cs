@@ -68,48 +68,59 @@ public sealed class TrainingLoop : IDisposable
         training.Augment.ValidateFor(dataset.Features);
         bool frozenTrunk = training.Freeze.Contains(TwoStreamNetwork.TrunkName);
         var backend = createBackend(log.WriteLine);
-        var act = Precisions.Resolve(training.Precision, backend);
-        precision = Precisions.Name(training.Precision, act);
-        new Handshake(Machine.Revision, dataset.Hash, precision, JsonNode.Parse(config.ToJson())!.AsObject()).Check(collective);
-        var features = dataset.Features;
-        var shape = new NetworkShape(
-            training.BatchSize / collective.Size, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, config.Network.Of(dataset.Factors), act);
-        if (Leads && start is not null && !resume)
-            CheckStart(start);
-        if (frozenTrunk)
+        try
         {
-            pooled = FrozenTrunk.Pool(backend, config.Network, shape, dataset, start!, log);
-            backend = createBackend(null);
-        }
-        runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled), collective);
-        log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
-        if (collective.Size > 1)
-            log.WriteLine($"ranks: {collective.Description}");
-        log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
+            var act = Precisions.Resolve(training.Precision, backend);
+            precision = Precisions.Name(training.Precision, act);
+            new Handshake(Machine.Revision, dataset.Hash, precision, JsonNode.Parse(config.ToJson())!.AsObject()).Check(collective);
+            var features = dataset.Features;
+            var shape = new NetworkShape(
+                training.BatchSize / collective.Size, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, config.Network.Of(dataset.Factors), act);
+            if (Leads && start is not null && !resume)
+                CheckStart(start);
+            if (frozenTrunk)
+            {
+                pooled = FrozenTrunk.Pool(backend, config.Network, shape, dataset, start!, log);
+                backend = createBackend(null);
+            }
+            runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled), collective);
+            log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
+            if (collective.Size > 1)
+                log.WriteLine($"ranks: {collective.Description}");
+            log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
 
-        int losses = runtime.LossValues.Length;
-        state = new TrainingState
-        {
-            Factors = shape.Factors,
-            DataHash = dataset.Hash,
-            Precision = precision,
-            Device = runtime.DeviceDescription,
-            ScheduleSteps = (long)BatchLoader.TrainingBatches(dataset, training.BatchSize) * training.Epochs,
-            StartScore = start is null || resume ? null : ScoreOf(start),
-            LastLosses = [.. Enumerable.Repeat(float.NaN, losses)],
-            LossSums = new double[losses],
-            WindowSums = new double[losses],
-        };
-        beginning = state;
-        this.start = resume ? null : start;
-        if (Leads)
-        {
-            Directory.CreateDirectory(folder.CheckpointsPath);
-            Checkpoint.Recover(folder.CheckpointsPath);
+            int losses = runtime.LossValues.Length;
+            state = new TrainingState
+            {
+                Factors = shape.Factors,
+                DataHash = dataset.Hash,
+                Precision = precision,
+                Device = runtime.DeviceDescription,
+                ScheduleSteps = (long)BatchLoader.TrainingBatches(dataset, training.BatchSize) * training.Epochs,
+                StartScore = start is null || resume ? null : ScoreOf(start),
+                LastLosses = [.. Enumerable.Repeat(float.NaN, losses)],
+                LossSums = new double[losses],
+                WindowSums = new double[losses],
+            };
+            beginning = state;
+            this.start = resume ? null : start;
+            if (Leads)
+            {
+                Directory.CreateDirectory(folder.CheckpointsPath);
+                Checkpoint.Recover(folder.CheckpointsPath);
+            }
+            GoOnFrom(resume ? start : null, fresh: !resume);
+            if (Leads)
+                WholeFile.Write(folder.ConfigPath, file => file.Write(Encoding.UTF8.GetBytes(config.ToJson())));
         }
-        GoOnFrom(resume ? start : null, fresh: !resume);
-        if (Leads)
-            WholeFile.Write(folder.ConfigPath, file => file.Write(Encoding.UTF8.GetBytes(config.ToJson())));
+        catch (Exception failure)
+        {
+            (runtime as IDisposable ?? backend).Dispose();
+            // the batch that fits is said; what was trained has nothing to do with it
+            if (failure is not OutOfDeviceMemoryException && Lost(failure) is { } lost)
+                throw lost;
+            throw;
+        }
         watchdog = new Watchdog(TimeSpan.FromSeconds(training.WatchdogSeconds), GiveUp);
     }
 
@@ -129,10 +140,9 @@ public sealed class TrainingLoop : IDisposable
                     GoBack(found.Failure);
                 }
         }
-        catch (DeviceFailedException failure)
+        catch (Exception failure) when (failure is DeviceFailedException or OutOfDeviceMemoryException or DeviceUnavailableException)
         {
-            throw new UserException(
-                ExitCode.DeviceFailed, $"{failure.Message}; the last good checkpoint is {LastGood()}; go on with --resume", failure);
+            throw Lost(failure)!;
         }
     }
 
@@ -350,11 +360,24 @@ public sealed class TrainingLoop : IDisposable
 
     private string LastGood() => Checkpoint.Latest(folder.CheckpointsPath) ?? "none";
 
+    private string GoOn => Checkpoint.Latest(folder.CheckpointsPath) is { } latest
+        ? $"the last good checkpoint is {latest}; go on with --resume"
+        : "there is no checkpoint yet; --resume starts afresh";
+
+    // of a training whose device can do no more; null for any other failure
+    private UserException? Lost(Exception failure) => failure switch
+    {
+        // a device that cannot be opened once training has begun, for probes say, has failed
+        DeviceFailedException or DeviceUnavailableException => new(ExitCode.DeviceFailed, $"{failure.Message}; {GoOn}", failure),
+        OutOfDeviceMemoryException => new(ExitCode.OutOfMemory, $"{failure.Message}; {GoOn}", failure),
+        _ => null,
+    };
+
     private void GiveUp(string what)
     {
         log.WriteLine();
         Console.Error.WriteLine(
-            $"avedis: {what}: the device or the disk does not answer (training.watchdogSeconds); the last good checkpoint is {LastGood()}; go on with --resume");
+            $"avedis: {what}: the device or the disk does not answer (training.watchdogSeconds); {GoOn}");
         DurableFiles.ExitNow(ExitCode.DeviceFailed);
     }
 

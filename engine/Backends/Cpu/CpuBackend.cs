@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Avedis.Bindings;
 using Avedis.Bindings.Cpu;
 
 namespace Avedis.Engine;
@@ -41,7 +42,9 @@ public sealed partial class CpuBackend : IBackend
         }
     }
 
-    public nint Allocate(long bytes)
+    public long Margin(long largestUpload) => 0;
+
+    public nint Allocate(long bytes, long margin = 0)
     {
         Enter();
         if (bytes > GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)

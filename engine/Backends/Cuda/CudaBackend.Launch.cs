@@ -38,8 +38,7 @@ public sealed partial class CudaBackend
         }
         if (sharedBytes > loaded.SharedBytes)
         {
-            CudaModule.AllowShared(loaded.Function, sharedBytes);
-            kernels[kernel] = (loaded.Function, sharedBytes);
+            kernels[kernel] = (loaded.Function, module.AllowShared(loaded.Function, sharedBytes));
         }
         var offsets = KernelArguments<T>.Offsets;
         void** parameters = stackalloc void*[offsets.Length];
@@ -50,7 +49,7 @@ public sealed partial class CudaBackend
             int result = CudaDriver.LaunchKernel(
                 loaded.Function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, lane.Stream, parameters, null);
             if (result != 0)
-                Check(result, $"LaunchKernel {kernel}");
+                CudaDriver.Check(result, $"LaunchKernel {kernel}");
         }
         if (marks.Count > 0)
             launches.Add($"{kernel} {grid} x {threads}{(sharedBytes > 0 ? $", {sharedBytes} B shared" : "")}");

@@ -1,3 +1,4 @@
+using Avedis.Bindings;
 using Avedis.Bindings.Cuda;
 using Avedis.Bindings.Nccl;
 

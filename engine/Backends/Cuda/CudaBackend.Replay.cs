@@ -27,14 +27,14 @@ public sealed partial class CudaBackend
             recording = CudaGraph.Record(main.Stream, work);
             recordings.Add(name, recording);
         }
-        Check(CudaDriver.GraphLaunch(recording, main.Stream));
+        CudaDriver.Check(CudaDriver.GraphLaunch(recording, main.Stream));
     }
 
     public long Mark()
     {
         Enter();
         var mark = CudaEvent.Create(timing: true);
-        Check(CudaDriver.EventRecord(mark, main.Stream));
+        CudaDriver.Check(CudaDriver.EventRecord(mark, main.Stream));
         marks.Add(mark);
         return marks.Count - 1;
     }
@@ -42,8 +42,8 @@ public sealed partial class CudaBackend
     public double Microseconds(long from, long to)
     {
         Enter();
-        Check(CudaDriver.EventSynchronize(marks[(int)to]));
-        Check(CudaDriver.EventElapsedTime(out float milliseconds, marks[(int)from], marks[(int)to]));
+        CudaDriver.Check(CudaDriver.EventSynchronize(marks[(int)to]));
+        CudaDriver.Check(CudaDriver.EventElapsedTime(out float milliseconds, marks[(int)from], marks[(int)to]));
         return milliseconds * 1e3;
     }
 

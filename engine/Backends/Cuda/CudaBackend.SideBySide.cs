@@ -33,7 +33,7 @@ public sealed partial class CudaBackend
     /// <summary>What is queued on a lane from now on runs behind all that has been queued on the other.</summary>
     private static void Follow(CudaLane lane, CudaLane other)
     {
-        Check(CudaDriver.EventRecord(other.Reached, other.Stream));
-        Check(CudaDriver.StreamWaitEvent(lane.Stream, other.Reached, 0));
+        CudaDriver.Check(CudaDriver.EventRecord(other.Reached, other.Stream));
+        CudaDriver.Check(CudaDriver.StreamWaitEvent(lane.Stream, other.Reached, 0));
     }
 }

@@ -1,5 +1,5 @@
-using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Avedis.Bindings;
 using Avedis.Bindings.Cuda;
 
 namespace Avedis.Engine;
@@ -13,6 +13,10 @@ public sealed partial class CudaBackend : IBackend
     /// <summary>Bytes that go through page-locked memory to the host, which the driver copies to at once; more are copied to where they are wanted.</summary>
     private const int DownloadBytes = 64 << 10;
 
+    // estimates: recordings of steps and kernels that are loaded late take tens of MiB, the probes of an epoch up to a few hundred
+    private const long MostReserve = 512 << 20;
+    private const int ReserveShare = 16; // of a small card's memory
+
     private readonly CudaContext context;
     private readonly CudaModule module;
     private readonly CudaLane main;
@@ -21,31 +25,46 @@ public sealed partial class CudaBackend : IBackend
     private readonly Dictionary<string, (nint Function, int SharedBytes)> kernels = [];
     private readonly Dictionary<nint, CudaDeviceMemory> allocations = [];
     private readonly bool tf32;
+    private readonly long totalMemory;
     private CudaLane? side; // beside the main one, for what SideBySide runs there
     private CudaLane lane; // where operations are queued
+    private bool disposed;
 
     /// <param name="image">The fatbin of kernels/; see <see cref="KernelImage"/>.</param>
     /// <param name="tf32">Whether F32 convolutions run on the matrix units, their inputs rounded to TF32.</param>
     /// <param name="number">Of the GPU, from 0, among those that are visible.</param>
     /// <exception cref="DeviceUnavailableException">No driver, no GPU, or one that the kernels do not run on.</exception>
+    /// <exception cref="OutOfDeviceMemoryException">Others have its memory.</exception>
     public CudaBackend(byte[] image, bool tf32 = false, int number = 0)
     {
         this.tf32 = tf32;
         try
         {
             context = new CudaContext(number);
-            module = CudaModule.Load(image);
+            module = CudaModule.Load(context, image);
             lane = main = new CudaLane();
             uploads = new CudaUploads(main.Stream, Scatter);
             downloaded = CudaHostMemory.Allocate(DownloadBytes);
+            totalMemory = context.Memory().Total;
         }
-        catch (Exception error) when (error is CudaLibraryException or CudaException)
+        catch (Exception error)
         {
-            throw new DeviceUnavailableException($"device cuda: {error.Message}; --device cpu works without a GPU", error);
+            Dispose();
+            string? why = error switch
+            {
+                CudaException refused => refused.Cause,
+                CudaLibraryException or OutOfDeviceMemoryException => error.Message,
+                EntryPointNotFoundException => $"{CudaLibrary.Path} is no CUDA driver, or too old a one: {error.Message}",
+                _ => null,
+            };
+            if (why is null)
+                throw;
+            why = $"device cuda: {why}; --device cpu works without a GPU";
+            throw error is OutOfDeviceMemoryException full ? new OutOfDeviceMemoryException(why, full) : new DeviceUnavailableException(why, error);
         }
         var (major, minor) = context.ComputeCapability;
         Description = $"{context.DeviceName}, {context.Multiprocessors} multiprocessors, sm_{major}{minor}, " +
-            $"{context.Memory().Total / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path})";
+            $"{totalMemory / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path})";
     }
 
     public string Description { get; }
@@ -62,17 +81,21 @@ public sealed partial class CudaBackend : IBackend
 
     internal (int Major, int Minor) ComputeCapability => context.ComputeCapability;
 
-    public nint Allocate(long bytes)
+    public long Margin(long largestUpload) => CudaUploads.MirrorBytes(largestUpload) + Math.Min(MostReserve, totalMemory / ReserveShare);
+
+    public nint Allocate(long bytes, long margin = 0)
     {
         Enter();
         try
         {
+            if (margin > 0 && bytes + margin > context.Memory().Free)
+                throw new OutOfDeviceMemoryException(bytes + margin, context.DeviceName);
             var memory = CudaDeviceMemory.Allocate(bytes);
             allocations.Add(memory.Address, memory);
             CudaDriver.Check(CudaDriver.MemsetD8Async(memory.Address, 0, (nuint)bytes, main.Stream));
             return memory.Address;
         }
-        catch (CudaException failure) when (failure.OutOfMemory)
+        catch (OutOfDeviceMemoryException failure) when (failure.Bytes == 0)
         {
             throw new OutOfDeviceMemoryException(bytes, context.DeviceName);
         }
@@ -80,9 +103,12 @@ public sealed partial class CudaBackend : IBackend
 
     public void Free(nint address)
     {
-        Synchronize();
+        // whether it has failed is for the next call that computes to say
+        _ = context.TryMakeCurrent();
+        _ = CudaDriver.StreamSynchronize(main.Stream);
         allocations.Remove(address, out var memory);
-        memory!.Dispose();
+        uploads.Drop(address, memory!.Bytes);
+        memory.Dispose();
     }
 
     public void SetWorkspace(nint address, long bytes, long side)
@@ -109,14 +135,7 @@ public sealed partial class CudaBackend : IBackend
     {
         context.MakeCurrent(); // instead of Enter: uploads wait for each other, to travel together
         RequireSize(destination, (long)source.Length * sizeof(T));
-        try
-        {
-            uploads.Add(destination.Address, MemoryMarshal.AsBytes(source));
-        }
-        catch (CudaException failure) when (failure.Sticky)
-        {
-            throw Failed(failure);
-        }
+        uploads.Add(destination.Address, MemoryMarshal.AsBytes(source));
     }
 
     public unsafe void Download<T>(Span<T> destination, Tensor source)
@@ -126,28 +145,32 @@ public sealed partial class CudaBackend : IBackend
         RequireSize(source, (long)destination.Length * sizeof(T));
         if (source.Bytes <= DownloadBytes)
         {
-            Check(CudaDriver.MemcpyDtoHAsync(downloaded.Pointer, source.Address, (nuint)source.Bytes, main.Stream));
-            Check(CudaDriver.StreamSynchronize(main.Stream));
+            CudaDriver.Check(CudaDriver.MemcpyDtoHAsync(downloaded.Pointer, source.Address, (nuint)source.Bytes, main.Stream));
+            CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream));
             new ReadOnlySpan<T>((void*)downloaded.Pointer, destination.Length).CopyTo(destination);
             return;
         }
         fixed (T* pointer = destination)
         {
-            Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, main.Stream));
-            Check(CudaDriver.StreamSynchronize(main.Stream)); // inside: the array must not move before its bytes have come
+            CudaDriver.Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, main.Stream));
+            CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream)); // inside: the array must not move before its bytes have come
         }
     }
 
     public void Synchronize()
     {
         Enter();
-        Check(CudaDriver.StreamSynchronize(main.Stream));
+        CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream));
     }
 
+    /// <summary>Of a backend that could not be opened too, as far as it came.</summary>
     public void Dispose()
     {
-        context.MakeCurrent();
-        uploads.Dispose();
+        if (disposed)
+            return;
+        disposed = true;
+        _ = context?.TryMakeCurrent();
+        uploads?.Dispose();
         reductions?.Dispose();
         foreach (var recording in recordings.Values)
             recording.Dispose();
@@ -155,11 +178,9 @@ public sealed partial class CudaBackend : IBackend
             mark.Dispose();
         foreach (var memory in allocations.Values)
             memory.Dispose();
-        downloaded.Dispose();
+        downloaded?.Dispose();
         side?.Dispose();
-        main.Dispose();
-        module.Dispose();
-        context.Dispose();
+        main?.Dispose();
     }
 
     /// <summary>First line of every operation: the driver keeps a current context for each calling thread, and what waits to be uploaded goes first.</summary>
@@ -168,22 +189,6 @@ public sealed partial class CudaBackend : IBackend
         context.MakeCurrent();
         uploads.Flush();
     }
-
-    /// <summary>Like the driver's own check, for calls that a failed kernel may come to light in.</summary>
-    /// <exception cref="DeviceFailedException">The context is lost.</exception>
-    private static void Check(int result, [CallerArgumentExpression(nameof(result))] string call = "")
-    {
-        try
-        {
-            CudaDriver.Check(result, call);
-        }
-        catch (CudaException failure) when (failure.Sticky)
-        {
-            throw Failed(failure);
-        }
-    }
-
-    private static DeviceFailedException Failed(CudaException failure) => new($"the GPU failed: {failure.Message}", failure);
 
     /// <summary>The suffix of a kernel's name that says which activations it takes.</summary>
     private static string Suffix(Tensor act) => act.Type switch

@@ -8,24 +8,39 @@ internal sealed class CudaLane : IDisposable
     /// <summary>Scratch of the operations that reduce in two launches; what needs more asks for workspace.</summary>
     public const long ScratchBytes = 16 << 20;
 
-    private readonly CudaDeviceMemory scratch = CudaDeviceMemory.Allocate(ScratchBytes);
+    private readonly CudaDeviceMemory? scratch;
 
-    public CudaStream Stream { get; } = CudaStream.Create();
+    public CudaLane()
+    {
+        try
+        {
+            Stream = CudaStream.Create();
+            Reached = CudaEvent.Create(timing: false);
+            scratch = CudaDeviceMemory.Allocate(ScratchBytes);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    public CudaStream Stream { get; }
 
     /// <summary>Address of the scratch.</summary>
-    public nint Scratch => scratch.Address;
+    public nint Scratch => scratch!.Address;
 
     public nint Workspace { get; set; }
 
     public long WorkspaceBytes { get; set; }
 
     /// <summary>Recorded where this lane's part begins or ends, for the other lane to wait for.</summary>
-    public CudaEvent Reached { get; } = CudaEvent.Create(timing: false);
+    public CudaEvent Reached { get; }
 
     public void Dispose()
     {
-        Stream.Dispose();
-        Reached.Dispose();
-        scratch.Dispose();
+        Stream?.Dispose();
+        Reached?.Dispose();
+        scratch?.Dispose();
     }
 }

@@ -24,6 +24,7 @@ internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int,
     private readonly Queue<Pack> travelling = [];
     private readonly List<ScatterPiece> waiting = [];
     private readonly Stack<CudaEvent> spareEvents = [];
+    private readonly List<CudaEvent> events = []; // all of them
     private CudaHostMemory? host;
     private CudaDeviceMemory? mirror;
     private long capacity, begin, end; // of the ring, and of the pack that waits in it
@@ -66,11 +67,16 @@ internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int,
         begin = end;
     }
 
+    /// <summary>Forgets what waits to be put in memory that is about to be freed.</summary>
+    public void Drop(nint address, long bytes) => waiting.RemoveAll(piece => piece.To >= address && piece.To < address + (nint)bytes);
+
     public void Dispose()
     {
-        Drain();
-        foreach (var spare in spareEvents)
-            spare.Dispose();
+        // copies may be under way; a failure has been told before
+        _ = CudaDriver.StreamSynchronize(copying);
+        _ = CudaDriver.StreamSynchronize(computing);
+        foreach (var made in events)
+            made.Dispose();
         host?.Dispose();
         mirror?.Dispose();
         copying.Dispose();
@@ -100,10 +106,10 @@ internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int,
         Drain();
         host?.Dispose();
         mirror?.Dispose();
+        (capacity, begin, end) = (0, 0, 0);
+        host = CudaHostMemory.Allocate(bytes);
+        mirror = CudaDeviceMemory.Allocate(bytes);
         capacity = bytes;
-        host = CudaHostMemory.Allocate(capacity);
-        mirror = CudaDeviceMemory.Allocate(capacity);
-        begin = end = 0;
     }
 
     private void Drain()
@@ -115,7 +121,13 @@ internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int,
         }
     }
 
-    private CudaEvent TakeEvent() => spareEvents.TryPop(out var spare) ? spare : CudaEvent.Create(timing: false);
+    private CudaEvent TakeEvent()
+    {
+        if (spareEvents.TryPop(out var spare))
+            return spare;
+        events.Add(CudaEvent.Create(timing: false));
+        return events[^1];
+    }
 
     private static long Align(long bytes) => (bytes + Alignment - 1) / Alignment * Alignment;
 }

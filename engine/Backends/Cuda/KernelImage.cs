@@ -5,6 +5,10 @@ public static class KernelImage
 {
     private const string FileName = "avedis_kernels.fatbin";
 
+    private static readonly Lock gate = new();
+    private static (string Path, byte[] Image)? read;
+
+    /// <summary>The same array each time.</summary>
     /// <exception cref="DeviceUnavailableException">There is no such file, or it cannot be read.</exception>
     public static byte[] Read()
     {
@@ -16,7 +20,12 @@ public static class KernelImage
                 "(kernels/get-cuda-toolkit) and build again; --device cpu works without");
         try
         {
-            return File.ReadAllBytes(path);
+            lock (gate)
+            {
+                if (read?.Path != path)
+                    read = (path, File.ReadAllBytes(path));
+                return read.Value.Image;
+            }
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
