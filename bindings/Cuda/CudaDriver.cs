@@ -179,6 +179,9 @@ internal static unsafe partial class CudaDriver
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuModuleGetFunction", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int ModuleGetFunction(out nint function, CudaModule module, string name);
 
+    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuModuleGetGlobal_v2", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int ModuleGetGlobal(out nint address, out nuint bytes, CudaModule module, string name);
+
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuFuncSetAttribute")]
     public static partial int FuncSetAttribute(nint function, int attribute, int value);
 
@@ -186,6 +189,9 @@ internal static unsafe partial class CudaDriver
     public static partial int LaunchKernel(
         nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, CudaStream stream,
         void** parameters, void** extra);
+
+    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuLaunchHostFunc")]
+    public static partial int LaunchHostFunc(CudaStream stream, delegate* unmanaged<nint, void> function, nint data);
 
     // graphs
 

@@ -23,6 +23,9 @@ internal sealed unsafe class ProbeRig : IDisposable
 
     public (int Major, int Minor) ComputeCapability => context.ComputeCapability;
 
+    /// <summary>Where waits in vain are reported from now on.</summary>
+    public CudaWaitReport ReportWaits() => new(module, Stream);
+
     public nint Kernel(string name) => module.Kernel(name);
 
     public nint Place<T>(params T[] values)

@@ -48,11 +48,13 @@ internal sealed record Conv2dTuning(string Architecture, string? Device, Conv2dT
     public static string ArchitectureOf((int Major, int Minor) capability) => $"sm{capability.Major}{capability.Minor}";
 
     /// <summary>The committed table; one without rows where there is none.</summary>
-    public static Conv2dTuning Of((int Major, int Minor) capability)
+    /// <param name="hopper">Whether its cuts on the kernels for Hopper count.</param>
+    public static Conv2dTuning Of((int Major, int Minor) capability, bool hopper = true)
     {
         string architecture = ArchitectureOf(capability);
         using var stream = typeof(Conv2dTuning).Assembly.GetManifestResourceStream(FileName(architecture));
-        return stream is null ? new(architecture, null, []) : Parse(new StreamReader(stream).ReadToEnd());
+        var table = stream is null ? new(architecture, null, []) : Parse(new StreamReader(stream).ReadToEnd());
+        return table with { Rows = [.. table.Rows.Where(row => hopper || !row.Cut.Hopper)] };
     }
 
     /// <exception cref="JsonException"/>

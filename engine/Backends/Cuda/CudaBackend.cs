@@ -18,6 +18,7 @@ public sealed partial class CudaBackend : IBackend
     private readonly CudaStream stream;
     private readonly CudaUploads uploads;
     private readonly CudaDeviceMemory scratch;
+    private readonly CudaWaitReport waitReport;
     private readonly Dictionary<string, (nint Function, int SharedBytes)> kernels = [];
     private readonly Dictionary<nint, CudaDeviceMemory> allocations = [];
     private readonly bool tf32;
@@ -31,6 +32,7 @@ public sealed partial class CudaBackend : IBackend
     public CudaBackend(byte[] image, bool tf32 = false, int number = 0)
     {
         this.tf32 = tf32;
+        bool hopperAllowed = HopperKernels.Allowed;
         try
         {
             context = new CudaContext(number);
@@ -38,19 +40,25 @@ public sealed partial class CudaBackend : IBackend
             stream = CudaStream.Create();
             uploads = new CudaUploads(stream);
             scratch = CudaDeviceMemory.Allocate(ScratchBytes);
+            waitReport = new CudaWaitReport(module, stream);
         }
         catch (Exception error) when (error is CudaLibraryException or CudaException)
         {
             throw new DeviceUnavailableException($"device cuda: {error.Message}; --device cpu works without a GPU", error);
         }
         var (major, minor) = context.ComputeCapability;
+        Hopper = (major, minor) == (9, 0) && hopperAllowed;
+        string kernels = Hopper ? ", kernels for Hopper" : hopperAllowed ? "" : $", kernels for all GPUs ({HopperKernels.Variable}=off)";
         Description = $"{context.DeviceName}, {context.Multiprocessors} multiprocessors, sm_{major}{minor}, " +
-            $"{context.Memory().Total / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path})";
+            $"{context.Memory().Total / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path}){kernels}";
     }
 
     public string Description { get; }
 
     public bool HasFastBf16 => true;
+
+    /// <summary>Whether convolutions run on the kernels for Hopper where these can do it.</summary>
+    internal bool Hopper { get; }
 
     /// <summary>Of the GPU's level-2 cache.</summary>
     internal long CacheBytes => context.CacheBytes;
@@ -145,6 +153,7 @@ public sealed partial class CudaBackend : IBackend
         foreach (var memory in allocations.Values)
             memory.Dispose();
         scratch.Dispose();
+        waitReport.Dispose();
         module.Dispose();
         stream.Dispose();
         context.Dispose();
@@ -155,7 +164,7 @@ public sealed partial class CudaBackend : IBackend
 
     /// <summary>Like the driver's own check, for calls that a failed kernel may come to light in.</summary>
     /// <exception cref="DeviceFailedException">The context is lost.</exception>
-    private static void Check(int result, [CallerArgumentExpression(nameof(result))] string call = "")
+    private void Check(int result, [CallerArgumentExpression(nameof(result))] string call = "")
     {
         try
         {
@@ -167,7 +176,11 @@ public sealed partial class CudaBackend : IBackend
         }
     }
 
-    private static DeviceFailedException Failed(CudaException failure) => new($"the GPU failed: {failure.Message}", failure);
+    private DeviceFailedException Failed(CudaException failure)
+    {
+        string wait = waitReport.Text is { } text ? $"; {text}; {HopperKernels.Variable}=off does without such barriers" : "";
+        return new($"the GPU failed: {failure.Message}{wait}", failure);
+    }
 
     /// <summary>The suffix of a kernel's name that says which activations it takes.</summary>
     private static string Suffix(Tensor act) => act.Type switch
