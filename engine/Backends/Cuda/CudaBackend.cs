@@ -73,6 +73,7 @@ public sealed partial class CudaBackend : IBackend
     public nint Allocate(long bytes)
     {
         Enter();
+        Release();
         try
         {
             var memory = CudaDeviceMemory.Allocate(bytes);
@@ -112,6 +113,7 @@ public sealed partial class CudaBackend : IBackend
         where T : unmanaged
     {
         Enter();
+        Release(); // the ring may have to wait for earlier uploads
         RequireSize(destination, (long)source.Length * sizeof(T));
         try
         {
@@ -127,6 +129,7 @@ public sealed partial class CudaBackend : IBackend
         where T : unmanaged
     {
         Enter();
+        Release();
         RequireSize(source, (long)destination.Length * sizeof(T));
         fixed (T* pointer = destination)
         {
@@ -138,12 +141,14 @@ public sealed partial class CudaBackend : IBackend
     public void Synchronize()
     {
         Enter();
+        Release();
         Check(CudaDriver.StreamSynchronize(stream));
     }
 
     public void Dispose()
     {
         context.MakeCurrent();
+        gate?.Dispose();
         uploads.Dispose();
         reductions?.Dispose();
         foreach (var recording in recordings.Values)
