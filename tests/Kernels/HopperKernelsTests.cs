@@ -50,8 +50,10 @@ public sealed class HopperKernelsTests
     [Test]
     public void Measured_cuts_for_Hopper_do_not_count_without()
     {
-        Assert.That(Conv2dTuning.Of((9, 0), hopper: false).Rows.Where(row => row.Cut.Hopper), Is.Empty);
-        Assert.That(Conv2dTuning.Of((9, 0)), Is.Not.Null);
+        Conv2dTuningRow Row(bool hopper) => new(Conv2dPass.Forward, "bf16", geometry, new(hopper, 128, 128, 1), 1, 2);
+        var table = new Conv2dTuning("sm90", "a GPU", [Row(hopper: true), Row(hopper: false)]);
+        Assert.That(table.For(hopper: true).Rows, Is.EqualTo(table.Rows));
+        Assert.That(table.For(hopper: false).Rows, Is.EqualTo(new[] { Row(hopper: false) }));
     }
 
     [Test]

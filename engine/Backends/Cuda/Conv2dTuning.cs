@@ -48,14 +48,15 @@ internal sealed record Conv2dTuning(string Architecture, string? Device, Conv2dT
     public static string ArchitectureOf((int Major, int Minor) capability) => $"sm{capability.Major}{capability.Minor}";
 
     /// <summary>The committed table; one without rows where there is none.</summary>
-    /// <param name="hopper">Whether its cuts on the kernels for Hopper count.</param>
-    public static Conv2dTuning Of((int Major, int Minor) capability, bool hopper = true)
+    public static Conv2dTuning Of((int Major, int Minor) capability)
     {
         string architecture = ArchitectureOf(capability);
         using var stream = typeof(Conv2dTuning).Assembly.GetManifestResourceStream(FileName(architecture));
-        var table = stream is null ? new(architecture, null, []) : Parse(new StreamReader(stream).ReadToEnd());
-        return table with { Rows = [.. table.Rows.Where(row => hopper || !row.Cut.Hopper)] };
+        return stream is null ? new(architecture, null, []) : Parse(new StreamReader(stream).ReadToEnd());
     }
+
+    /// <summary>The rows that count for a GPU that may or may not use the kernels for Hopper.</summary>
+    public Conv2dTuning For(bool hopper) => this with { Rows = [.. Rows.Where(row => hopper || !row.Cut.Hopper)] };
 
     /// <exception cref="JsonException"/>
     public static Conv2dTuning Parse(string json) => JsonSerializer.Deserialize<Conv2dTuning>(json, Json.Indented) ?? throw new JsonException("empty");

@@ -68,7 +68,7 @@ public sealed partial class CudaBackend
     /// <summary>Cuts that were measured: those committed for this architecture, or others to try.</summary>
     internal Conv2dTuning Tuning
     {
-        get => tuning ??= Conv2dTuning.Of(context.ComputeCapability, Hopper);
+        get => tuning ??= Conv2dTuning.Of(context.ComputeCapability).For(Hopper);
         set
         {
             tuning = value;
