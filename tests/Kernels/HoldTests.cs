@@ -94,6 +94,8 @@ public sealed class HoldTests
         var result = new float[4];
         Gpu.Download(result, X);
         Assert.That(result, Is.All.EqualTo(32));
+        Gpu.Hold();
+        Assert.That(Gpu.Held, Is.True, "the gate had not given up");
     }
 
     /// <summary>Straight through the driver, which knows nothing of the gate.</summary>
