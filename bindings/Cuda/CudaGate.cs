@@ -5,11 +5,11 @@ namespace Avedis.Bindings.Cuda;
 /// <summary>
 /// A gate in a stream: what is queued behind <see cref="Close"/> waits for <see cref="Open"/>. The stream waits in a function of the host,
 /// which every driver can do. A wait for the device while the gate is closed would be one for ever; so the gate opens by itself after a
-/// second, and stays open from then on.
+/// quarter of a second, and stays open from then on.
 /// </summary>
 internal sealed unsafe class CudaGate : IDisposable
 {
-    private static readonly TimeSpan patience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan patience = TimeSpan.FromMilliseconds(250);
 
     private readonly CudaStream stream;
     private readonly ManualResetEventSlim open = new(initialState: true);
