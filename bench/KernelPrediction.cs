@@ -16,6 +16,8 @@ public sealed record GpuCeilings(string Name, double BytesPerSecond)
     /// <summary>The one whose name a device's description has; null of others.</summary>
     public static GpuCeilings? Of(string description) => Known.FirstOrDefault(gpu => description.Contains(gpu.Name, StringComparison.Ordinal));
 
+    private const double CyclesPerSecond = 1.755e9;
+
     /// <summary>Multiplications and additions a second.</summary>
     public double Flops(string precision) => PeakRates.OfGpu(Name)[precision]!.Value * 1e9;
 
@@ -23,11 +25,16 @@ public sealed record GpuCeilings(string Name, double BytesPerSecond)
     /// <param name="share">Of the products that the GPU can make at best.</param>
     public double Microseconds(string precision, double flops, double bytes, double share = 1) =>
         1e6 * Math.Max(flops / (Flops(precision) * share), bytes / BytesPerSecond);
+
+    /// <summary>Of cycles that the multiprocessors of an SXM board, 132 at 1.755 GHz, share among them.</summary>
+    public static double Microseconds(double cycles) => 1e6 * cycles / (Conv2dPlan.HopperBlocks * CyclesPerSecond);
 }
 
 /// <summary>
-/// One pass over a layer. Times in microseconds are the larger of products and bytes: at the peak of the matrix units, at what mma.sync reaches of it and at what
-/// wgmma does; and Planned, wgmma with the tiles, rounds and slices that the engine chooses, where it multiplies.
+/// One pass over a layer. Times in microseconds are the larger of products and bytes: at the peak of the units that multiply, at what
+/// mma.sync reaches of the matrix units' and at what wgmma does; and Planned, what the kernels as they are written should take: with the
+/// tiles, rounds and slices that the engine chooses, with what they fetch from the level-2 cache and from shared memory, and with the
+/// instructions that they issue.
 /// </summary>
 /// <param name="Kernel">Empty where no convolution runs.</param>
 /// <param name="Useful">Products of the pass, of those that its rounds of whole tiles have room for.</param>
@@ -41,19 +48,41 @@ public sealed record StepPrediction(string Gpu, string Preset, int Batch, double
 }
 
 /// <summary>
-/// Times of a training step as arithmetic has them, without a GPU: bytes of activations and weights that a pass must move, products that it must make, over
-/// what the GPU's memory and matrix units can do. To be compared with what is measured.
+/// Times of a training step as arithmetic has them, without a GPU: bytes of activations and weights that a pass must move, products that it
+/// must make, over what the GPU's memory and units can do; and instructions and accesses to shared memory, counted in the kernels' machine
+/// code. To be compared with what is measured.
 /// </summary>
 public static class KernelPrediction
 {
     private const double MmaSyncShare = 0.64, WgmmaShare = 0.75;
     private const int WeightBytes = 4, AdamBytes = 28;
 
-    // conv2d_hopper.cu: the depth of a step
-    private const int TileDepth = 64;
+    private const int IssuedPerCycle = 4, WarpSize = 32;
 
-    // moments.cuh: a multiprocessor takes 2,000 cycles for the moments of a tile of 128 x 256 (estimate), in which wgmma would make 4,096 * 0.75 flops each
-    private const double MomentFlops = 2000.0 / (128 * 256) * 4096 * WgmmaShare;
+    // conv2d_hopper.cu: the depth of a step, and multiplications a cycle of the matrix units of a multiprocessor
+    private const int TileDepth = 64, ProductsPerCycle = 2048;
+
+    // what a multiprocessor fetches from the level-2 cache while all do, some 7 TB/s together (estimate)
+    private const double CacheBytesPerCycle = 30;
+
+    // the threads of a weight pass that copy: instructions of a step, and for each 64 columns of it, at one every so many cycles (estimate)
+    private const int CopyInstructions = 103, CopyInstructionsOfColumns = 169;
+    private const double CyclesPerCopyInstruction = 1.54;
+
+    // a tile of 128 x 256 that is stored, with and without its moments: 8 warps, which multiply nothing meanwhile
+    private const int StoreCycles = 1200, StoreAndMomentsCycles = 4300, StoredSums = 128 * 256;
+
+    // stem.cu: a warp that adds the products of two groups of seven taps at 32 positions; a position in 32 channels (estimate);
+    // a gradient and its place
+    private const int GramInstructions = 124, GramLoads = 14, GroupTaps = 7, StemCyclesOfPosition = 8, GradientLoads = 2;
+    private const int StemWarps = 8, StemChannels = 32;
+
+    // pool_window.cuh: instructions for 32 vectors of 8 elements of what is pooled
+    private const int PoolApply = 220, PoolSums = 180, PoolGradient = 400, PoolVector = 8;
+
+    // of a step, with the gaps in front of them and sums that one thread makes alone (estimate)
+    private const int Launches = 200;
+    private const double MicrosecondsOfLaunch = 2.5;
 
     public static Command Command()
     {
@@ -94,6 +123,7 @@ public static class KernelPrediction
         long heads = StepLayers.Linears(preset, batch).Sum(layer => (long)layer.Inputs * layer.Outputs);
         passes.Add("heads", "all passes", 6.0 * batch * heads, heads * 3 * WeightBytes);
         passes.Add("parameters", "Adam", 0, (parameters + heads) * AdamBytes);
+        passes.Add("step", "launches", 0, 0, Launches * MicrosecondsOfLaunch);
         return new(gpu.Name, preset, batch, gpu.Flops(precision) / 1e12, gpu.BytesPerSecond / 1e12, [.. passes.All]);
     }
 
@@ -102,9 +132,13 @@ public static class KernelPrediction
         var text = new StringBuilder();
         text.AppendLine(Text($"# Predicted: {step.Gpu}, {step.Preset}, BF16, {step.Batch} clips"));
         text.AppendLine();
-        text.AppendLine(Text($"**Arithmetic, not measurement**: {step.PeakTeraflops:0} TFLOP/s of the matrix units and {step.TerabytesPerSecond:0.0} TB/s of memory, for each"));
-        text.AppendLine(Text($"pass the larger of both. mma.sync is taken at {MmaSyncShare:0 %} of that peak and wgmma at {WgmmaShare:0 %}. Planned is wgmma with the tiles and slices of"));
-        text.AppendLine("the engine's plan: useful is what whole tiles in whole rounds of 132 multiprocessors leave of the products. Made by `bench predict`.");
+        string rates = Text($"{step.PeakTeraflops:0} TFLOP/s of the matrix units and {step.TerabytesPerSecond:0.0} TB/s of memory");
+        text.AppendLine($"**Arithmetic, not measurement**: {rates}, for each pass the larger of both.");
+        text.AppendLine(Text($"mma.sync is taken at {MmaSyncShare:0 %} of that peak and wgmma at {WgmmaShare:0 %}; Gram matrices and"));
+        text.AppendLine("backward passes of the first blocks multiply in FP32. Planned is the kernels as they are written: tiles and");
+        text.AppendLine("slices of the engine's plan (useful is what whole tiles in whole rounds of 132 multiprocessors leave of the");
+        text.AppendLine(Text($"products), at 1.755 GHz, with {CacheBytesPerCycle:0} bytes a cycle and multiprocessor from level 2,"));
+        text.AppendLine("and with instructions and accesses to shared memory as counted in the machine code. Made by `bench predict`.");
         text.AppendLine();
         text.AppendLine("| layer | pass | kernel | GFLOP | MB | peak us | mma.sync us | wgmma us | useful | planned us |");
         text.AppendLine("|---|---|---|--:|--:|--:|--:|--:|--:|--:|");
@@ -130,17 +164,30 @@ public static class KernelPrediction
 
         public List<PassPrediction> All { get; } = [];
 
-        public void Add(string layer, string pass, double flops, double bytes) => Add(layer, pass, "", flops, bytes, flops, bytes);
+        /// <param name="planned">Microseconds that the kernels take at least.</param>
+        public void Add(string layer, string pass, double flops, double bytes, double planned = 0) =>
+            Add(layer, pass, "", flops, bytes, 1, planned, precision);
 
-        /// <summary>stem.cu: statistics from the image's Gram matrix, then everything up to the pooled result in one pass; the image takes no gradient.</summary>
+        /// <summary>
+        /// stem.cu: statistics from the image's Gram matrix, then everything up to the pooled result in one pass; the image takes no
+        /// gradient. The Gram matrix and the gradient, of which only the winners of the pool carry one, are products in FP32.
+        /// </summary>
         public void AddStem(ConvolutionLayer layer)
         {
             var g = layer.Geometry;
-            double positions = (double)g.N * g.P * g.Q, taps = g.R * g.S * g.C, products = 2 * positions * taps * g.K;
+            double positions = (double)g.N * g.P * g.Q, outputs = (double)layer.Output.Count / g.K;
+            double chunks = Math.Ceiling((double)g.K / StemChannels);
             double image = Bytes(g.Input.Count), z = Pooled(layer);
-            Add(layer.Name, "Gram matrix", positions * taps * (taps + 1), image);
-            Add(layer.Name, "forward to pool", products, image + z);
-            Add(layer.Name, "backward", products, image + z + Bytes(layer.Output.Count));
+            int taps = g.R * g.S, groups = (taps + GroupTaps - 1) / GroupTaps;
+            double pairs = groups * (groups + 1) / 2.0, warps = positions / WarpSize * pairs;
+            int conflicts = g.StrideW % 2 == 0 ? 2 : 1; // of lanes that read every second pixel
+            Add(layer.Name, "Gram matrix", "", positions * taps * (taps + 1), image, 1,
+                GpuCeilings.Microseconds(warps * Math.Max((double)GramInstructions / IssuedPerCycle, GramLoads * conflicts)), "fp32");
+            Add(layer.Name, "forward to pool", 2 * positions * taps * g.K, image + z,
+                GpuCeilings.Microseconds(positions * chunks * StemCyclesOfPosition));
+            int tapsOfWarp = (taps + StemWarps - 1) / StemWarps;
+            Add(layer.Name, "backward", "", 2 * outputs * taps * g.K, image + z + Bytes(layer.Output.Count), 1,
+                GpuCeilings.Microseconds(outputs * chunks * StemWarps * (tapsOfWarp + GradientLoads)), "fp32");
         }
 
         public void AddBlock(ConvolutionLayer layer)
@@ -152,11 +199,15 @@ public static class KernelPrediction
             // from the output, or from the moments that the convolution has written
             double parts = plan.MomentRows == 0 ? 0 : Math.Ceiling((double)g.N * g.P * g.Q / plan.MomentRows);
             Add(name, "batch norm: statistics", 0, parts == 0 ? y : 2 * parts * 2 * sizeof(float) * g.K);
-            Add(name, "batch norm: apply, ReLU, pool", 0, y + z);
-            Add(name, "batch norm: sums of gradients", 0, y + z);
-            Add(name, "batch norm: gradient", 0, 2 * y + z);
+            Add(name, "batch norm: apply, ReLU, pool", 0, y + z, Pooling(PoolApply));
+            Add(name, "batch norm: sums of gradients", 0, y + z, Pooling(PoolSums));
+            Add(name, "batch norm: gradient", 0, 2 * y + z, Pooling(PoolGradient));
             AddWeight(name, "gradient of weights", g, plan);
             AddGather(name, "gradient of x", g, plan.BackwardData);
+
+            double Pooling(int instructions) => layer.Pool is null
+                ? 0
+                : GpuCeilings.Microseconds((double)g.Output.Count / (PoolVector * WarpSize) * instructions / IssuedPerCycle);
         }
 
         private double Bytes(long activations) => (double)activations * act.Bytes();
@@ -166,48 +217,66 @@ public static class KernelPrediction
 
         private void AddGather(string layer, string pass, in Conv2dGeometry g, Conv2dGatherPlan plan, bool moments = false)
         {
-            double room = 0, waiting = 0;
+            double room = 0, cycles = 0;
             foreach (var each in plan.Classes)
             {
                 room += Room(plan.Tiles(each), plan.TileRows * plan.TileColumns, each.Depth, plan.Slices);
-                waiting += moments ? MomentFlops * Results(plan.Tiles(each), plan.TileRows * plan.TileColumns) : 0;
+                int stored = moments ? StoreAndMomentsCycles : StoreCycles;
+                cycles += Cycles(plan.Tiles(each), plan.TileRows, plan.TileColumns, each.Depth, plan.Slices, stored);
             }
             double sums = plan.Slices == 1 ? 0 : 2.0 * sizeof(float) * plan.Slices * plan.Results;
-            AddConvolution(layer, pass, g, plan.Hopper ? $"conv2d_hopper_gather_bf16_{plan.TileRows}x{plan.TileColumns}" : $"conv2d_gather_{precision}", room, sums, waiting);
+            string kernel = plan.Hopper ? $"conv2d_hopper_gather_bf16_{plan.TileRows}x{plan.TileColumns}" : $"conv2d_gather_{precision}";
+            AddConvolution(layer, pass, g, kernel, room, sums, plan.Hopper ? cycles : 0);
         }
 
         private void AddWeight(string layer, string pass, in Conv2dGeometry g, Conv2dPlan plan)
         {
             double sums = plan.WeightSlices == 1 ? 0 : 2.0 * sizeof(float) * plan.WeightSlices * g.Weight.Count;
+            double copies = (CopyInstructions + CopyInstructionsOfColumns * plan.WeightTile / 64.0) * CyclesPerCopyInstruction;
+            var (rows, columns) = (plan.WeightCut.TileRows, plan.WeightTile);
+            double cycles = Cycles(plan.WeightTiles, rows, columns, plan.Weight.Pixels, plan.WeightSlices, StoreCycles, copies);
             AddConvolution(
-                layer, pass, g, plan.WeightHopper ? $"conv2d_hopper_weight_bf16_128x{plan.WeightTile}" : $"conv2d_weight_{precision}",
-                Room(plan.WeightTiles, plan.WeightCut.TileRows * plan.WeightTile, plan.Weight.Pixels, plan.WeightSlices), sums);
+                layer, pass, g, plan.WeightHopper ? $"conv2d_hopper_weight_bf16_128x{columns}" : $"conv2d_weight_{precision}",
+                Room(plan.WeightTiles, rows * columns, plan.Weight.Pixels, plan.WeightSlices), sums, plan.WeightHopper ? cycles : 0);
         }
 
         /// <summary>Products that fit into the rounds of a pass while all multiprocessors have one block.</summary>
-        private static double Room(long tiles, int sums, int depth, int slices)
+        private static double Room(long tiles, int sums, int depth, int slices) =>
+            2.0 * Steps(depth, slices) * TileDepth * Rounds(tiles * slices) * Conv2dPlan.HopperBlocks * sums;
+
+        /// <summary>
+        /// Cycles of all multiprocessors in these rounds: a step takes as long as its products, what it fetches or its copies.
+        /// </summary>
+        private static double Cycles(long tiles, int rows, int columns, int depth, int slices, int stored, double copies = 0)
         {
-            int steps = (depth + TileDepth - 1) / TileDepth;
-            return 2.0 * ((steps + slices - 1) / slices) * TileDepth * Results(tiles * slices, sums);
+            double products = (double)rows * columns * TileDepth / ProductsPerCycle;
+            double fetched = (rows + columns) * Conv2dPlan.HopperStepBytes / CacheBytesPerCycle;
+            double step = Math.Max(products, Math.Max(fetched, copies)), end = (double)stored * rows * columns / StoredSums;
+            return Rounds(tiles * slices) * Conv2dPlan.HopperBlocks * (Steps(depth, slices) * step + end);
         }
 
-        private static double Results(long tiles, int sums) => (double)((tiles + Conv2dPlan.HopperBlocks - 1) / Conv2dPlan.HopperBlocks) * Conv2dPlan.HopperBlocks * sums;
+        private static int Steps(int depth, int slices) => ((depth + TileDepth - 1) / TileDepth + slices - 1) / slices;
 
-        /// <param name="waiting">Products for which there would be room while the matrix units wait.</param>
-        private void AddConvolution(string layer, string pass, in Conv2dGeometry g, string kernel, double room, double sums, double waiting = 0)
+        private static long Rounds(long blocks) => (blocks + Conv2dPlan.HopperBlocks - 1) / Conv2dPlan.HopperBlocks;
+
+        /// <param name="cycles">Of all multiprocessors.</param>
+        private void AddConvolution(string layer, string pass, in Conv2dGeometry g, string kernel, double room, double sums, double cycles)
         {
             double flops = 2.0 * g.Output.Count * g.R * g.S * g.C;
             // the weights: read, written in the order of the product and read again, or a gradient that is added to
             double bytes = Bytes(g.Input.Count + g.Output.Count) + g.Weight.Count * 2.0 * WeightBytes;
-            Add(layer, pass, kernel, flops, bytes, room, bytes + sums, waiting);
+            Add(layer, pass, kernel, flops, bytes, flops / room,
+                Math.Max(gpu.Microseconds(precision, room, bytes + sums, WgmmaShare), GpuCeilings.Microseconds(cycles)), precision);
         }
 
-        private void Add(string layer, string pass, string kernel, double flops, double bytes, double plannedFlops, double plannedBytes, double waiting = 0)
+        /// <param name="planned">Microseconds that the kernels take at least.</param>
+        /// <param name="units">The precision of the units that multiply; shares of a peak are those of the matrix units.</param>
+        private void Add(string layer, string pass, string kernel, double flops, double bytes, double useful, double planned, string units)
         {
-            double Time(double products, double moved, double share) => gpu.Microseconds(precision, products, moved, share);
+            double Time(double share) => gpu.Microseconds(units, flops, bytes, units == "fp32" ? 1 : share);
+            double wgmma = Time(WgmmaShare);
             All.Add(new(
-                layer, pass, kernel, flops / 1e9, bytes / 1e6, Time(flops, bytes, 1), Time(flops, bytes, MmaSyncShare), Time(flops, bytes, WgmmaShare),
-                plannedFlops == 0 ? 1 : flops / plannedFlops, Time(plannedFlops + waiting, plannedBytes, WgmmaShare)));
+                layer, pass, kernel, flops / 1e9, bytes / 1e6, Time(1), Time(MmaSyncShare), wgmma, useful, Math.Max(wgmma, planned)));
         }
     }
 }

@@ -88,7 +88,7 @@ __device__ inline void fill(const Work& work, Steps steps, uint4* stages, uint64
     for (int tile = static_cast<int>(blockIdx.x); tile < work.tiles; tile += static_cast<int>(gridDim.x)) {
         typename Work::Loader loader(work, tile);
         for (int step = steps.begin; step < steps.end; step++) {
-            mbarrier_wait(&empty[next.stage], next.parity ^ 1);
+            mbarrier_wait(&empty[next.stage], next.parity ^ 1, {work.kernel, "empty", next.stage});
             loader.load(step, stages + next.stage * Work::kStage, &full[next.stage]);
             cp_async_commit();
             next.next();
@@ -104,13 +104,14 @@ __device__ inline void fill(const Work& work, Steps steps, uint4* stages, uint64
 
 // Where the warps that multiply meet, as often as they like.
 struct Meeting {
+    const char* kernel;
     uint64_t* barrier;
     unsigned parity;
 
     __device__ void operator()() {
         __syncwarp();
         if (threadIdx.x % kWarp == 0) mbarrier_arrive(barrier);
-        mbarrier_wait(barrier, parity);
+        mbarrier_wait(barrier, parity, {kernel, "meeting", 0});
         parity ^= 1;
     }
 };
@@ -124,7 +125,7 @@ __device__ inline void multiply(const Work& work, Steps steps, const uint4* stag
         float d[Work::kPanels][Work::kColumns / 2] = {};
         int before = 0;
         for (int step = steps.begin; step < steps.end; step++) {
-            mbarrier_wait(&full[next.stage], next.parity);
+            mbarrier_wait(&full[next.stage], next.parity, {work.kernel, "full", next.stage});
             const uint4* stage = stages + next.stage * Work::kStage;
             uint64_t left = Work::left_of(stage + group * Work::kPanels * kPanel), right = Work::right_of(stage + Work::kRows * kChunks);
             wgmma_fence();
@@ -173,7 +174,7 @@ __device__ inline void run(const Work& work, Steps steps) {
     if (group == 0)
         fill(work, steps, stages, full, empty);
     else
-        multiply(work, steps, stages, full, empty, Meeting{meeting, 0}, group - 1);
+        multiply(work, steps, stages, full, empty, Meeting{work.kernel, meeting, 0}, group - 1);
 }
 
 // ---- gather ---------------------------------------------------------------------------------------------------------------
@@ -186,6 +187,7 @@ struct Gather : Stages<kRowsOfTile, kColumnsOfTile> {
     static constexpr int kAdvance = 32;  // bytes to the next 16 of the depth
     static constexpr int kBulkCopies = 1;
 
+    const char* kernel;
     bf16* y;
     float* partial;
     float* moments;
@@ -195,9 +197,9 @@ struct Gather : Stages<kRowsOfTile, kColumnsOfTile> {
     int columns, column_tiles, slices, tiles;
     int64_t results;
 
-    __device__ Gather(bf16* y, float* partial, float* moments, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns, int column_tiles,
-                      int slices, int64_t results)
-        : y(y), partial(partial), moments(moments), x(x), weights(weights), g(g), columns(columns), column_tiles(column_tiles), slices(slices),
+    __device__ Gather(const char* kernel, bf16* y, float* partial, float* moments, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns,
+                      int column_tiles, int slices, int64_t results)
+        : kernel(kernel), y(y), partial(partial), moments(moments), x(x), weights(weights), g(g), columns(columns), column_tiles(column_tiles), slices(slices),
           tiles((g.positions + kRows - 1) / kRows * column_tiles), results(results) {}
 
     __device__ int first_position(int tile) const { return tile / column_tiles * kRows; }
@@ -303,9 +305,9 @@ struct Gather : Stages<kRowsOfTile, kColumnsOfTile> {
 };
 
 template <int kRows, int kColumns>
-__device__ inline void gather(bf16* y, float* partial, float* moments, const bf16* x, const bf16* weights, const Conv2dGather& g, int columns,
-                              int column_tiles, int slices, int64_t results) {
-    run(Gather<kRows, kColumns>(y, partial, moments, x, weights, g, columns, column_tiles, slices, results),
+__device__ inline void gather(const char* kernel, bf16* y, float* partial, float* moments, const bf16* x, const bf16* weights, const Conv2dGather& g,
+                              int columns, int column_tiles, int slices, int64_t results) {
+    run(Gather<kRows, kColumns>(kernel, y, partial, moments, x, weights, g, columns, column_tiles, slices, results),
         steps_of_slice(g.depth, kStep, slices, static_cast<int>(blockIdx.y)));
 }
 
@@ -319,6 +321,7 @@ struct Weight : Stages<128, kColumnsOfTile> {
     static constexpr int kAdvance = 2 * kAtom;  // bytes to the next 16 pixels
     static constexpr int kBulkCopies = 0;
 
+    const char* kernel;
     float* dweight;
     float* partial;
     const bf16* dy;
@@ -326,8 +329,8 @@ struct Weight : Stages<128, kColumnsOfTile> {
     const Conv2dWeightPass& g;
     int slices, column_tiles, tiles;
 
-    __device__ Weight(float* dweight, float* partial, const bf16* dy, const bf16* x, const Conv2dWeightPass& g, int slices)
-        : dweight(dweight), partial(partial), dy(dy), x(x), g(g), slices(slices), column_tiles((g.columns + kColumns - 1) / kColumns),
+    __device__ Weight(const char* kernel, float* dweight, float* partial, const bf16* dy, const bf16* x, const Conv2dWeightPass& g, int slices)
+        : kernel(kernel), dweight(dweight), partial(partial), dy(dy), x(x), g(g), slices(slices), column_tiles((g.columns + kColumns - 1) / kColumns),
           tiles((g.rows + kRows - 1) / kRows * column_tiles) {}
 
     __device__ int first_row(int tile) const { return tile / column_tiles * kRows; }
@@ -403,8 +406,8 @@ struct Weight : Stages<128, kColumnsOfTile> {
 };
 
 template <int kColumns>
-__device__ inline void weight(float* dweight, float* partial, const bf16* dy, const bf16* x, const Conv2dWeightPass& g, int slices) {
-    run(Weight<kColumns>(dweight, partial, dy, x, g, slices), steps_of_slice(g.pixels, kStep, slices, static_cast<int>(blockIdx.y)));
+__device__ inline void weight(const char* kernel, float* dweight, float* partial, const bf16* dy, const bf16* x, const Conv2dWeightPass& g, int slices) {
+    run(Weight<kColumns>(kernel, dweight, partial, dy, x, g, slices), steps_of_slice(g.pixels, kStep, slices, static_cast<int>(blockIdx.y)));
 }
 
 }  // namespace conv2d_hopper
@@ -415,7 +418,8 @@ __device__ inline void weight(float* dweight, float* partial, const bf16* dy, co
     KERNEL((conv2d_hopper::kThreads, 1), conv2d_hopper_gather_bf16_##rows##x##columns,                                                            \
            (bf16 * y, float* partial, float* moments, const bf16* x, const bf16* weights, Conv2dGather positions, int columns_, int column_tiles, \
             int slices, int64_t results)) {                                                                                                       \
-        ON_HOPPER(conv2d_hopper::gather<rows, columns>(y, partial, moments, x, weights, positions, columns_, column_tiles, slices, results));     \
+        ON_HOPPER(conv2d_hopper::gather<rows, columns>(__func__, y, partial, moments, x, weights, positions, columns_, column_tiles, slices,      \
+                                                       results));                                                                                 \
     }
 
 CONV2D_HOPPER_GATHER(128, 256)
@@ -427,7 +431,7 @@ CONV2D_HOPPER_GATHER(256, 64)
 #define CONV2D_HOPPER_WEIGHT(columns)                                                                                                             \
     KERNEL((conv2d_hopper::kThreads, 1), conv2d_hopper_weight_bf16_128x##columns,                                                                 \
            (float* dweight, float* partial, const bf16* dy, const bf16* x, Conv2dWeightPass pass, int slices)) {                                  \
-        ON_HOPPER(conv2d_hopper::weight<columns>(dweight, partial, dy, x, pass, slices));                                                         \
+        ON_HOPPER(conv2d_hopper::weight<columns>(__func__, dweight, partial, dy, x, pass, slices));                                               \
     }
 
 CONV2D_HOPPER_WEIGHT(256)

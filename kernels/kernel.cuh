@@ -29,6 +29,8 @@
     extern __shared__ __align__(16) uint8_t dynamic_shared[]; \
     type* const name = reinterpret_cast<type*>(dynamic_shared)
 
+#include "wait_report.cuh"
+
 #else
 #include "emulation/cuda_emulation.h"
 #endif
@@ -264,14 +266,53 @@ __device__ inline void mbarrier_arrive_expecting(uint64_t* barrier, unsigned byt
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
 }
 
-// Waits for the end of the phase of this parity: the first phase has parity 0, the one before it is over.
-__device__ inline void mbarrier_wait(uint64_t* barrier, unsigned parity) {
-    unsigned over = 0;
-    while (!over)
-        asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                     : "=r"(over)
-                     : "r"(shared_address(barrier)), "r"(parity)
-                     : "memory");
+// Whether the phase of this parity is over; looks for some time.
+__device__ inline bool mbarrier_over(uint64_t* barrier, unsigned parity) {
+    unsigned over;
+    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                 : "=r"(over)
+                 : "r"(shared_address(barrier)), "r"(parity)
+                 : "memory");
+    return over;
+}
+
+// The device's clock, which starts again from 0 every four seconds.
+__device__ inline unsigned nanoseconds() {
+    unsigned now;
+    asm volatile("mov.u32 %0, %%globaltimer_lo;" : "=r"(now));
+    return now;
+}
+
+__device__ WaitReport* wait_report;  // the host's; null: nobody will read it
+__device__ int wait_given_up;
+
+// Ends the kernel with an error. One thread says why, the others wait for its trap, or theirs might come before it has said anything.
+__device__ inline void give_up(const Awaited& awaited) {
+    if (atomicExch(&wait_given_up, 1) == 0) {
+        if (wait_report) {
+            write_report(wait_report, awaited, static_cast<int>(blockIdx.x), static_cast<int>(blockIdx.y), static_cast<int>(threadIdx.x));
+            __threadfence_system();
+            wait_report->written = 1;
+            __threadfence_system();
+        }
+        __trap();
+    }
+    while (true) __nanosleep(1000000);
+}
+
+// Waits for the end of the phase of this parity: the first phase has parity 0, the one before it is over. What takes longer than two seconds would never come:
+// the wait gives up. It counts periods of a tenth of a second, so that a device that stood still meanwhile is one period older and no more.
+__device__ inline void mbarrier_wait(uint64_t* barrier, unsigned parity, const Awaited& awaited) {
+    constexpr unsigned kPeriod = 100000000;
+    constexpr int kPeriods = 20;
+    if (mbarrier_over(barrier, parity)) return;
+    unsigned since = nanoseconds();
+    for (int periods = 0; !mbarrier_over(barrier, parity);) {
+        unsigned now = nanoseconds();
+        if (now - since < kPeriod) continue;
+        since = now;
+        if (++periods == kPeriods) give_up(awaited);
+    }
 }
 
 // What this thread has written to shared memory so far, its cp_async that it has waited for included, is there for the matrix units and the copy engine.

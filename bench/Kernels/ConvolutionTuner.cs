@@ -9,7 +9,7 @@ namespace Avedis.Bench.Kernels;
 /// Finds the fastest cut of each convolution pass by trial: every family of kernels and tile that the shape allows, with several numbers of slices. A candidate is checked
 /// against double precision and, in every element, against the cut that the plan chooses, before it is timed.
 /// </summary>
-/// <param name="rounds">Runs of each candidate; the median counts.</param>
+/// <param name="rounds">Fewest runs of each candidate; the median counts.</param>
 internal sealed class ConvolutionTuner(CudaBackend backend, int rounds, TextWriter log) : IDisposable
 {
     /// <summary>A cut has to be so much faster than the plan's: less may be chance.</summary>

@@ -5,7 +5,7 @@ using Avedis.Trainer.Benchmark;
 namespace Avedis.Bench.Kernels;
 
 /// <summary>What to measure.</summary>
-/// <param name="Rounds">Runs of each contestant; the median counts.</param>
+/// <param name="Rounds">Fewest runs of each contestant; the median counts.</param>
 /// <param name="Passes">Operations, by what their names contain; empty for all.</param>
 /// <param name="Layers">Layers, likewise.</param>
 /// <param name="Workspace">Bytes that cuDNN may use besides its operands.</param>

@@ -17,7 +17,7 @@ internal static class KernelCommands
 
     public static Command Kernels()
     {
-        var rounds = Commands.Positive("--rounds", "Runs of each operation and of each library; the median counts.", 7);
+        var rounds = Commands.Positive("--rounds", "Fewest runs of each operation and library in 50 ms or longer; 1 is a trial.", 7);
         var libraries = new Option<string?>("--libraries")
         {
             Description = $"Folders with cuDNN and cuBLAS, or Python's site-packages with PyTorch's, separated by colons. [default: {PeerLibraries.Variable}, then the loader's own search]",
@@ -65,7 +65,7 @@ internal static class KernelCommands
 
     public static Command Tune()
     {
-        var rounds = Commands.Positive("--rounds", "Runs of each candidate; the median counts.", 7);
+        var rounds = Commands.Positive("--rounds", "Fewest runs of each candidate in 50 ms or longer; 1 is a trial.", 7);
         var result = new Option<string>("--out") { Description = "Folder for the table, conv2d-tuning-ARCHITECTURE.json.", Required = true };
         var command = new Command("tune", "Finds the fastest tiles and slices of each convolution pass by trial. The table takes effect when it is committed in engine/Backends/Cuda.")
         {

@@ -29,7 +29,7 @@ public sealed record KernelRow(
 
 /// <summary>The contents of kernels.json.</summary>
 /// <param name="LeftOut">A line for each library that was not there.</param>
-/// <param name="Rounds">Runs that the medians are taken of.</param>
+/// <param name="Rounds">Fewest runs that the medians are taken of.</param>
 public sealed record KernelFile(string Device, string Machine, string Revision, string Date, int Rounds, string[] LeftOut, KernelRow[] Rows);
 
 /// <summary>Writes kernels.json and the same as a table, kernels.md.</summary>
@@ -59,7 +59,8 @@ public static class KernelTable
         var text = new StringBuilder();
         text.AppendLine("# Operations of a training step").AppendLine();
         text.AppendLine("Each operation by itself: its result checked, then timed by the device's events with cold caches, taking turns with the libraries; median.").AppendLine();
-        text.AppendLine($"{results.Device}: {results.Machine}. Avedis {results.Revision}, {results.Date}, {results.Rounds} runs.").AppendLine();
+        text.Append($"{results.Device}: {results.Machine}. Avedis {results.Revision}, {results.Date}, ");
+        text.AppendLine($"{results.Rounds} runs or more.").AppendLine();
         if (IsEmulated(results.Device))
             text.AppendLine("**No GPU took part: the kernels ran on the processor. No time below says anything about a GPU.**").AppendLine();
         foreach (string line in results.LeftOut)

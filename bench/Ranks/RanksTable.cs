@@ -11,9 +11,8 @@ public static class RanksTable
     // of a step of the paper network: the gradients of data and weights, of three passes over the convolutions
     private static readonly ScalingModel model = new(BackwardShare: 0.6);
 
-    // clips that an H200 is given, and the rate predicted for it: bench/results/predicted-h200
+    // clips that an H200 is given; the time predicted for them is that of bench/results/predicted-h200
     private const int ClipsPerGpu = 16;
-    private const double PredictedClipsPerSecond = 1650;
 
     private static readonly Cluster cluster = new("8 H200 a machine (NVLink), a 400 Gbit/s port for each GPU", 8, new(3e-6, 350e9), new(8e-6, 45e9));
 
@@ -47,7 +46,8 @@ public static class RanksTable
                 $"| {p.Ranks} | {line.Latency * 1e6:F1} | {line.BytesPerSecond / 1e9:F2} | {sums * 1e3:F2} | {p.SumSeconds * 1e3:F2} | {model.Seconds(work, sums, line.Seconds(each, p.Ranks)) * 1e3:F1} | {p.SecondsPerStep * 1e3:F1} |");
         }
 
-        double gradient = PaperBytes(), own = ClipsPerGpu / PredictedClipsPerSecond;
+        var predicted = KernelPrediction.Of(GpuCeilings.Of("H200")!, "paper", ClipsPerGpu);
+        double gradient = PaperBytes(), own = ClipsPerGpu / predicted.ClipsPerSecond(pass => pass.Planned);
         int buckets = (int)Math.Ceiling(gradient / GradientReduction.DefaultBucketBytes);
         text.AppendLine().AppendLine("## Predicted: GPUs").AppendLine();
         text.AppendLine(CultureInfo.InvariantCulture,

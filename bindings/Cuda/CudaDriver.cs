@@ -28,7 +28,7 @@ public sealed class CudaException : DeviceFailedException
     /// outside of CUDA (911). An error of memory or NVLink that cannot be corrected (214, 220), and the unknown error (999) of a GPU that
     /// fell off the bus, leave nothing to go on with either. The other 700s refuse one call.
     /// </summary>
-    private static bool IsLasting(int result) =>
+    internal static bool IsLasting(int result) =>
         result is 214 or 220 or 226 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 721 or 810 or 911 or 999;
 }
 
@@ -97,7 +97,8 @@ internal static unsafe partial class CudaDriver
     {
         if (result == 0)
             return;
-        string cause = $"cu{call.Split('(')[0].Split('.')[^1]}: {Describe(result)}";
+        string waits = CudaException.IsLasting(result) && CudaWaitReport.Take() is { } text ? $"; {text}" : "";
+        string cause = $"cu{call.Split('(')[0].Split('.')[^1]}: {Describe(result)}{waits}";
         throw result == OutOfMemory ? new OutOfDeviceMemoryException(cause) : new CudaException(cause, result);
     }
 
@@ -225,6 +226,9 @@ internal static unsafe partial class CudaDriver
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuModuleGetFunction", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int ModuleGetFunction(out nint function, CudaModule module, string name);
 
+    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuModuleGetGlobal_v2", StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int ModuleGetGlobal(out nint address, out nuint bytes, CudaModule module, string name);
+
     [LibraryImport(CudaLibrary.Name, EntryPoint = "cuFuncSetAttribute")]
     public static partial int FuncSetAttribute(nint function, int attribute, int value);
 
@@ -232,6 +236,9 @@ internal static unsafe partial class CudaDriver
     public static partial int LaunchKernel(
         nint function, uint gridX, uint gridY, uint gridZ, uint blockX, uint blockY, uint blockZ, uint sharedBytes, CudaStream stream,
         void** parameters, void** extra);
+
+    [LibraryImport(CudaLibrary.Name, EntryPoint = "cuLaunchHostFunc")]
+    public static partial int LaunchHostFunc(CudaStream stream, delegate* unmanaged<nint, void> function, nint data);
 
     // graphs
 

@@ -10,6 +10,8 @@ internal sealed unsafe class CudaModule : SafeHandle
 
     private readonly Dictionary<nint, int> shared = []; // dynamic shared memory that launches of a kernel may have
 
+    private CudaWaitReport? waits;
+
     /// <summary>Only for the marshaller; call <see cref="Load"/>.</summary>
     public CudaModule()
         : base(0, ownsHandle: true)
@@ -36,6 +38,14 @@ internal sealed unsafe class CudaModule : SafeHandle
                 return module;
             }
         }
+    }
+
+    /// <summary>Lets its kernels say for which barrier they have waited in vain; see <see cref="CudaWaitReport"/>. Once is enough.</summary>
+    /// <param name="stream">Carries the address to the device.</param>
+    public void ReportWaits(CudaStream stream)
+    {
+        lock (shared)
+            waits ??= new(this, stream);
     }
 
     /// <summary>Of a kernel, which is loaded then.</summary>

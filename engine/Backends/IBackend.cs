@@ -91,6 +91,19 @@ public interface IBackend : IDisposable
     /// <summary>Time on the device between two marks, the earlier first; waits for the later.</summary>
     double Microseconds(long from, long to);
 
+    /// <summary>The marks so far will not be asked for again: what they hold serves the next ones.</summary>
+    void ForgetMarks();
+
+    /// <summary>
+    /// Lets the device begin nothing that is queued from here on before <see cref="Release"/>, so that it works through all of it without
+    /// waiting for the host, and marks show its time alone. Whatever waits for the device releases it, and so does a queue that becomes
+    /// long. Where every call has finished when it returns, nothing happens.
+    /// </summary>
+    void Hold();
+
+    /// <summary>Ends <see cref="Hold"/>, if there is one.</summary>
+    void Release();
+
     /// <summary>
     /// What the operations since the last call launched on the device, in order, for people: kernels with their settings, libraries with their
     /// algorithms. Empty where an operation is its own launch, as on the processor.

@@ -57,6 +57,12 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public virtual double Microseconds(long from, long to) => Inner.Microseconds(from, to);
 
+    public virtual void ForgetMarks() => Inner.ForgetMarks();
+
+    public virtual void Hold() => Inner.Hold();
+
+    public virtual void Release() => Inner.Release();
+
     public virtual IReadOnlyList<string> TakeLaunches() => Inner.TakeLaunches();
 
     public void Zero(Tensor x) => Run(new("zero"), () => Inner.Zero(x), x);

@@ -10,19 +10,22 @@ namespace Avedis.Engine;
 public readonly record struct OpCall(string Op, Tensor Tensor, double Seconds, double Flops, long Bytes, IReadOnlyList<string> Launches);
 
 /// <summary>
-/// Another backend with a stop watch: passes every operation on between two marks, and afterwards tells how long each took. So operations are timed at
-/// the network's shapes, in the network's order, with the caches in the state that a step leaves them in, and without waiting between them. Nothing is
+/// Another backend with a stop watch: passes every operation on between two marks, and afterwards tells how long each took. So operations
+/// are timed at the network's shapes, in the network's order, with the caches in the state that a step leaves them in, and without waiting
+/// between them: the device is held until all of a step is queued, or it would wait for the host between short operations. Nothing is
 /// replayed, because a replay has no single operations.
 /// </summary>
 public sealed class TimingBackend(IBackend inner) : ObservedBackend(inner)
 {
     private readonly List<(OpCall Call, long From, long To)> calls = [];
+    private bool replaying;
 
     /// <summary>Every operation since the last time, in order; waits for all of them.</summary>
     public IReadOnlyList<OpCall> TakeCalls()
     {
         OpCall[] timed = [.. calls.Select(c => c.Call with { Seconds = Inner.Microseconds(c.From, c.To) / 1e6 })];
         calls.Clear();
+        Inner.ForgetMarks();
         return timed;
     }
 
@@ -40,7 +43,20 @@ public sealed class TimingBackend(IBackend inner) : ObservedBackend(inner)
         Note(new("download"), start, source);
     }
 
-    public override void Replay(string name, Action work) => work();
+    public override void Replay(string name, Action work)
+    {
+        Inner.Hold();
+        replaying = true;
+        try
+        {
+            work();
+        }
+        finally
+        {
+            replaying = false;
+            Inner.Release();
+        }
+    }
 
     public override void SideBySide(Action first, Action second)
     {
@@ -50,9 +66,13 @@ public sealed class TimingBackend(IBackend inner) : ObservedBackend(inner)
 
     protected override void Run(Operation operation, Action call, params ReadOnlySpan<Tensor?> tensors)
     {
+        if (!replaying)
+            Inner.Hold();
         long start = Inner.Mark();
         call();
         Note(operation, start, tensors);
+        if (!replaying)
+            Inner.Release();
     }
 
     private void Note(Operation operation, long start, params ReadOnlySpan<Tensor?> tensors)

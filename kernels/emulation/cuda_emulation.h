@@ -20,6 +20,8 @@
 #define __forceinline__ inline __attribute__((always_inline))
 #define __align__(bytes) alignas(bytes)
 
+#include "../wait_report.cuh"
+
 struct uint3 {
     unsigned x, y, z;
 };
@@ -235,7 +237,7 @@ void load_four(Site site, uint32_t (&r)[4], const void* row) {
 
 void mbarrier_init(Site site, void* barrier, unsigned arrivals);
 void mbarrier_arrive(Site site, void* barrier, unsigned bytes);
-void mbarrier_wait(Site site, void* barrier, unsigned parity);
+void mbarrier_wait(Site site, void* barrier, unsigned parity, const Awaited& awaited);
 void fence_async_proxy(Site site);
 void copy_bulk(Site site, void* shared, const void* global, size_t bytes, void* barrier);
 
@@ -436,8 +438,8 @@ inline void mbarrier_arrive_expecting(uint64_t* barrier, unsigned bytes, emulati
     emulation::mbarrier_arrive(site, barrier, bytes);
 }
 
-inline void mbarrier_wait(uint64_t* barrier, unsigned parity, emulation::Site site = emulation::Site::here()) {
-    emulation::mbarrier_wait(site, barrier, parity);
+inline void mbarrier_wait(uint64_t* barrier, unsigned parity, const Awaited& awaited, emulation::Site site = emulation::Site::here()) {
+    emulation::mbarrier_wait(site, barrier, parity, awaited);
 }
 
 inline void fence_async_proxy(emulation::Site site = emulation::Site::here()) { emulation::fence_async_proxy(site); }

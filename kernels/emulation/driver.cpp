@@ -471,6 +471,16 @@ API cuModuleGetFunction(void** function, void*, const char* name) {
     return *function ? kSuccess : kNotFound;
 }
 
+// The one variable that the host sets; it copies to it as to any device memory.
+API cuModuleGetGlobal_v2(uintptr_t* address, size_t* bytes, void*, const char* name) {
+    CALL;
+    if (std::string(name) != "wait_report") return kNotFound;
+    *address = reinterpret_cast<uintptr_t>(&emulation::wait_report);
+    *bytes = sizeof emulation::wait_report;
+    memory[*address] = {*bytes, nullptr, 0};
+    return kSuccess;
+}
+
 // attribute 8: dynamic shared memory that a launch may ask for
 API cuFuncSetAttribute(void* function, int attribute, int value) {
     CALL;
@@ -610,6 +620,14 @@ API emulation_set_order(int order, unsigned long long seed) {
     run_all();
     emulation::set_order(static_cast<emulation::Order>(order), seed);
     return sticky;
+}
+
+// The arrival at a barrier in shared memory that so many others precede does not count.
+API emulation_lose_arrival(int after) {
+    LOCK;
+    run_all();
+    emulation::lose_arrival(after);
+    return kSuccess;
 }
 
 // What the device says its compute capability is: 90, and the engine takes the kernels of Hopper where there are any, or 80.

@@ -6,9 +6,12 @@
 //   products    descriptors of memory that is not the block's, of unknown swizzles, or that start in the middle of an atom; operands by cp.async that the
 //               thread that copied them has not waited for, or has not fenced; warps that disagree; a missing wgmma_fence; sums that nobody has waited for
 //   registers   more taken than the block's warps have given back
+// A barrier that is waited for in vain shows at once, when nobody can run; the thread leaves the same report as on a GPU.
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <string>
 
@@ -72,11 +75,14 @@ struct BlockState {
     std::vector<Warpgroup> warpgroups;
     std::vector<Granule> granules;
     std::vector<std::vector<size_t>> copied;  // granules of each thread
+    std::vector<Awaited> awaited;             // what each thread waits for, or has waited for last
     int registers = 0;                        // of a thread, at its launch
     std::vector<int> held;                    // by each warp's threads
 };
 
 thread_local BlockState state;
+
+std::atomic<int> arrivals_until_loss{-1};
 
 unsigned char* dynamic() { return static_cast<unsigned char*>(dynamic_shared()); }
 
@@ -218,6 +224,7 @@ void begin_block(int threads, int registers) {
     state.warpgroups.assign(static_cast<size_t>((threads + kWarpgroup - 1) / kWarpgroup), {});
     state.granules.assign((dynamic_bytes() + kGranule - 1) / kGranule, {});
     state.copied.assign(static_cast<size_t>(threads), {});
+    state.awaited.assign(static_cast<size_t>(threads), {});
 }
 
 std::string end_block() {
@@ -232,6 +239,18 @@ std::string end_block() {
             if (started != group.products.size()) return "ended with products of a warpgroup that not all of its warps have started";
     return "";
 }
+
+WaitReport* wait_report = nullptr;
+
+void report_wait(int number, const Block& where) {
+    static std::mutex one;
+    std::lock_guard<std::mutex> lock(one);
+    if (!wait_report || wait_report->written) return;
+    write_report(wait_report, state.awaited[static_cast<size_t>(number)], static_cast<int>(where.index.x), static_cast<int>(where.index.y), number);
+    wait_report->written = 1;
+}
+
+void lose_arrival(int after) { arrivals_until_loss = after; }
 
 void copy_started(const void* shared) {
     if (!in_dynamic(shared, kGranule)) return;
@@ -264,14 +283,16 @@ void mbarrier_init(Site site, void* barrier, unsigned arrivals) {
 
 void mbarrier_arrive(Site site, void* address, unsigned bytes) {
     Mbarrier& barrier = barrier_at(site, address);
+    if (arrivals_until_loss >= 0 && arrivals_until_loss-- == 0) return;
     if (barrier.pending == 0) fault(site, "mbarrier: more than the %u arrivals of a phase", barrier.arrivals);
     barrier.bytes += bytes;
     barrier.pending--;
     settle(barrier, address);
 }
 
-void mbarrier_wait(Site site, void* address, unsigned parity) {
+void mbarrier_wait(Site site, void* address, unsigned parity, const Awaited& awaited) {
     Mbarrier& barrier = barrier_at(site, address);
+    state.awaited[static_cast<size_t>(thread_number())] = awaited;
     barrier.waiting++;
     settle(barrier, address);
     while (barrier.parity == (parity & 1)) suspend(site, address);

@@ -114,7 +114,7 @@ __device__ inline void copy_by_engine(uint4* y, const uint4* x) {
     __syncwarp();
     y[threadIdx.x] = place[threadIdx.x];
     __syncwarp();
-    mbarrier_wait(barrier, 0);
+    mbarrier_wait(barrier, 0, {"probe_bulk_copy", "barrier", 0});
     y[32 + threadIdx.x] = place[threadIdx.x];
 }
 
@@ -135,11 +135,11 @@ __device__ inline void take_turns(int32_t* y, int32_t rounds) {
     for (int32_t i = 0; i < rounds; i++) {
         unsigned parity = static_cast<unsigned>(i) & 1;
         if (threadIdx.x < 32) {
-            mbarrier_wait(&barrier[1], parity ^ 1);
+            mbarrier_wait(&barrier[1], parity ^ 1, {"probe_mbarrier", "barrier", 1});
             if (threadIdx.x == 0) counter[0] += counter[0] % 2 == 0 ? 1 : 1000;
             mbarrier_arrive(&barrier[0]);
         } else {
-            mbarrier_wait(&barrier[0], parity);
+            mbarrier_wait(&barrier[0], parity, {"probe_mbarrier", "barrier", 0});
             if (threadIdx.x == 32) counter[0] += counter[0] % 2 == 1 ? 1 : 1000;
             mbarrier_arrive(&barrier[1]);
         }
@@ -149,6 +149,19 @@ __device__ inline void take_turns(int32_t* y, int32_t rounds) {
 }
 
 KERNEL((64), probe_mbarrier, (int32_t* y, int32_t rounds)) { ON_HOPPER(take_turns(y, rounds)); }
+
+// Threads from 32 on wait for a barrier at which nobody arrives.
+__device__ inline void wait_in_vain() {
+    SHARED(uint64_t, barrier, [4]);
+    if (threadIdx.x == 0) {
+        mbarrier_init(&barrier[3], 1);
+        fence_async_proxy();
+    }
+    __syncthreads();
+    if (threadIdx.x >= 32) mbarrier_wait(&barrier[3], 0, {"probe_wait_in_vain", "barrier", 3});
+}
+
+KERNEL((64), probe_wait_in_vain, ()) { ON_HOPPER(wait_in_vain()); }
 
 namespace probes {  // a kernel's dynamic memory has the linkage of C, that of a function here none: they would be taken for one name
 
@@ -329,7 +342,7 @@ KERNEL((128), probe_hopper_misuse, (float* y, uint4* x, int32_t which)) {
             break;
         case 4: with_barrier([&] { first([&] { bulk_copy(start, x, 24, barrier); }); }); break;  // no multiple
         case 5: with_barrier([&] { first([&] { mbarrier_arrive_expecting(barrier, 16), bulk_copy(start, x, 16, barrier); }); }); break;  // never waited for
-        case 6: with_barrier([&] { mbarrier_wait(barrier, 0); }); break;  // nobody arrives
+        case 6: with_barrier([&] { mbarrier_wait(barrier, 0, {__func__, "barrier", 0}); }); break;  // nobody arrives
         case 7: wgmma_bf16<64, false>(d, descriptor, descriptor); break;  // without wgmma_fence
         case 8:
             if (threadIdx.x / 32 == 1) descriptor = matrix_descriptor(start + 1024, 16, 1024);  // another for one warp

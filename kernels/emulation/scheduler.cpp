@@ -304,6 +304,8 @@ std::string Runner::deadlock() const {
     for (auto& [place, threads] : places)
         text += "; " + std::to_string(threads) + " wait " + place.first + ":" + std::to_string(place.second);
     if (done) text += "; " + std::to_string(done) + " have ended";
+    auto waits = std::find_if(fibers.begin(), fibers.begin() + count, [](const Fiber& f) { return f.state == State::kSuspended; });
+    if (waits != fibers.begin() + count) report_wait(waits->number, here);
     return text;
 }
 

@@ -50,4 +50,11 @@ std::string end_block();  // empty, or what was left undone
 void copy_started(const void* shared);
 void copy_landed(const void* shared);
 
+// The kernels' variable of that name, which the host sets: where the first thread that waits in vain for a barrier in memory says so.
+extern WaitReport* wait_report;
+void report_wait(int number, const Block& where);
+
+// For the tests: the arrival at a barrier in memory that so many others precede, from now on, does not count.
+void lose_arrival(int after);
+
 }  // namespace emulation

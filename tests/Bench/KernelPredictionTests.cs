@@ -7,6 +7,8 @@ public sealed class KernelPredictionTests
 {
     private static readonly StepPrediction step = KernelPrediction.Of(GpuCeilings.Known[0], "paper", batch: 16);
 
+    private static PassPrediction Pass(string layer, string pass) => step.Passes.Single(p => p.Layer == layer && p.Pass == pass);
+
     [Test]
     public void Conv3_of_the_faces_is_that_of_hand()
     {
@@ -30,14 +32,43 @@ public sealed class KernelPredictionTests
         Assert.That(new[] { pass.MmaSync, pass.Wgmma, pass.Planned }, Is.All.EqualTo(pass.Peak));
     }
 
-    /// <summary>The moments of 1,057 tiles of 128 x 256, written and read, instead of 69 MB; they keep the units for 18,000 of some 350,000 cycles.</summary>
+    /// <summary>The moments of 1,057 tiles of 128 x 256, written and read, instead of 69 MB.</summary>
     [Test]
     public void Statistics_come_from_the_moments_that_the_convolution_leaves()
     {
-        PassPrediction Pass(string name) => step.Passes.Single(p => p.Layer == "face.conv3" && p.Pass == name);
-        Assert.That(Pass("batch norm: statistics").Megabytes, Is.EqualTo(1057 * 4 * 256 * 4e-6).Within(1e-6));
-        Assert.That(Pass("forward").Planned / (Pass("forward").Wgmma / Pass("forward").Useful), Is.EqualTo(1.04).Within(0.005));
-        Assert.That(step.Passes.Single(p => p is { Layer: "face.conv6", Pass: "batch norm: statistics" }).Megabytes, Is.EqualTo(800 * 512 * 2e-6).Within(1e-6), "in slices");
+        Assert.That(Pass("face.conv3", "batch norm: statistics").Megabytes, Is.EqualTo(1057 * 4 * 256 * 4e-6).Within(1e-6));
+        Assert.That(Pass("face.conv6", "batch norm: statistics").Megabytes, Is.EqualTo(800 * 512 * 2e-6).Within(1e-6), "in slices");
+    }
+
+    /// <summary>
+    /// Nine rounds of 36 steps, each of which fetches 384 lines of 128 bytes at 30 a cycle; then 4,300 cycles for results and moments.
+    /// </summary>
+    [Test]
+    public void A_convolution_takes_as_long_as_it_fetches()
+    {
+        Assert.That(Pass("face.conv3", "forward").Planned, Is.EqualTo(9 * (36 * 384 * 128 / 30.0 + 4300) / 1755).Within(0.01));
+        Assert.That(Pass("face.conv3", "gradient of x").Planned, Is.EqualTo(9 * (36 * 384 * 128 / 30.0 + 1200) / 1755).Within(0.01));
+    }
+
+    /// <summary>
+    /// 9,504,800 positions, 49 taps, 96 channels, pooled to 2,332,800 outputs. Gram matrix: 28 pairs of groups, 124 instructions of a warp
+    /// at 32 positions; gradient: 9 reads of shared memory by each of 8 warps, for each output and 32 channels.
+    /// </summary>
+    [Test]
+    public void The_first_block_multiplies_in_fp32_and_waits_for_shared_memory()
+    {
+        const double CyclesOfMicrosecond = 132 * 1755;
+        PassPrediction gram = Pass("face.conv1", "Gram matrix"), forward = Pass("face.conv1", "forward to pool");
+        var backward = Pass("face.conv1", "backward");
+        Assert.Multiple(() =>
+        {
+            Assert.That(gram.Peak, Is.EqualTo(9504800.0 * 49 * 50 / 67e6).Within(0.01));
+            Assert.That(new[] { gram.MmaSync, gram.Wgmma }, Is.All.EqualTo(gram.Peak), "no matrix units");
+            Assert.That(gram.Planned, Is.EqualTo(9504800 / 32.0 * 28 * 31 / CyclesOfMicrosecond).Within(0.01));
+            Assert.That(forward.Planned, Is.EqualTo(9504800 * 3.0 * 8 / CyclesOfMicrosecond).Within(0.01));
+            Assert.That(backward.Peak, Is.EqualTo(2 * 2332800.0 * 49 * 96 / 67e6).Within(0.01));
+            Assert.That(backward.Planned, Is.EqualTo(2332800.0 * 3 * 8 * 9 / CyclesOfMicrosecond).Within(0.01));
+        });
     }
 
     [Test]

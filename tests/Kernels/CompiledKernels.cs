@@ -24,6 +24,12 @@ internal static partial class CompiledKernels
 
     private static readonly Lazy<Dictionary<string, Entry>> entries = new(ReadEntries);
     private static readonly Lazy<List<Resources>> resources = new(ReadResources);
+    /// <summary>
+    /// What ptxas files as information and is a loss: products that it runs one by one, register counts that it does not change, ...
+    /// </summary>
+    public static IEnumerable<string> PerformanceLosses =>
+        File.ReadLines(Beside("resources.txt")).Where(line => PerformanceLossPattern().IsMatch(line));
+
     private static readonly Lazy<Dictionary<(string Kernel, string Architecture), Dictionary<string, int>>> instructions = new(Disassemble);
 
     /// <summary>By kernel.</summary>
@@ -127,6 +133,9 @@ internal static partial class CompiledKernels
 
     [GeneratedRegex(@"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")]
     private static partial Regex StackPattern();
+
+    [GeneratedRegex(@"\(C75\d\d\)|Performance Loss|setmaxnreg", RegexOptions.IgnoreCase)]
+    private static partial Regex PerformanceLossPattern();
 
     [GeneratedRegex(@"Used (\d+) registers")]
     private static partial Regex UsedPattern();

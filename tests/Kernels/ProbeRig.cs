@@ -26,6 +26,9 @@ internal sealed unsafe class ProbeRig : IDisposable
 
     public (int Major, int Minor) ComputeCapability => context.ComputeCapability;
 
+    /// <summary>Waits in vain are reported from now on.</summary>
+    public void ReportWaits() => module.ReportWaits(Stream);
+
     public nint Kernel(string name) => module.Kernel(name);
 
     /// <summary>Dynamic shared memory that launches of the kernel may have, more or less than before.</summary>

@@ -14,14 +14,14 @@ internal sealed class GoldenRig : IDisposable
     {
         public Action<Tensor> BeforeAdam { get; set; } = _ => { };
 
-        public bool Hold { get; set; }
+        public bool OptimisersRest { get; set; }
 
         protected override void Run(Operation operation, Action call, params ReadOnlySpan<Tensor?> tensors)
         {
             bool adam = operation.Name == "adam";
             if (adam)
                 BeforeAdam(tensors[0]!);
-            if (!adam || !Hold)
+            if (!adam || !OptimisersRest)
                 call();
         }
     }
@@ -91,7 +91,7 @@ internal sealed class GoldenRig : IDisposable
     /// <param name="optimise">Lets the parameters move.</param>
     public void Step(bool optimise)
     {
-        watch.Hold = !optimise;
+        watch.OptimisersRest = !optimise;
         for (int i = 0; i < Optimisers.Count; i++)
             Optimisers[i].Advance(i == 0 ? training.LearningRate : training.AuxiliaryLearningRate);
         strategy.Prepare(steps++, progress: 0, _ => double.NaN);

@@ -57,6 +57,9 @@ internal static class Emulation
 
     public static void SetOrder(int order) => Call<SetOrderFunction>("emulation_set_order")(order, seed: 20210606);
 
+    /// <summary>The arrival at a barrier in shared memory that so many others precede, from now on, does not count.</summary>
+    public static void LoseArrival(int after) => Call<LoseArrivalFunction>("emulation_lose_arrival")(after);
+
     /// <summary>Forgets an error that a test has provoked; on a GPU it would end the process.</summary>
     public static void ClearError() => Call<ClearErrorFunction>("emulation_clear_error")();
 
@@ -123,6 +126,8 @@ internal static class Emulation
     private delegate int SetOrderFunction(int order, ulong seed);
 
     private delegate int SetCapabilityFunction(int capability);
+
+    private delegate int LoseArrivalFunction(int after);
 
     private delegate int ClearErrorFunction();
 

@@ -13,7 +13,10 @@ namespace Avedis.Trainer.Commands;
 public static class DoctorCommand
 {
     private static readonly string[] Variables =
-        [FfmpegTool.Variable, "AVEDIS_NATIVE_DIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "AVEDIS_CUDA_LIBRARY", "CUDA_VISIBLE_DEVICES", "NO_COLOR"];
+    [
+        FfmpegTool.Variable, "AVEDIS_NATIVE_DIR", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "AVEDIS_CUDA_LIBRARY", "CUDA_VISIBLE_DEVICES",
+        HopperKernels.Variable, "NO_COLOR",
+    ];
 
     public static Command Create()
     {

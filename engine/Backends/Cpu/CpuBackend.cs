@@ -107,6 +107,18 @@ public sealed partial class CpuBackend : IBackend
 
     public double Microseconds(long from, long to) => (to - from) * 1e6 / Stopwatch.Frequency;
 
+    public void ForgetMarks()
+    {
+    }
+
+    public void Hold()
+    {
+    }
+
+    public void Release()
+    {
+    }
+
     public IReadOnlyList<string> TakeLaunches() => [];
 
     public void Dispose()

@@ -198,7 +198,7 @@ internal sealed class Conv2dPlan
 
     private readonly bool weightHopperFits;
 
-    /// <param name="hopper">Whether the GPU has the instructions of sm_90a.</param>
+    /// <param name="hopper">Whether the kernels for Hopper may be chosen.</param>
     /// <param name="cuts">Those that were measured.</param>
     /// <exception cref="ArgumentException">One of them is impossible.</exception>
     public Conv2dPlan(in Conv2dGeometry geometry, DType act, bool hopper, in Conv2dCuts cuts = default)

@@ -55,6 +55,9 @@ internal sealed record Conv2dTuning(string Architecture, string? Device, Conv2dT
         return stream is null ? new(architecture, null, []) : Parse(new StreamReader(stream).ReadToEnd());
     }
 
+    /// <summary>The rows that count for a GPU that may or may not use the kernels for Hopper.</summary>
+    public Conv2dTuning For(bool hopper) => this with { Rows = [.. Rows.Where(row => hopper || !row.Cut.Hopper)] };
+
     /// <exception cref="JsonException"/>
     public static Conv2dTuning Parse(string json) => JsonSerializer.Deserialize<Conv2dTuning>(json, Json.Indented) ?? throw new JsonException("empty");
 

@@ -8,7 +8,8 @@ namespace Avedis.Engine;
 //   gradient of the weights     conv2d_weight_<precision>_<w>x<w>[_general]      w = 64 where K or R * S * C is no more than that, else 128
 //
 //
-// On a Hopper, BF16 with C and K in multiples of 8, of kernels/conv2d_hopper.cu, a block a multiprocessor:
+// On a Hopper, unless AVEDIS_HOPPER is off (HopperKernels.cs), BF16 with C and K in multiples of 8, of kernels/conv2d_hopper.cu, a block a
+// multiprocessor:
 //   forward, gradient of x      conv2d_hopper_gather_bf16_<h>x<w>                128 x 256 or 192, 256 x 128, 96 or 64: what fetches least; K (forward) or C
 //                                                                                (gradient of x) at least 64
 //   gradient of the weights     conv2d_hopper_weight_bf16_128x<w>                w = 256 or 128; K and R * S * C at least 64
@@ -56,7 +57,7 @@ public sealed partial class CudaBackend
     /// <summary>Cuts that were measured: those committed for this architecture, or others to try.</summary>
     internal Conv2dTuning Tuning
     {
-        get => tuning ??= Conv2dTuning.Of(context.ComputeCapability);
+        get => tuning ??= Conv2dTuning.Of(context.ComputeCapability).For(Hopper);
         set
         {
             tuning = value;
@@ -146,7 +147,7 @@ public sealed partial class CudaBackend
         string precision = act == DType.BF16 ? "bf16" : tf32 ? "tf32" : "fp32";
         try
         {
-            plan = new Conv2dPlan(geometry, act, context.ComputeCapability == (9, 0), Tuning[geometry, precision]);
+            plan = new Conv2dPlan(geometry, act, Hopper, Tuning[geometry, precision]);
         }
         catch (ArgumentException impossible)
         {

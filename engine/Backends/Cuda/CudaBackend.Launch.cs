@@ -29,8 +29,10 @@ public sealed partial class CudaBackend
         where T : unmanaged
     {
         Enter();
+        CountWhileHeld();
         if (!kernels.TryGetValue(kernel, out var loaded))
         {
+            Release(); // the driver may wait for the device before it loads a kernel
             if (!KernelArguments<T>.Kernels.Contains(kernel))
                 throw new InvalidOperationException($"{typeof(T).Name} does not name kernel {kernel}");
             loaded = (module.Kernel(kernel), 0);
@@ -38,6 +40,7 @@ public sealed partial class CudaBackend
         }
         if (sharedBytes > loaded.SharedBytes)
         {
+            Release();
             kernels[kernel] = (loaded.Function, module.AllowShared(loaded.Function, sharedBytes));
         }
         var offsets = KernelArguments<T>.Offsets;

@@ -4,10 +4,21 @@ namespace Avedis.Engine;
 
 public sealed partial class CudaBackend
 {
+    /// <summary>
+    /// Launches and marks that are queued while the device is held. A driver's queue takes some 1,024 commands and then makes the host
+    /// wait, which nobody would release. Copies and fills are not counted, but each stands between two marks.
+    /// </summary>
+    private const int MostWhileHeld = 500;
+
     private readonly Dictionary<string, CudaGraph> recordings = [];
     private readonly HashSet<string> seen = [];
     private readonly List<CudaEvent> marks = [];
     private readonly List<string> launches = [];
+    private int marksInUse, queuedWhileHeld;
+    private CudaGate? gate;
+
+    /// <summary>Whether the device waits for <see cref="Release"/>.</summary>
+    internal bool Held => gate is { Closed: true };
 
     /// <summary>
     /// Runs work as it is the first time, which loads its kernels, records it as a CUDA graph the second time, and replays that from then on: a whole step is
@@ -33,18 +44,38 @@ public sealed partial class CudaBackend
     public long Mark()
     {
         Enter();
-        var mark = CudaEvent.Create(timing: true);
-        CudaDriver.Check(CudaDriver.EventRecord(mark, main.Stream));
-        marks.Add(mark);
-        return marks.Count - 1;
+        CountWhileHeld();
+        if (marksInUse == marks.Count)
+            marks.Add(CudaEvent.Create(timing: true));
+        CudaDriver.Check(CudaDriver.EventRecord(marks[marksInUse], main.Stream));
+        return marksInUse++;
     }
 
     public double Microseconds(long from, long to)
     {
         Enter();
+        Release();
         CudaDriver.Check(CudaDriver.EventSynchronize(marks[(int)to]));
         CudaDriver.Check(CudaDriver.EventElapsedTime(out float milliseconds, marks[(int)from], marks[(int)to]));
         return milliseconds * 1e3;
+    }
+
+    public void ForgetMarks() => marksInUse = 0;
+
+    public void Hold()
+    {
+        Enter();
+        gate ??= new(main.Stream);
+        gate.Close();
+        queuedWhileHeld = 0;
+    }
+
+    public void Release() => gate?.Open();
+
+    private void CountWhileHeld()
+    {
+        if (Held && ++queuedWhileHeld > MostWhileHeld)
+            Release();
     }
 
     /// <summary>Kernels with their blocks, threads and dynamic shared memory; noted from the first mark on.</summary>

@@ -38,11 +38,13 @@ public sealed partial class CudaBackend : IBackend
     public CudaBackend(byte[] image, bool tf32 = false, int number = 0)
     {
         this.tf32 = tf32;
+        bool hopperAllowed = HopperKernels.Allowed;
         try
         {
             context = new CudaContext(number);
             module = CudaModule.Load(context, image);
             lane = main = new CudaLane();
+            module.ReportWaits(main.Stream);
             uploads = new CudaUploads(main.Stream, Scatter);
             downloaded = CudaHostMemory.Allocate(DownloadBytes);
             totalMemory = context.Memory().Total;
@@ -63,13 +65,18 @@ public sealed partial class CudaBackend : IBackend
             throw error is OutOfDeviceMemoryException full ? new OutOfDeviceMemoryException(why, full) : new DeviceUnavailableException(why, error);
         }
         var (major, minor) = context.ComputeCapability;
+        Hopper = (major, minor) == (9, 0) && hopperAllowed;
+        string kernels = Hopper ? ", kernels for Hopper" : hopperAllowed ? "" : $", kernels for all GPUs ({HopperKernels.Variable}=off)";
         Description = $"{context.DeviceName}, {context.Multiprocessors} multiprocessors, sm_{major}{minor}, " +
-            $"{totalMemory / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path})";
+            $"{totalMemory / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path}){kernels}";
     }
 
     public string Description { get; }
 
     public bool HasFastBf16 => true;
+
+    /// <summary>Whether convolutions run on the kernels for Hopper where these can do it.</summary>
+    internal bool Hopper { get; }
 
     /// <summary>Of the GPU's level-2 cache.</summary>
     internal long CacheBytes => context.CacheBytes;
@@ -86,6 +93,7 @@ public sealed partial class CudaBackend : IBackend
     public nint Allocate(long bytes, long margin = 0)
     {
         Enter();
+        Release();
         try
         {
             if (margin > 0 && bytes + margin > context.Memory().Free)
@@ -103,6 +111,7 @@ public sealed partial class CudaBackend : IBackend
 
     public void Free(nint address)
     {
+        Release();
         // whether it has failed is for the next call that computes to say
         _ = context.TryMakeCurrent();
         _ = CudaDriver.StreamSynchronize(main.Stream);
@@ -134,6 +143,7 @@ public sealed partial class CudaBackend : IBackend
         where T : unmanaged
     {
         context.MakeCurrent(); // instead of Enter: uploads wait for each other, to travel together
+        Release(); // the ring may have to wait for earlier uploads
         RequireSize(destination, (long)source.Length * sizeof(T));
         uploads.Add(destination.Address, MemoryMarshal.AsBytes(source));
     }
@@ -142,6 +152,7 @@ public sealed partial class CudaBackend : IBackend
         where T : unmanaged
     {
         Enter();
+        Release();
         RequireSize(source, (long)destination.Length * sizeof(T));
         if (source.Bytes <= DownloadBytes)
         {
@@ -160,6 +171,7 @@ public sealed partial class CudaBackend : IBackend
     public void Synchronize()
     {
         Enter();
+        Release();
         CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream));
     }
 
@@ -170,6 +182,7 @@ public sealed partial class CudaBackend : IBackend
             return;
         disposed = true;
         _ = context?.TryMakeCurrent();
+        gate?.Dispose();
         uploads?.Dispose();
         reductions?.Dispose();
         foreach (var recording in recordings.Values)
