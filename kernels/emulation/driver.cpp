@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
@@ -71,7 +72,11 @@ struct Event {
 };
 
 struct Graph {
+    explicit Graph(std::vector<Task> recorded) : tasks(std::move(recorded)) { living++; }
+    ~Graph() { living--; }
+
     std::vector<Task> tasks;
+    static inline std::atomic<int> living{0};
 };
 
 struct Memory {
@@ -462,13 +467,13 @@ API cuStreamEndCapture(void* stream, void** graph) {
             return fail(kUnjoined, "cuStreamEndCapture: a stream joined the graph, and the recorded stream does not wait for its last work");
         }
     }
-    *graph = new Graph{std::move(*s.capture)};
+    *graph = new Graph(std::move(*s.capture));
     s.capture.reset();
     return sticky;
 }
 
 API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
-    *executable = new Graph(*static_cast<Graph*>(graph));
+    *executable = new Graph(static_cast<Graph*>(graph)->tasks);
     return kSuccess;
 }
 
@@ -540,6 +545,9 @@ API emulation_clear_error() {
     fault_text.clear();
     return kSuccess;
 }
+
+// Graphs, instantiated or not, that have not been destroyed.
+API emulation_graphs() { return Graph::living; }
 
 API emulation_kernel_count() { return emulation::kernel_count(); }
 

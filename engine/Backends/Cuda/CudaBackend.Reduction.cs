@@ -7,6 +7,7 @@ public sealed partial class CudaBackend
 {
     private float[] reduced = []; // what passes through the host to other ranks
     private CudaReductions? reductions;
+    private Nccl? summing; // whose sums are queued and nobody has waited for
 
     public bool HostMemory => false;
 
@@ -16,9 +17,10 @@ public sealed partial class CudaBackend
         if (collective is Nccl nccl)
         {
             reductions ??= new(stream);
+            summing = nccl;
             try
             {
-                reductions.Queue(on => nccl.AllReduce(x.Address, x.Count, context.Uuid, on));
+                reductions.Queue(on => nccl.AllReduce(x.Address, x.Count, x.Name, context.Uuid, on));
             }
             catch (NcclException failure)
             {
@@ -38,6 +40,17 @@ public sealed partial class CudaBackend
     {
         Enter();
         reductions?.Await();
+    }
+
+    /// <summary>Waits for all queued work: for sums of all ranks as in one of their calls, which ends if a rank is lost.</summary>
+    private void Wait()
+    {
+        var awaited = summing;
+        summing = null;
+        if (awaited is null)
+            Check(CudaDriver.StreamSynchronize(stream));
+        else
+            awaited.Await(() => Check(CudaDriver.StreamSynchronize(stream)));
     }
 
     /// <summary>A stream beside the computing one, so that gradients travel while the backward pass goes on. Recorded with the step: the two fork and join in its graph.</summary>

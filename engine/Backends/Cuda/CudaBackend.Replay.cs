@@ -4,7 +4,7 @@ namespace Avedis.Engine;
 
 public sealed partial class CudaBackend
 {
-    private readonly Dictionary<string, CudaGraph> recordings = [];
+    private readonly Dictionary<string, (CudaGraph Graph, Nccl? Summing)> recordings = [];
     private readonly HashSet<string> seen = [];
     private readonly List<CudaEvent> marks = [];
     private readonly List<string> launches = [];
@@ -24,10 +24,14 @@ public sealed partial class CudaBackend
         }
         if (!recordings.TryGetValue(name, out var recording))
         {
-            recording = CudaGraph.Record(stream, work);
+            var queued = summing;
+            summing = null;
+            recording = (CudaGraph.Record(stream, work), summing);
+            summing = queued;
             recordings.Add(name, recording);
         }
-        Check(CudaDriver.GraphLaunch(recording, stream));
+        Check(CudaDriver.GraphLaunch(recording.Graph, stream));
+        summing = recording.Summing ?? summing;
     }
 
     public long Mark()

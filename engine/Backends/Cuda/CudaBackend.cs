@@ -123,14 +123,14 @@ public sealed partial class CudaBackend : IBackend
         fixed (T* pointer = destination)
         {
             Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, stream));
-            Check(CudaDriver.StreamSynchronize(stream)); // inside: the array must not move before its bytes have come
+            Wait(); // inside: the array must not move before its bytes have come
         }
     }
 
     public void Synchronize()
     {
         Enter();
-        Check(CudaDriver.StreamSynchronize(stream));
+        Wait();
     }
 
     public void Dispose()
@@ -138,8 +138,8 @@ public sealed partial class CudaBackend : IBackend
         context.MakeCurrent();
         uploads.Dispose();
         reductions?.Dispose();
-        foreach (var recording in recordings.Values)
-            recording.Dispose();
+        foreach (var (graph, _) in recordings.Values)
+            graph.Dispose();
         foreach (var mark in marks)
             mark.Dispose();
         foreach (var memory in allocations.Values)
