@@ -177,6 +177,16 @@ public sealed unsafe class Mpi : ICollective, IDisposable
             : $"{string.Join(", ", behind.Select(r => $"rank {r} on {hosts[r]}"))} lives but has not come to {name} (call {made[rank]}; it has made {made[behind[0]]}) for {waited.TotalSeconds:N0} s";
     }
 
+    /// <summary>"; rank 1 on left has given no sign of life for 2 s": whoever is silent, behind another reason; "": nobody.</summary>
+    internal static string Silent(int rank, IReadOnlyList<string> hosts, ReadOnlySpan<TimeSpan> silent, TimeSpan longest)
+    {
+        string text = "";
+        for (int r = 0; r < silent.Length; r++)
+            if (r != rank && silent[r] > longest)
+                text += $"; {Quiet(r, hosts[r], silent[r])}";
+        return text;
+    }
+
     /// <summary>All ranks wait for each other, in a call of this name, until the result is disposed.</summary>
     internal Waiting Enter(string name)
     {
@@ -245,10 +255,6 @@ public sealed unsafe class Mpi : ICollective, IDisposable
             }
         }
     }
-
-    // whoever is silent besides, behind another reason
-    private static string Silent(int rank, IReadOnlyList<string> hosts, TimeSpan[] silent, TimeSpan longest) =>
-        string.Concat(Enumerable.Range(0, silent.Length).Where(r => r != rank && silent[r] > longest).Select(r => "; " + Quiet(r, hosts[r], silent[r])));
 
     private static string Quiet(int rank, string host, TimeSpan silent) => $"rank {rank} on {host} has given no sign of life for {silent.TotalSeconds:N0} s";
 
