@@ -76,7 +76,7 @@ public static class RanksBenchmark
         command.Hidden = true;
         command.SetAction(parsed =>
         {
-            using var ranks = new Mpi(missing => throw new InvalidOperationException(missing));
+            using var ranks = new Mpi(missing => throw new InvalidOperationException(missing), () => { });
             var point = Serve(ranks, parsed.GetRequiredValue(preset), parsed.GetRequiredValue(precision), parsed.GetRequiredValue(bucket), parsed.GetRequiredValue(clips));
             if (ranks.Rank == 0)
                 parsed.InvocationConfiguration.Output.WriteLine(JsonSerializer.Serialize(point, BenchJson.Options).ReplaceLineEndings(" "));

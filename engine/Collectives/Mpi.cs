@@ -9,7 +9,8 @@ namespace Avedis.Engine;
 /// standard promises (<see cref="FixedOrder"/> does).
 /// <para>
 /// MPI waits for ever for a rank that does not come. So every rank tells all others twice a second that it lives and how many collective calls it has made, and
-/// who waits for one that is silent, or has fallen behind for too long, names it and ends the training.
+/// who waits for one that is silent, or has fallen behind for too long, names it and ends the training. So does who cannot reach others by what else the
+/// ranks rely on (<see cref="Rely"/>).
 /// </para>
 /// </summary>
 public sealed unsafe class Mpi : ICollective, IDisposable
@@ -19,7 +20,14 @@ public sealed unsafe class Mpi : ICollective, IDisposable
 
     private static readonly TimeSpan BetweenBeats = TimeSpan.FromMilliseconds(500);
 
-    private readonly Action<string> giveUp;
+    /// <summary>After which a rank that has just died is told from those that live.</summary>
+    private static readonly TimeSpan ToFallSilent = 3 * BetweenBeats;
+
+    /// <summary>NCCL's may wait for what does not come any more.</summary>
+    private static readonly TimeSpan LongestAbort = TimeSpan.FromSeconds(1);
+
+    private readonly Action<string> say;
+    private readonly Action end;
     private readonly Thread watch;
     private readonly ManualResetEventSlim ending = new();
     private readonly Lock gate = new();
@@ -27,12 +35,16 @@ public sealed unsafe class Mpi : ICollective, IDisposable
     private TimeSpan silence = TimeSpan.FromSeconds(15), patience = TimeSpan.FromHours(1);
     private string? call; // that is waited in
     private long calls;
+    private Func<string?> failure = () => null;
+    private Action abort = () => { };
+    private volatile bool lost;
 
-    /// <param name="giveUp">Told which rank is missing; does not return in earnest. Called on another thread.</param>
+    /// <param name="say">Told which rank is missing, or what has failed. Called on another thread, as is <paramref name="end"/>.</param>
+    /// <param name="end">Ends this process thereafter; does not return in earnest.</param>
     /// <exception cref="MpiException">There is no MPI, or it failed.</exception>
-    public Mpi(Action<string> giveUp)
+    public Mpi(Action<string> say, Action end)
     {
-        this.giveUp = giveUp;
+        (this.say, this.end) = (say, end);
         MpiNative.Check(MpiNative.Init(out int rank, out int size, out int localRank, out int localSize), "MPI_Init");
         (Rank, Size, LocalRank, LocalSize) = (rank, size, localRank, localSize);
         var host = new byte[HostBytes];
@@ -71,6 +83,21 @@ public sealed unsafe class Mpi : ICollective, IDisposable
         lock (gate)
             (this.silence, this.patience) = (silence, patience);
     }
+
+    /// <summary>What the ranks reach each other by besides. Once it fails, or a rank is lost, this process ends.</summary>
+    /// <param name="failure">What has failed; null: nothing. Called twice a second on another thread, and must not wait for anybody.</param>
+    /// <param name="abort">Frees who waits in it; called before the process ends, on another thread. Their results are not used: <see cref="Lost"/>.</param>
+    internal void Rely(Func<string?> failure, Action abort)
+    {
+        lock (gate)
+            (this.failure, this.abort) = (failure, abort);
+    }
+
+    /// <summary>Whether this process ends because a rank is lost. Nothing that ranks did together counts then: who comes to their next call does not return.</summary>
+    internal bool Lost => lost;
+
+    /// <summary>For who has found out what <see cref="Rely"/> tells as well: does not return, since this process ends.</summary>
+    internal static void Hold() => Thread.Sleep(Timeout.Infinite);
 
     public string NameOf(int rank) => $"rank {rank} on {Hosts[rank]}";
 
@@ -138,7 +165,7 @@ public sealed unsafe class Mpi : ICollective, IDisposable
         string where = name is null ? "" : $"; rank {rank} waits for it in {name} (call {made[rank]})";
         for (int r = 0; r < silent.Length; r++)
             if (r != rank && silent[r] > silence)
-                return $"rank {r} on {hosts[r]} has given no sign of life for {silent[r].TotalSeconds:N0} s{where}";
+                return Quiet(r, hosts[r], silent[r]) + where;
         if (name is null || waited <= patience)
             return null;
         var behind = new List<int>();
@@ -150,8 +177,20 @@ public sealed unsafe class Mpi : ICollective, IDisposable
             : $"{string.Join(", ", behind.Select(r => $"rank {r} on {hosts[r]}"))} lives but has not come to {name} (call {made[rank]}; it has made {made[behind[0]]}) for {waited.TotalSeconds:N0} s";
     }
 
-    private Waiting Enter(string name)
+    /// <summary>"; rank 1 on left has given no sign of life for 2 s": whoever is silent, behind another reason; "": nobody.</summary>
+    internal static string Silent(int rank, IReadOnlyList<string> hosts, ReadOnlySpan<TimeSpan> silent, TimeSpan longest)
     {
+        string text = "";
+        for (int r = 0; r < silent.Length; r++)
+            if (r != rank && silent[r] > longest)
+                text += $"; {Quiet(r, hosts[r], silent[r])}";
+        return text;
+    }
+
+    /// <summary>All ranks wait for each other, in a call of this name, until the result is disposed.</summary>
+    internal Waiting Enter(string name)
+    {
+        HoldIfLost();
         lock (gate)
         {
             calls++;
@@ -161,13 +200,20 @@ public sealed unsafe class Mpi : ICollective, IDisposable
         return new(this);
     }
 
-    private readonly ref struct Waiting(Mpi owner)
+    internal readonly ref struct Waiting(Mpi owner)
     {
         public void Dispose()
         {
             lock (owner.gate)
                 owner.call = null;
+            owner.HoldIfLost();
         }
+    }
+
+    private void HoldIfLost()
+    {
+        if (lost)
+            Hold();
     }
 
     private void Watch()
@@ -180,26 +226,45 @@ public sealed unsafe class Mpi : ICollective, IDisposable
         Array.Fill(heard, Stopwatch.GetTimestamp());
         Span<long> mine = stackalloc long[Words];
         var silent = new TimeSpan[Size];
+        string? failed = null;
+        long failedAt = 0;
         while (!ending.Wait(BetweenBeats))
         {
             string? name;
             TimeSpan waited, longest, most;
+            Func<string?> look;
             lock (gate)
-                (mine[0], mine[1], name, waited, longest, most) = (++number, calls, call, waiting.Elapsed, silence, patience);
+                (mine[0], mine[1], name, waited, longest, most, look) = (++number, calls, call, waiting.Elapsed, silence, patience, failure);
             fixed (long* own = mine, all = told)
-                if (MpiNative.Beat(own, all, Words) != 0)
-                    continue; // a line that fails is silent soon
+                _ = MpiNative.Beat(own, all, Words); // a line that fails is silent soon
             for (int r = 0; r < Size; r++)
             {
                 if (told[r * Words] != seen[r])
                     heard[r] = Stopwatch.GetTimestamp();
                 (seen[r], made[r], silent[r]) = (told[r * Words], told[(r * Words) + 1], Stopwatch.GetElapsedTime(heard[r]));
             }
-            if (Missing(Rank, Hosts, silent, made, name, waited, longest, most) is { } missing)
+            if (failed is null && (failed = look()) is not null)
+                failedAt = Stopwatch.GetTimestamp();
+            string? missing = Missing(Rank, Hosts, silent, made, name, waited, longest, most);
+            if (missing is null && failed is not null && Stopwatch.GetElapsedTime(failedAt) > ToFallSilent)
+                missing = failed + Silent(Rank, Hosts, silent, ToFallSilent);
+            if (missing is not null)
             {
-                giveUp(missing);
+                GiveUp(missing);
                 return;
             }
         }
+    }
+
+    private static string Quiet(int rank, string host, TimeSpan silent) => $"rank {rank} on {host} has given no sign of life for {silent.TotalSeconds:N0} s";
+
+    private void GiveUp(string missing)
+    {
+        lost = true; // before anything is freed whose result is wrong
+        say(missing);
+        var aborting = new Thread(() => abort()) { IsBackground = true, Name = "abort" };
+        aborting.Start();
+        aborting.Join(LongestAbort);
+        end();
     }
 }

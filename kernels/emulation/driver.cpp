@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
@@ -73,7 +74,11 @@ struct Event {
 };
 
 struct Graph {
+    explicit Graph(std::vector<Task> recorded) : tasks(std::move(recorded)) { living++; }
+    ~Graph() { living--; }
+
     std::vector<Task> tasks;
+    static inline std::atomic<int> living{0};
 };
 
 struct Memory {
@@ -553,14 +558,14 @@ API cuStreamEndCapture(void* stream, void** graph) {
     if (outcome != kSuccess) return outcome;
     if (!joined)
         return fail(kUnjoined, "cuStreamEndCapture: a stream joined the graph, and the recorded stream does not wait for its last work");
-    *graph = new Graph{std::move(*tasks)};
+    *graph = new Graph(std::move(*tasks));
     live++;
     return kSuccess;
 }
 
 API cuGraphInstantiateWithFlags(void** executable, void* graph, unsigned long long) {
     CALL;
-    *executable = new Graph(*static_cast<Graph*>(graph));
+    *executable = new Graph(static_cast<Graph*>(graph)->tasks);
     nodes = static_cast<long>(static_cast<Graph*>(graph)->tasks.size());
     live++;
     return kSuccess;
@@ -683,6 +688,9 @@ API emulation_counts(long* calls_made, long* nodes_of_graph) {
     *nodes_of_graph = nodes;
     return kSuccess;
 }
+
+// Graphs, instantiated or not, that have not been destroyed.
+API emulation_graphs() { return Graph::living; }
 
 API emulation_kernel_count() { return emulation::kernel_count(); }
 

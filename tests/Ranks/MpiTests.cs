@@ -3,7 +3,7 @@ using NUnit.Framework;
 
 namespace Avedis.Tests.Ranks;
 
-/// <summary>Who is thought to be missing. That it ends a training is in <see cref="RanksTests"/>.</summary>
+/// <summary>Who is thought to be missing. That it ends a training is in <see cref="RanksTests"/> and <see cref="NcclFaultTests"/>.</summary>
 public sealed class MpiTests
 {
     private static readonly string[] Hosts = ["left", "right", "right"];
@@ -33,4 +33,12 @@ public sealed class MpiTests
     [Test]
     public void If_all_have_come_it_is_the_network() =>
         Assert.That(Missing([0, 0, 0], [7, 7, 7], "losses", waited: 61), Does.Contain("all ranks are in losses").And.Contain("network"));
+
+    [Test]
+    public void Who_is_silent_behind_another_reason_is_named_too()
+    {
+        string Silent(params double[] silent) => Mpi.Silent(0, Hosts, [.. silent.Select(TimeSpan.FromSeconds)], TimeSpan.FromSeconds(1.5));
+        Assert.That(Silent(9, 1, 0.5), Is.Empty);
+        Assert.That(Silent(9, 2, 3), Is.EqualTo("; rank 1 on right has given no sign of life for 2 s; rank 2 on right has given no sign of life for 3 s"));
+    }
 }

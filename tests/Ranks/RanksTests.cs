@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Avedis.Bindings.Mpi;
 using Avedis.Engine;
-using Avedis.Tests.Ops;
 using Avedis.Trainer;
 using Avedis.Trainer.Data;
 using NUnit.Framework;
@@ -32,7 +31,7 @@ public sealed class RanksTests
         return runs;
     }
 
-    private static Process Start(int processes, ProcessStartInfo command, params (string Name, string Value)[] variables)
+    internal static Process Start(int processes, ProcessStartInfo command, params (string Name, string Value)[] variables)
     {
         // mpirun waits so many seconds for ranks that it has told to end; those that save take some
         string patience = Tier.Fast ? "1" : "5";
@@ -254,15 +253,11 @@ public sealed class RanksTests
     [TestCase("gr", "global", Category = Tier.Long)]
     public void Sums_by_NCCL_are_those_of_MPI_to_the_bit(string strategy, string batchNorm)
     {
-        string nccl = Path.Combine(Path.GetDirectoryName(Disturbed.Faults)!, "libnccl_double.so");
-        if (Emulation.Absence is { } absence)
-            Assert.Ignore(absence);
-        if (!File.Exists(nccl) || !File.Exists(Path.Combine(Path.GetDirectoryName(TinyCorpus.ProgramPath)!, "avedis_kernels.fatbin")))
-            Assert.Ignore("no double of NCCL, or no avedis_kernels.fatbin (there is no CUDA compiler), without which the program opens no GPU, an emulated one included");
+        NcclDouble.Require();
         var runs = Runs([.. Common, "--device", "cuda", "--strategy", strategy, "--set", "training.ranks.bucketBytes=2048", "--set", $"training.ranks.batchNorm={batchNorm}"], epochs: 2);
         foreach (string reduction in new[] { "mpi", "nccl" })
         {
-            using var mpirun = Start(2, runs.Command(reduction, resume: false, "--set", $"training.ranks.reduction={reduction}"), ("AVEDIS_CUDA_LIBRARY", Emulation.Library), ("AVEDIS_NCCL_LIBRARY", nccl));
+            using var mpirun = Start(2, runs.Command(reduction, resume: false, "--set", $"training.ranks.reduction={reduction}"), NcclDouble.Variables());
             var ended = Disturbed.Finish(mpirun);
             Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
             Assert.That(ended.Text.Contains("NCCL 2."), Is.EqualTo(reduction == "nccl"));

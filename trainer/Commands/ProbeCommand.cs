@@ -31,7 +31,7 @@ public static class ProbeCommand
         command.Options.Add(json);
         common.AddDevice(command);
         command.Options.Add(common.Seed);
-        command.SetAction(parsed => RankProcesses.Run("run the same command again", parsed.InvocationConfiguration.Error, processes =>
+        command.SetAction(parsed => RankProcesses.Run(() => "run the same command again", parsed.InvocationConfiguration.Error, processes =>
         {
             var output = processes.Leads ? parsed.InvocationConfiguration.Output : TextWriter.Null;
             var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(common.Run));

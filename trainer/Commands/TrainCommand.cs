@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Engine;
 using Avedis.Trainer.Data;
 using Avedis.Trainer.Model;
 using Avedis.Trainer.Ranks;
@@ -40,8 +41,11 @@ public static class TrainCommand
         command.Options.Add(task);
         command.Options.Add(protect);
         command.Options.Add(start);
-        command.SetAction(parsed => RankProcesses.Run("go on from the last checkpoint with --resume", parsed.InvocationConfiguration.Error, processes => Train(parsed, processes)));
+        command.SetAction(parsed => RankProcesses.Run(() => GoOn(parsed), parsed.InvocationConfiguration.Error, processes => Train(parsed, processes)));
         return command;
+
+        string GoOn(ParseResult parsed) =>
+            $"the last good checkpoint is {Checkpoint.Latest(new RunFolder(parsed.GetRequiredValue(run)).CheckpointsPath) ?? "none"}; go on with --resume";
 
         int Train(ParseResult parsed, RankProcesses processes)
         {

@@ -11,13 +11,15 @@ public sealed class RankProcesses : IDisposable
     /// <summary>Open MPI's launcher and its helpers.</summary>
     private static readonly HashSet<string> Launchers = ["mpirun", "mpiexec", "orterun", "orted", "prterun", "prted"];
 
+    private static readonly TimeSpan LongestLook = TimeSpan.FromSeconds(2);
+
     private RankProcesses(Mpi? mpi) => Mpi = mpi;
 
     /// <summary>Meets the other processes, if a launcher started this one, and works with them.</summary>
-    /// <param name="goOn">What to do after a rank was lost, for people.</param>
+    /// <param name="goOn">What to do after a rank was lost, for people; asked when one was, on another thread.</param>
     /// <param name="error">Where a failure that ends all is told.</param>
     /// <exception cref="UserException">Exit code 2 or 5: the launcher and MPI disagree, or there is no MPI.</exception>
-    public static int Run(string goOn, TextWriter error, Func<RankProcesses, int> work)
+    public static int Run(Func<string> goOn, TextWriter error, Func<RankProcesses, int> work)
     {
         using var processes = Start(goOn);
         try
@@ -31,13 +33,13 @@ public sealed class RankProcesses : IDisposable
         }
     }
 
-    private static RankProcesses Start(string goOn)
+    private static RankProcesses Start(Func<string> goOn)
     {
         if (Launcher.Find() is not { } launcher)
             return new(null);
         try
         {
-            var mpi = new Mpi(missing => GiveUp(missing, goOn));
+            var mpi = new Mpi(missing => Say(missing, goOn), End);
             if (mpi.Size != launcher.Size || mpi.Rank != launcher.Rank)
                 throw new UserException(
                     ExitCode.Usage, $"{launcher.Name} started {launcher.Size} processes and this as rank {launcher.Rank}, but MPI sees {mpi.Size} and rank {mpi.Rank}: {launcher.Hint}");
@@ -103,10 +105,17 @@ public sealed class RankProcesses : IDisposable
 
     private static int ProcessorsOfTheMachine() => File.ReadLines("/proc/cpuinfo").Count(line => line.StartsWith("processor", StringComparison.Ordinal));
 
-    private static void GiveUp(string missing, string goOn)
+    private static void Say(string missing, Func<string> goOn)
     {
-        Console.Error.WriteLine($"avedis: {missing}; every rank ends; {goOn}");
+        // the disk may be beyond the same line as the rank
+        var asked = Task.Run(goOn);
+        string advice = Task.WaitAny([asked], LongestLook) == 0 && asked.IsCompletedSuccessfully ? asked.Result : "the run folder does not answer; go on with --resume";
+        Console.Error.WriteLine($"avedis: {Printable.Line($"{missing}; every rank ends; {advice}")}");
         Console.Error.Flush();
+    }
+
+    private static void End()
+    {
         EndTheLauncher();
         DurableFiles.ExitNow(ExitCode.RanksLost);
     }

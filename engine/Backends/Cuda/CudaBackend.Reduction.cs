@@ -8,6 +8,7 @@ public sealed partial class CudaBackend
 {
     private float[] reduced = []; // what passes through the host to other ranks
     private CudaReductions? reductions;
+    private Nccl? summing; // whose sums are queued and nobody has waited for
 
     public bool HostMemory => false;
 
@@ -17,9 +18,10 @@ public sealed partial class CudaBackend
         if (collective is Nccl nccl)
         {
             reductions ??= new(main.Stream);
+            summing = nccl;
             try
             {
-                reductions.Queue(on => nccl.AllReduce(x.Address, x.Count, context.Uuid, on));
+                reductions.Queue(on => nccl.AllReduce(x.Address, x.Count, x.Name, context.Uuid, on));
             }
             catch (NcclException failure)
             {
@@ -39,6 +41,17 @@ public sealed partial class CudaBackend
     {
         Enter();
         reductions?.Await();
+    }
+
+    /// <summary>Waits for all queued work: for sums of all ranks as in one of their calls, which ends if a rank is lost.</summary>
+    private void Wait()
+    {
+        var awaited = summing;
+        summing = null;
+        if (awaited is null)
+            CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream));
+        else
+            awaited.Await(() => CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream)));
     }
 
     /// <summary>A stream beside the computing one, so that gradients travel while the backward pass goes on. Recorded with the step: the two fork and join in its graph.</summary>

@@ -10,7 +10,7 @@ public sealed partial class CudaBackend
     /// </summary>
     private const int MostWhileHeld = 500;
 
-    private readonly Dictionary<string, CudaGraph> recordings = [];
+    private readonly Dictionary<string, (CudaGraph Graph, Nccl? Summing)> recordings = [];
     private readonly HashSet<string> seen = [];
     private readonly List<CudaEvent> marks = [];
     private readonly List<string> launches = [];
@@ -35,10 +35,14 @@ public sealed partial class CudaBackend
         }
         if (!recordings.TryGetValue(name, out var recording))
         {
-            recording = CudaGraph.Record(main.Stream, work);
+            var queued = summing;
+            summing = null;
+            recording = (CudaGraph.Record(main.Stream, work), summing);
+            summing = queued;
             recordings.Add(name, recording);
         }
-        CudaDriver.Check(CudaDriver.GraphLaunch(recording, main.Stream));
+        CudaDriver.Check(CudaDriver.GraphLaunch(recording.Graph, main.Stream));
+        summing = recording.Summing ?? summing;
     }
 
     public long Mark()

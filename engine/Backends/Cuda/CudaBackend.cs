@@ -157,14 +157,14 @@ public sealed partial class CudaBackend : IBackend
         if (source.Bytes <= DownloadBytes)
         {
             CudaDriver.Check(CudaDriver.MemcpyDtoHAsync(downloaded.Pointer, source.Address, (nuint)source.Bytes, main.Stream));
-            CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream));
+            Wait();
             new ReadOnlySpan<T>((void*)downloaded.Pointer, destination.Length).CopyTo(destination);
             return;
         }
         fixed (T* pointer = destination)
         {
             CudaDriver.Check(CudaDriver.MemcpyDtoHAsync((nint)pointer, source.Address, (nuint)source.Bytes, main.Stream));
-            CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream)); // inside: the array must not move before its bytes have come
+            Wait(); // inside: the array must not move before its bytes have come
         }
     }
 
@@ -172,7 +172,7 @@ public sealed partial class CudaBackend : IBackend
     {
         Enter();
         Release();
-        CudaDriver.Check(CudaDriver.StreamSynchronize(main.Stream));
+        Wait();
     }
 
     /// <summary>Of a backend that could not be opened too, as far as it came.</summary>
@@ -185,8 +185,8 @@ public sealed partial class CudaBackend : IBackend
         gate?.Dispose();
         uploads?.Dispose();
         reductions?.Dispose();
-        foreach (var recording in recordings.Values)
-            recording.Dispose();
+        foreach (var (graph, _) in recordings.Values)
+            graph.Dispose();
         foreach (var mark in marks)
             mark.Dispose();
         foreach (var memory in allocations.Values)
