@@ -81,8 +81,8 @@ internal static unsafe partial class CudaDriver
         [719] = Report,
         [802] = "the GPUs are not ready: with NVSwitch (HGX, DGX) start the driver's fabric manager (systemctl start nvidia-fabricmanager)",
         [803] = "driver and kernel module are of different versions: restart the machine, or reinstall the driver",
-        [804] = "this GPU does not take the compatibility driver that was loaded: take its folder (.../cuda/compat) out of LD_LIBRARY_PATH, " +
-            "or update the NVIDIA driver",
+        [804] = "this GPU does not take the compatibility driver that was loaded: take its folder (.../cuda/compat) out of " +
+            "LD_LIBRARY_PATH, or update the NVIDIA driver",
         [805] = "the MPS server does not answer: start nvidia-cuda-mps-control, or unset CUDA_MPS_PIPE_DIRECTORY",
         [810] = "the MPS server ended this program's work: look into its log",
         [999] = "look into nvidia-smi and the kernel's log (dmesg, Xid): a GPU that failed needs a reset",

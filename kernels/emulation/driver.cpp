@@ -108,9 +108,11 @@ struct Fault {
 
 // Of a process from its environment, as FUNCTION:RESULT; 9999 for a function that never returns.
 Fault fault = [] {
-    std::string text = std::getenv("AVEDIS_EMULATION_FAULT") ? std::getenv("AVEDIS_EMULATION_FAULT") : "";
+    const char* variable = std::getenv("AVEDIS_EMULATION_FAULT");
+    std::string text = variable ? variable : "";
     size_t colon = text.find(':');
-    return colon == std::string::npos ? Fault{} : Fault{true, 0, text.substr(0, colon), static_cast<Result>(std::stoi(text.substr(colon + 1))), {}};
+    if (colon == std::string::npos) return Fault{};
+    return Fault{true, 0, text.substr(0, colon), static_cast<Result>(std::stoi(text.substr(colon + 1))), {}};
 }();
 
 // Whether cuda.h says of an error that the process, or its context, can do nothing more; 214, 220 and 999 come of a device that is lost.

@@ -178,7 +178,9 @@ public sealed class EmulationFaultTests(string order) : ProbeTests(order)
         string first = FaultOf("probe_deadlock", 32, y);
         Assert.Multiple(() =>
         {
-            Assert.That(Fault(() => Rig.Launch("probe_indices", 32, y)), Is.EqualTo(first.Replace("StreamSynchronize", "ModuleGetFunction probe_indices", StringComparison.Ordinal)));
+            Assert.That(
+                Fault(() => Rig.Launch("probe_indices", 32, y)),
+                Is.EqualTo(first.Replace("StreamSynchronize", "ModuleGetFunction probe_indices", StringComparison.Ordinal)));
             Assert.That(() => Rig.Read<int>(y, 1), Throws.TypeOf<CudaException>());
             Assert.That(() => CudaDeviceMemory.Allocate(16), Throws.TypeOf<CudaException>().With.Property(nameof(CudaException.Sticky)).True);
         });

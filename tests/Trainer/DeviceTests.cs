@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Avedis.Bindings.Cuda;
+using Avedis.Tests.Ops;
 using Avedis.Trainer;
 using NUnit.Framework;
 
@@ -93,12 +94,28 @@ public sealed class DeviceTests
             Assert.That(line, Does.Contain(library));
     }
 
-    private static (int Code, string Text) Run(string? driver, params string[] arguments)
+    [Test]
+    public void Doctor_does_not_wait_for_ever_for_a_driver_that_does_not_answer()
+    {
+        if (Emulation.Absence is { } absence)
+            Assert.Ignore(absence);
+        File.WriteAllText(Path.Combine(folder, "avedis_kernels.fatbin"), "the emulation has its own");
+        var environment = new Dictionary<string, string> { ["AVEDIS_NATIVE_DIR"] = folder, ["AVEDIS_EMULATION_FAULT"] = "cuInit:9999" };
+        var (_, text) = Run(Emulation.Library, environment, "doctor", "--gpu-seconds", "0.5");
+        Assert.That(text, Does.Contain("the driver has not answered for 0.5 s").And.Contain("dmesg"));
+        Assert.That(text.TrimEnd().Split('\n')[^1], Does.Contain("ready"), "it goes on to its last line");
+    }
+
+    private static (int Code, string Text) Run(string? driver, params string[] arguments) => Run(driver, [], arguments);
+
+    private static (int Code, string Text) Run(string? driver, Dictionary<string, string> environment, params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet", [TinyCorpus.ProgramPath, .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment.Remove(Variable);
         if (driver is not null)
             start.Environment[Variable] = driver;
+        foreach (var (name, value) in environment)
+            start.Environment[name] = value;
         using var process = Process.Start(start)!;
         var errors = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();

@@ -179,20 +179,21 @@ public sealed class TrainingLoopTests
         const int Batch = 64;
         long Needs(int batch)
         {
-            using var runtime = Build(new SmallBackend(new CpuBackend(), long.MaxValue, margin), batch);
+            using var runtime = Build(Small(long.MaxValue), batch);
             return runtime.Memory.TotalBytes + runtime.Memory.MarginBytes;
         }
 
         long limit = Needs(20);
-        string message = Assert.Throws<OutOfDeviceMemoryException>(() => Build(new SmallBackend(new CpuBackend(), limit, margin), Batch))!.Message;
+        SmallBackend Small(long free) => new(new CpuBackend(), free, margin);
+        string message = Assert.Throws<OutOfDeviceMemoryException>(() => Build(Small(limit), Batch))!.Message;
         Assert.That(message, Does.Contain($"a batch of {Batch} needs {Needs(Batch) / 1048576.0:N0} MiB, the device has {limit / 1048576.0:N0} MiB free"));
         var fits = System.Text.RegularExpressions.Regex.Match(message, @"; (\d+) clips fit \(--batch-size \1\)");
         Assert.That(fits.Success, message);
         int clips = int.Parse(fits.Groups[1].Value);
         Assert.That(clips, Is.EqualTo(20));
-        Build(new SmallBackend(new CpuBackend(), limit, margin), clips).Dispose();
+        Build(Small(limit), clips).Dispose();
 
-        message = Assert.Throws<OutOfDeviceMemoryException>(() => Build(new SmallBackend(new CpuBackend(), 1000, margin), Batch))!.Message;
+        message = Assert.Throws<OutOfDeviceMemoryException>(() => Build(Small(1000), Batch))!.Message;
         Assert.That(message, Does.EndWith("not one clip fits: the preset is too large for this device"));
     }
 

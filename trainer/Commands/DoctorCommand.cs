@@ -23,7 +23,7 @@ public static class DoctorCommand
         var common = new CommonOptions();
         var patience = new Option<double>("--gpu-seconds")
         {
-            Description = "Longest that the GPU's driver may take to answer. One that the kernels must be compiled for takes minutes, the first time.",
+            Description = "Longest that the GPU's driver may take; the first time, one that has to compile the kernels takes minutes.",
             DefaultValueFactory = _ => 60,
         };
         var command = new Command("doctor", "Shows what avedis found on this machine, and what to do about what is missing.");
@@ -92,8 +92,8 @@ public static class DoctorCommand
         return answered
             ? opening.GetAwaiter().GetResult()
             : throw new DeviceUnavailableException(
-                $"device cuda: the driver has not answered for {patience.TotalSeconds} s (--gpu-seconds): look into nvidia-smi and the kernel's log (dmesg, Xid); " +
-                "a GPU that failed needs a reset; --device cpu works without a GPU");
+                $"device cuda: the driver has not answered for {patience.TotalSeconds:0.#} s (--gpu-seconds): look into nvidia-smi and " +
+                "the kernel's log (dmesg, Xid): a GPU that failed needs a reset; --device cpu works without a GPU");
     }
 
     private static bool Try(TextWriter output, string name, Func<string> find)
@@ -103,7 +103,8 @@ public static class DoctorCommand
             output.WriteLine($"{name,-12}{find()}");
             return true;
         }
-        catch (Exception error) when (error is DeviceUnavailableException or OutOfDeviceMemoryException or UserException or MpiException or NcclException)
+        catch (Exception error)
+            when (error is DeviceUnavailableException or OutOfDeviceMemoryException or UserException or MpiException or NcclException)
         {
             output.WriteLine($"{name,-12}MISSING: {error.Message}");
             return false;

@@ -38,7 +38,8 @@ public sealed class Runtime : IDisposable
     /// <param name="measures">Whether it only plans: it has a <see cref="Memory"/>, takes none of the device's, and leaves the backend
     /// alone.</param>
     private Runtime(
-        IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts, ICollective? collective, bool measures)
+        IBackend backend, NetworkOptions options, NetworkShape shape, TrainingOptions? training, NetworkParts? parts,
+        ICollective? collective, bool measures)
     {
         device = new Device(backend, collective) { NormalisesOverRanks = training?.Ranks.BatchNorm == BatchNormRanks.Global && collective is { Size: > 1 } };
         try

@@ -75,7 +75,8 @@ public sealed class TrainingLoop : IDisposable
             new Handshake(Machine.Revision, dataset.Hash, precision, JsonNode.Parse(config.ToJson())!.AsObject()).Check(collective);
             var features = dataset.Features;
             var shape = new NetworkShape(
-                training.BatchSize / collective.Size, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, config.Network.Of(dataset.Factors), act);
+                training.BatchSize / collective.Size, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames,
+                config.Network.Of(dataset.Factors), act);
             if (Leads && start is not null && !resume)
                 CheckStart(start);
             if (frozenTrunk)
@@ -83,7 +84,8 @@ public sealed class TrainingLoop : IDisposable
                 pooled = FrozenTrunk.Pool(backend, config.Network, shape, dataset, start!, log);
                 backend = createBackend(null);
             }
-            runtime = new Runtime(backend, config.Network, shape, training, new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled), collective);
+            var parts = new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled);
+            runtime = new Runtime(backend, config.Network, shape, training, parts, collective);
             log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
             if (collective.Size > 1)
                 log.WriteLine($"ranks: {collective.Description}");
@@ -116,8 +118,8 @@ public sealed class TrainingLoop : IDisposable
         catch (Exception failure)
         {
             (runtime as IDisposable ?? backend).Dispose();
-            // the batch that fits is said; what was trained has nothing to do with it
-            if (failure is not OutOfDeviceMemoryException && Lost(failure) is { } lost)
+            // a network that does not fit says which batch would
+            if ((runtime is not null || failure is not OutOfDeviceMemoryException) && Lost(failure) is { } lost)
                 throw lost;
             throw;
         }

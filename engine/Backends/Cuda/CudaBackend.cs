@@ -62,7 +62,9 @@ public sealed partial class CudaBackend : IBackend
             if (why is null)
                 throw;
             why = $"device cuda: {why}; --device cpu works without a GPU";
-            throw error is OutOfDeviceMemoryException full ? new OutOfDeviceMemoryException(why, full) : new DeviceUnavailableException(why, error);
+            if (error is OutOfDeviceMemoryException full)
+                throw new OutOfDeviceMemoryException(why, full);
+            throw new DeviceUnavailableException(why, error);
         }
         var (major, minor) = context.ComputeCapability;
         Hopper = (major, minor) == (9, 0) && hopperAllowed;
