@@ -21,7 +21,7 @@ public sealed class NcclFaultTests
     private const string GoOn = "every rank ends; the last good checkpoint is ";
 
     // ranks wait for each other also while they start, on a machine that does much else
-    private const int Silence = 5, Patience = 12;
+    private const int Silence = 6, Patience = 30;
 
     /// <summary>Longer than any training here takes, far shorter than what ended one before: training.watchdogSeconds.</summary>
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
@@ -40,7 +40,7 @@ public sealed class NcclFaultTests
         ["1 stop 0"] = [],
         ["1 stop 8"] = [],
         ["1 kill 8"] = [],
-        ["1 hang 8"] = ["--set", $"training.ranks.patienceSeconds={Patience}"],
+        ["1 hang 11"] = ["--set", $"training.ranks.patienceSeconds={Patience}"],
     };
 
     private readonly Disturbed runs = new(Settings);
@@ -94,7 +94,7 @@ public sealed class NcclFaultTests
     }
 
     /// <summary>All ranks live, and wait for what does not end.</summary>
-    [TestCase("1 hang 8", Replayed)]
+    [TestCase("1 hang 11", Replayed)]
     public void Sums_that_do_not_end_end_all(string fault, string where)
     {
         var ended = Broken(fault, where);
@@ -103,7 +103,7 @@ public sealed class NcclFaultTests
     }
 
     [TestCase("1 error 8")]
-    [TestCase("1 hang 8")]
+    [TestCase("1 hang 11")]
     public void The_run_goes_on_to_the_bits_of_one_that_nobody_disturbed(string fault)
     {
         Assert.That(broken[fault].Result.Code, Is.EqualTo(ExitCode.RanksLost));
