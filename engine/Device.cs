@@ -116,7 +116,8 @@ public sealed class Device : IDisposable
         // a checkpoint is uploaded tensor by tensor
         long largest = persistent.Select(tensor => tensor.Bytes).Append(recorder.LargestUpload).Max();
         Memory = MemoryPlan.Create(
-            persistent, transient, recorder.Steps, recorder.WorkspaceBytes, recorder.SideWorkspaceBytes, LeavesMargin ? backend.Margin(largest) : 0);
+            persistent, transient, recorder.Steps, recorder.WorkspaceBytes, recorder.SideWorkspaceBytes,
+            LeavesMargin ? backend.Margin(largest) : 0);
     }
 
     public void Dispose()

@@ -40,7 +40,9 @@ internal sealed unsafe class CudaModule : SafeHandle
         }
     }
 
-    /// <summary>Lets its kernels say for which barrier they have waited in vain; see <see cref="CudaWaitReport"/>. Once is enough.</summary>
+    /// <summary>
+    /// Lets its kernels say for which barrier they have waited in vain; see <see cref="CudaWaitReport"/>. Once is enough.
+    /// </summary>
     /// <param name="stream">Carries the address to the device.</param>
     public void ReportWaits(CudaStream stream)
     {

@@ -100,7 +100,10 @@ internal sealed unsafe class NcclLibrary
     public void AllReduce(nint address, long count, nint communicator, nint stream) =>
         Check(allReduce(address, address, (nuint)count, Float32, Sum, communicator, stream), "ncclAllReduce");
 
-    /// <summary>What has gone wrong with a communicator since, in the network say; null: nothing. Its sums may then never end, and need not be right.</summary>
+    /// <summary>
+    /// What has gone wrong with a communicator since, in the network say; null: nothing. Its sums may then never end, and need not be
+    /// right.
+    /// </summary>
     public string? Failure(nint communicator)
     {
         int state;
@@ -112,7 +115,8 @@ internal sealed unsafe class NcclLibrary
     public void CommDestroy(nint communicator) => Check(commDestroy(communicator), "ncclCommDestroy");
 
     /// <summary>
-    /// Ends work under way, whose results are wrong then, and frees the communicator. NCCL may wait meanwhile as <see cref="CommDestroy"/> does, and for the
+    /// Ends work under way, whose results are wrong then, and frees the communicator. NCCL may wait meanwhile as <see cref="CommDestroy"/>
+    /// does, and for the
     /// other ranks of the machine to do the same.
     /// </summary>
     public void CommAbort(nint communicator) => _ = commAbort(communicator); // behind a failure there is nothing to do about another

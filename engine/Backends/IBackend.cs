@@ -40,7 +40,8 @@ public interface IBackend : IDisposable
     long Conv2dWorkspace(in Conv2dGeometry geometry, DType act);
 
     /// <summary>Gives the backend the scratch that all its operations share: at least the largest figure it asked for.</summary>
-    /// <param name="side">How many of these bytes, the last, are for what <see cref="SideBySide"/> runs second; with 0 it runs the two one after the other.</param>
+    /// <param name="side">How many of these bytes, the last, are for what <see cref="SideBySide"/> runs second; with 0 it runs the two one
+    /// after the other.</param>
     void SetWorkspace(nint address, long bytes, long side = 0);
 
     /// <summary>Host to device. The source may be reused on return.</summary>
@@ -77,7 +78,8 @@ public interface IBackend : IDisposable
     void Replay(string name, Action work);
 
     /// <summary>
-    /// Runs both, of which neither writes what the other touches; a device may run them at the same time. What comes behind runs behind both. Inside, only
+    /// Runs both, of which neither writes what the other touches; a device may run them at the same time. What comes behind runs behind
+    /// both. Inside, only
     /// operations. The second is the smaller one: the plan lets none of its tensors share memory with those of the first.
     /// </summary>
     void SideBySide(Action first, Action second);
@@ -173,13 +175,15 @@ public interface IBackend : IDisposable
     int Conv2dMomentRows(in Conv2dGeometry geometry, DType act);
 
     /// <summary>
-    /// How many numbers, act, a convolution's weights are as its passes multiply them, for <see cref="Conv2dPrepare"/>; a multiple of 64, 0 where a backend takes them
+    /// How many numbers, act, a convolution's weights are as its passes multiply them, for <see cref="Conv2dPrepare"/>; a multiple of 64, 0
+    /// where a backend takes them
     /// as they are.
     /// </summary>
     long Conv2dPreparedCount(in Conv2dGeometry geometry, DType act);
 
     /// <summary>
-    /// Puts the weights of many convolutions in the order in which their passes multiply them, rounded to what these multiply in, so that a step does all at once.
+    /// Puts the weights of many convolutions in the order in which their passes multiply them, rounded to what these multiply in, so that a
+    /// step does all at once.
     /// </summary>
     /// <param name="backward">Also for <see cref="Conv2dBackwardData"/>.</param>
     void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward);
@@ -188,7 +192,8 @@ public interface IBackend : IDisposable
     /// y [N,P,Q,K] act = x [N,H,W,C] act * weight [K,R,S,C] F32. At BF16 the weights are rounded to BF16 on the way in. moments, unless null, = those of y:
     /// <see cref="Moments.Parts"/>, in rows of <see cref="Conv2dMomentRows"/>.
     /// </summary>
-    /// <param name="prepared">What <see cref="Conv2dPrepare"/> has made of the weight since it changed; null: the pass prepares what it needs itself.</param>
+    /// <param name="prepared">What <see cref="Conv2dPrepare"/> has made of the weight since it changed; null: the pass prepares what it
+    /// needs itself.</param>
     void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null);
 
     /// <summary>dX act = transposed convolution of dY act with weight.</summary>
@@ -355,7 +360,8 @@ public interface IBackend : IDisposable
 }
 
 /// <summary>The weights of a convolution and where they are prepared.</summary>
-/// <param name="Prepared">Act, as many elements as <see cref="IBackend.Conv2dPreparedCount"/> says, on a 16-byte boundary; only the backend knows their order.</param>
+/// <param name="Prepared">Act, as many elements as <see cref="IBackend.Conv2dPreparedCount"/> says, on a 16-byte boundary; only the backend
+/// knows their order.</param>
 /// <param name="Weight">[K,R,S,C] F32.</param>
 public sealed record Conv2dWeights(Tensor Prepared, Tensor Weight, Conv2dGeometry Geometry);
 

@@ -97,18 +97,23 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
     public long Conv2dPreparedCount(in Conv2dGeometry geometry, DType act) => Inner.Conv2dPreparedCount(geometry, act);
 
     public void Conv2dPrepare(IReadOnlyList<Conv2dWeights> weights, bool backward) => Run(
-        new("conv2d prepare"), () => Inner.Conv2dPrepare(weights, backward), [.. weights.Select(each => each.Prepared), .. weights.Select(each => each.Weight)]);
+        new("conv2d prepare"), () => Inner.Conv2dPrepare(weights, backward),
+        [.. weights.Select(each => each.Prepared), .. weights.Select(each => each.Weight)]);
 
     public void Conv2dForward(Tensor y, Tensor? moments, Tensor x, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null)
     {
         var g = geometry;
-        Run(Convolution("conv2d forward", g, x.Type), () => Inner.Conv2dForward(y, moments, x, weight, g, prepared), y, moments, x, weight, prepared);
+        Run(
+            Convolution("conv2d forward", g, x.Type), () => Inner.Conv2dForward(y, moments, x, weight, g, prepared),
+            y, moments, x, weight, prepared);
     }
 
     public void Conv2dBackwardData(Tensor dX, Tensor dY, Tensor weight, in Conv2dGeometry geometry, Tensor? prepared = null)
     {
         var g = geometry;
-        Run(Convolution("conv2d backward data", g, dY.Type), () => Inner.Conv2dBackwardData(dX, dY, weight, g, prepared), dX, dY, weight, prepared);
+        Run(
+            Convolution("conv2d backward data", g, dY.Type), () => Inner.Conv2dBackwardData(dX, dY, weight, g, prepared),
+            dX, dY, weight, prepared);
     }
 
     public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry)

@@ -53,7 +53,8 @@ internal sealed class PlanningBackend(IBackend target) : ObservedBackend(target)
 
     public override void Free(nint address) => throw new InvalidOperationException("a step frees nothing");
 
-    public override void SetWorkspace(nint address, long bytes, long side) => throw new InvalidOperationException("the plan sets the workspace");
+    public override void SetWorkspace(nint address, long bytes, long side) =>
+        throw new InvalidOperationException("the plan sets the workspace");
 
     public override void Synchronize() { }
 

@@ -9,7 +9,8 @@ namespace Avedis.Engine;
 /// standard promises (<see cref="FixedOrder"/> does).
 /// <para>
 /// MPI waits for ever for a rank that does not come. So every rank tells all others twice a second that it lives and how many collective calls it has made, and
-/// who waits for one that is silent, or has fallen behind for too long, names it and ends the training. So does who cannot reach others by what else the
+/// who waits for one that is silent, or has fallen behind for too long, names it and ends the training. So does who cannot reach others by
+/// what else the
 /// ranks rely on (<see cref="Rely"/>).
 /// </para>
 /// </summary>
@@ -85,15 +86,20 @@ public sealed unsafe class Mpi : ICollective, IDisposable
     }
 
     /// <summary>What the ranks reach each other by besides. Once it fails, or a rank is lost, this process ends.</summary>
-    /// <param name="failure">What has failed; null: nothing. Called twice a second on another thread, and must not wait for anybody.</param>
-    /// <param name="abort">Frees who waits in it; called before the process ends, on another thread. Their results are not used: <see cref="Lost"/>.</param>
+    /// <param name="failure">What has failed; null: nothing. Called twice a second on another thread, and must not wait for
+    /// anybody.</param>
+    /// <param name="abort">Frees who waits in it; called before the process ends, on another thread. Their results are not used: <see
+    /// cref="Lost"/>.</param>
     internal void Rely(Func<string?> failure, Action abort)
     {
         lock (gate)
             (this.failure, this.abort) = (failure, abort);
     }
 
-    /// <summary>Whether this process ends because a rank is lost. Nothing that ranks did together counts then: who comes to their next call does not return.</summary>
+    /// <summary>
+    /// Whether this process ends because a rank is lost. Nothing that ranks did together counts then: who comes to their next call does not
+    /// return.
+    /// </summary>
     internal bool Lost => lost;
 
     /// <summary>For who has found out what <see cref="Rely"/> tells as well: does not return, since this process ends.</summary>

@@ -13,7 +13,8 @@ public sealed class Conv2d : Layer
     private readonly Parameter weight;
     private readonly Tensor? preparedWeight;
 
-    /// <param name="prepared">Whether <see cref="Prepared"/> is prepared before each forward pass; else each pass prepares what it needs.</param>
+    /// <param name="prepared">Whether <see cref="Prepared"/> is prepared before each forward pass; else each pass prepares what it
+    /// needs.</param>
     public Conv2d(Device device, ParameterGroup group, string name, Conv2dGeometry geometry, DType act, bool prepared = false)
         : base(device, name)
     {
@@ -34,7 +35,10 @@ public sealed class Conv2d : Layer
     /// <summary>Of the output, for the batch norm behind it; a training step leaves them where the device can, else null.</summary>
     public Moments? Moments { get; }
 
-    /// <summary>The weights for <see cref="IBackend.Conv2dPrepare"/>; null where the device takes them as they are, or each pass prepares what it needs.</summary>
+    /// <summary>
+    /// The weights for <see cref="IBackend.Conv2dPrepare"/>; null where the device takes them as they are, or each pass prepares what it
+    /// needs.
+    /// </summary>
     public Conv2dWeights? Prepared => preparedWeight is null ? null : new(preparedWeight, weight.Value, geometry);
 
     /// <summary>The parameter of a convolution: name.weight.</summary>

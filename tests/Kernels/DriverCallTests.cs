@@ -10,13 +10,16 @@ using NUnit.Framework;
 namespace Avedis.Tests.Kernels;
 
 /// <summary>
-/// What a training step asks of the CUDA driver once it is recorded, counted under the emulated driver, which leaves the work itself out here. Every call costs the host
+/// What a training step asks of the CUDA driver once it is recorded, counted under the emulated driver, which leaves the work itself out
+/// here. Every call costs the host
 /// some microseconds, every node of the graph the device about one; so a change that adds some is noticed. kernels/README.md has the table.
 /// </summary>
 [NonParallelizable]
 public sealed class DriverCallTests
 {
-    /// <summary>Calls of the driver from the beginning of a step to its losses, and nodes of its graph: kernels, copies and fills.</summary>
+    /// <summary>
+    /// Calls of the driver from the beginning of a step to its losses, and nodes of its graph: kernels, copies and fills.
+    /// </summary>
     private static readonly (string Preset, string Strategy, int Calls, int Nodes)[] expected =
     [
         ("demo", "stl", 15, 129),
@@ -35,7 +38,8 @@ public sealed class DriverCallTests
     ];
 
     private static IEnumerable<TestCaseData> Cases() =>
-        expected.Select(each => new TestCaseData(each.Preset, each.Strategy, each.Calls, each.Nodes).SetArgDisplayNames(each.Preset, each.Strategy));
+        from each in expected
+        select new TestCaseData(each.Preset, each.Strategy, each.Calls, each.Nodes).SetArgDisplayNames(each.Preset, each.Strategy);
 
     [TestCaseSource(nameof(Cases))]
     public void A_step_takes_no_other_number_of_calls(string preset, string strategy, int calls, int nodes)
@@ -55,7 +59,8 @@ public sealed class DriverCallTests
         var training = config.Training with { Strategy = strategy, BatchSize = Clips };
         var features = config.Features;
         var shape = new NetworkShape(
-            Clips, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames, network.Of([Factor.Numbered(Factor.Emotion, 5), Factor.Numbered(Factor.Speaker, 24)]), DType.BF16);
+            Clips, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames,
+            network.Of([Factor.Numbered(Factor.Emotion, 5), Factor.Numbered(Factor.Speaker, 24)]), DType.BF16);
         Emulation.LeaveWorkOut(true);
         try
         {

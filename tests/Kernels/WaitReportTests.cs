@@ -26,7 +26,8 @@ public sealed class WaitReportTests() : ProbeTests(Backends.Forced == "cuda" ? "
         TestContext.Out.WriteLine(failure.Message);
         Assert.That(failure.Sticky);
         Assert.That(failure.Message, Does.Match(
-            @"probe_wait_in_vain has waited in vain for barrier barrier\[3\] \(block 0, [0-2], thread (3[2-9]|[45]\d|6[0-3])\); AVEDIS_HOPPER=off"));
+            "probe_wait_in_vain has waited in vain for barrier " +
+            @"barrier\[3\] \(block 0, [0-2], thread (3[2-9]|[45]\d|6[0-3])\); AVEDIS_HOPPER=off"));
     }
 
     /// <summary>An arrival at a barrier of a convolution is lost: the first, of a thread that copies, or one in the middle.</summary>

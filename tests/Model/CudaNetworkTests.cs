@@ -97,7 +97,8 @@ public sealed class CudaNetworkTests
     }
 
     /// <summary>
-    /// The emulated driver runs a branch of a graph before the other, and a stream that is waited for behind all that could come before it: two orders, of which neither
+    /// The emulated driver runs a branch of a graph before the other, and a stream that is waited for behind all that could come before it:
+    /// two orders, of which neither
     /// is the plain one. Branches that touched each other's memory would leave other bits.
     /// </summary>
     [Test]
@@ -124,7 +125,9 @@ public sealed class CudaNetworkTests
                     ["speaker"] = new() { Embedding = 8, Forget = new Dictionary<string, float> { ["emotion"] = 0.3f } },
                 },
             };
-            var shape = new NetworkShape(s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps, [Factor.Numbered("emotion", 5), Factor.Numbered("speaker", 7)], DType.BF16);
+            var shape = new NetworkShape(
+                s.Clips, s.Frames, s.Pixels, s.Mels, s.MelSteps,
+                [Factor.Numbered("emotion", 5), Factor.Numbered("speaker", 7)], DType.BF16);
             using var runtime = new Runtime(device, options, shape, new TrainingOptions { Strategy = strategy, BatchSize = s.Clips });
             runtime.Network.Initialise(1);
             runtime.Load(TrainingBenchmark.RandomBatch(shape, 1, 0));

@@ -116,7 +116,8 @@ public sealed class GoldenNetworkTests(BackendCase backend)
         new[] { "baseline", "gr", "alt", "conf", "projected" }.Select(strategy => new TestCaseData(strategy));
 
     /// <summary>
-    /// The sum of all losses; of alt, conf and projected the primary ones only, since they evaluate the auxiliary ones again behind heads that have moved. Under
+    /// The sum of all losses; of alt, conf and projected the primary ones only, since they evaluate the auxiliary ones again behind heads
+    /// that have moved. Under
     /// emulation <see cref="CudaNetworkTests"/> takes ten steps of a smaller network.
     /// </summary>
     [OpCases(nameof(Strategies), NotOn = "emulated")]

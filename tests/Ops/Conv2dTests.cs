@@ -107,7 +107,8 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         from act in Activations
         select Case(geometry, act);
 
-    private static IEnumerable<TestCaseData> EachActivation() => Activations.Select(act => new TestCaseData(act).SetArgDisplayNames(act.ToString()));
+    private static IEnumerable<TestCaseData> EachActivation() =>
+        Activations.Select(act => new TestCaseData(act).SetArgDisplayNames(act.ToString()));
 
     private static TestCaseData Case(Conv2dGeometry geometry, DType act) =>
         new TestCaseData(geometry, act).SetArgDisplayNames(Describe(geometry), act.ToString());
@@ -210,7 +211,8 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
     }
 
     /// <summary>
-    /// A step prepares the weights of all layers at once, here more than one launch takes. The passes compute the same bits as where each prepares its own.
+    /// A step prepares the weights of all layers at once, here more than one launch takes. The passes compute the same bits as where each
+    /// prepares its own.
     /// </summary>
     [OpCases(nameof(EachActivation))]
     public void Weights_that_were_prepared_at_once_give_the_same_bits(DType act)

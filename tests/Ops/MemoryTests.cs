@@ -50,7 +50,9 @@ public sealed class MemoryTests(BackendCase backend) : OpTests(backend)
         Assert.That(back.AsSpan().SequenceEqual(Enumerable.Range(0, Count).ToArray()), Is.True);
     }
 
-    /// <summary>As a step does it: one behind the other without waiting, at any address, some over others, more than travel at once.</summary>
+    /// <summary>
+    /// As a step does it: one behind the other without waiting, at any address, some over others, more than travel at once.
+    /// </summary>
     [Test]
     public void Uploads_of_any_size_to_any_place_arrive_in_order([Values(1, 2)] int seed)
     {
@@ -64,7 +66,12 @@ public sealed class MemoryTests(BackendCase backend) : OpTests(backend)
         Backend.Upload<byte>(tensor, expected);
         for (int i = 0; i < 300; i++)
         {
-            start = (i % 4) switch { 0 => random.Next(Count / 16) * 16, 1 => random.Next(Count), _ => Math.Min(Count - 1, start + random.Next(100)) };
+            start = (i % 4) switch
+            {
+                0 => random.Next(Count / 16) * 16,
+                1 => random.Next(Count),
+                _ => Math.Min(Count - 1, start + random.Next(100)),
+            };
             int length = Math.Min(Count - start, 1 + random.Next(i % 50 == 49 ? Count : 300));
             var some = new byte[length];
             random.NextBytes(some);

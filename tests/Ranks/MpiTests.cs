@@ -3,7 +3,9 @@ using NUnit.Framework;
 
 namespace Avedis.Tests.Ranks;
 
-/// <summary>Who is thought to be missing. That it ends a training is in <see cref="RanksTests"/> and <see cref="NcclFaultTests"/>.</summary>
+/// <summary>
+/// Who is thought to be missing. That it ends a training is in <see cref="RanksTests"/> and <see cref="NcclFaultTests"/>.
+/// </summary>
 public sealed class MpiTests
 {
     private static readonly string[] Hosts = ["left", "right", "right"];

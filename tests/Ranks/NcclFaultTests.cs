@@ -7,8 +7,10 @@ using NUnit.Framework;
 namespace Avedis.Tests.Ranks;
 
 /// <summary>
-/// Trainings of two ranks whose gradients the double of NCCL sums on the emulated driver, and that it breaks on purpose: where the ranks meet, in a step that runs
-/// as it is, and in one that is replayed. Whoever still can says in one line why all end, with exit code 10, and the run goes on to the bits of an undisturbed one.
+/// Trainings of two ranks whose gradients the double of NCCL sums on the emulated driver, and that it breaks on purpose: where the ranks
+/// meet, in a step that runs
+/// as it is, and in one that is replayed. Whoever still can says in one line why all end, with exit code 10, and the run goes on to the
+/// bits of an undisturbed one.
 /// </summary>
 [NonParallelizable, Category(Tier.Long)]
 public sealed class NcclFaultTests
@@ -139,7 +141,8 @@ public sealed class NcclFaultTests
     private Process Start(string run, string? fault, params string[] more)
     {
         var program = runs.Command(run, resume: false, more);
-        // a shell between hides from mpirun, which would end all, that a rank was killed: as srun, whose tasks may outlive each other; and mpirun, if it is
+        // a shell between hides from mpirun, which would end all, that a rank was killed: as srun, whose tasks may outlive each other; and
+        // mpirun, if it is
         // slow, from a rank that would end it
         const string Script = "\"$@\"; code=$?; [ $code = 137 ] && sleep 600; exit $code";
         var command = new ProcessStartInfo("sh", ["-c", Script, "sh", program.FileName, .. program.ArgumentList]);

@@ -56,7 +56,8 @@ public sealed class FixtureTests
     {
         string[] transfers = [nameof(IBackend.Upload), nameof(IBackend.Download), nameof(IBackend.AllReduce)];
         Type[] operands = [typeof(Tensor), typeof(IReadOnlyList<Conv2dWeights>)];
-        var methods = typeof(IBackend).GetMethods().Where(method => method.GetParameters().Any(p => operands.Contains(p.ParameterType))).Select(method => method.Name);
+        var methods = typeof(IBackend).GetMethods()
+            .Where(method => method.GetParameters().Any(p => operands.Contains(p.ParameterType))).Select(method => method.Name);
         Assert.That(Coverage.Operations.Select(operation => operation.Method), Is.EquivalentTo(methods.Except(transfers)));
     }
 

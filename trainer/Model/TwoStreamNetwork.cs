@@ -76,8 +76,8 @@ public sealed class TwoStreamNetwork
                 {
                     string head = $"{name}.auxiliary.{other}{(options.Auxiliary.Heads == 1 ? "" : $".{i}")}";
                     heads.Add(new AuxiliaryHead(
-                        device, constants, head, shape.Batch, own.Embedding, read, options.Auxiliary, weight / options.Auxiliary.Heads, parts.Passes,
-                        Row(head, learns.Count + built++)));
+                        device, constants, head, shape.Batch, own.Embedding, read, options.Auxiliary,
+                        weight / options.Auxiliary.Heads, parts.Passes, Row(head, learns.Count + built++)));
                 }
             }
             var branch = new Branch(
@@ -112,7 +112,8 @@ public sealed class TwoStreamNetwork
     public IReadOnlyList<AuxiliaryHead> Auxiliary { get; }
 
     /// <summary>
-    /// The losses of a training step per clip, weighted: a row for each of <see cref="Learning"/>, then for each of <see cref="Auxiliary"/>, [rows, N] F32. They lie
+    /// The losses of a training step per clip, weighted: a row for each of <see cref="Learning"/>, then for each of <see
+    /// cref="Auxiliary"/>, [rows, N] F32. They lie
     /// together so that the host reads them at once.
     /// </summary>
     public Tensor Losses { get; }

@@ -84,7 +84,8 @@ public sealed partial class CudaBackend
         RequireWorkspace(plan);
         if (prepared is null)
             Prepare(dY.Type, BackwardData(plan, weight, dY.Type, lane.Workspace));
-        Gather(dX, null, dY, plan.BackwardData, prepared is null ? 0 : prepared.Address + (nint)Conv2dPlan.PreparedBytes(plan.Forward, dY.Type));
+        nint behind = (nint)Conv2dPlan.PreparedBytes(plan.Forward, dY.Type);
+        Gather(dX, null, dY, plan.BackwardData, prepared is null ? 0 : prepared.Address + behind);
     }
 
     public void Conv2dBackwardWeight(Tensor dWeight, Tensor dY, Tensor x, in Conv2dGeometry geometry)
@@ -114,7 +115,8 @@ public sealed partial class CudaBackend
         foreach (var each in pass.Classes)
         {
             var arguments = new Conv2dGatherArguments(
-                y.Address, partial, moments?.Address ?? 0, x.Address, weights, each, pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results);
+                y.Address, partial, moments?.Address ?? 0, x.Address, weights, each,
+                pass.Columns, pass.ColumnTiles, pass.Slices, pass.Results);
             if (pass.Hopper)
                 Launch($"conv2d_hopper_gather_bf16_{pass.TileRows}x{pass.TileColumns}", new(Math.Min(pass.Tiles(each), context.Multiprocessors), pass.Slices), HopperThreads,
                     arguments, HopperSharedBytes(pass.TileRows, pass.TileColumns));
@@ -160,6 +162,7 @@ public sealed partial class CudaBackend
     private void RequireWorkspace(Conv2dPlan plan)
     {
         if (lane.WorkspaceBytes < plan.WorkspaceBytes)
-            throw new InvalidOperationException($"this convolution needs {plan.WorkspaceBytes} bytes of workspace, SetWorkspace gave {lane.WorkspaceBytes}");
+            throw new InvalidOperationException(
+                $"this convolution needs {plan.WorkspaceBytes} bytes of workspace, SetWorkspace gave {lane.WorkspaceBytes}");
     }
 }

@@ -42,14 +42,17 @@ public sealed partial class CudaBackend
                 arguments[i] = some[i];
                 most = Math.Max(most, some[i].Runs(act));
             }
-            Launch($"conv2d_prepare_{Precision(act)}", Strided(most, PrepareThreads) with { Y = some.Length }, PrepareThreads, new Conv2dPrepareArguments(arguments));
+            Launch(
+                $"conv2d_prepare_{Precision(act)}", Strided(most, PrepareThreads) with { Y = some.Length }, PrepareThreads,
+                new Conv2dPrepareArguments(arguments));
         }
     }
 
     private static IEnumerable<Conv2dPreparation> Forward(Conv2dPlan plan, Tensor weight, nint prepared)
     {
         var (g, pass) = (plan.Geometry, plan.Forward);
-        return [Preparation(pass, pass.Classes[0], prepared, weight) with { Column = pass.Classes[0].Depth, TapRow = g.S * g.C, TapColumn = g.C, Channel = 1 }];
+        var all = pass.Classes[0];
+        return [Preparation(pass, all, prepared, weight) with { Column = all.Depth, TapRow = g.S * g.C, TapColumn = g.C, Channel = 1 }];
     }
 
     /// <summary>One for each class of the stride that has taps.</summary>
@@ -85,7 +88,10 @@ public sealed partial class CudaBackend
     };
 }
 
-/// <summary>Conv2dPreparation of kernels/conv2d_prepare.cu, field by field: the weights of one class of a gather, where they come from and where they go.</summary>
+/// <summary>
+/// Conv2dPreparation of kernels/conv2d_prepare.cu, field by field: the weights of one class of a gather, where they come from and where
+/// they go.
+/// </summary>
 internal readonly record struct Conv2dPreparation(
     nint Prepared, nint Weight,
     FastDivisor Taps, FastDivisor Channels, FastDivisor Lines, FastDivisor Tile,

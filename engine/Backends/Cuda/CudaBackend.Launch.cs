@@ -50,7 +50,8 @@ public sealed partial class CudaBackend
             for (int i = 0; i < offsets.Length; i++)
                 parameters[i] = (byte*)start + offsets[i];
             int result = CudaDriver.LaunchKernel(
-                loaded.Function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, lane.Stream, parameters, null);
+                loaded.Function, checked((uint)grid.X), (uint)grid.Y, (uint)grid.Z, (uint)threads, 1, 1, (uint)sharedBytes, lane.Stream,
+                parameters, null);
             if (result != 0)
                 CudaDriver.Check(result, $"LaunchKernel {kernel}");
         }

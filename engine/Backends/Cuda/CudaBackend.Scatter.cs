@@ -11,7 +11,9 @@ public sealed partial class CudaBackend
     /// <param name="pieces">On the device: an array of <see cref="ScatterPiece"/>.</param>
     /// <param name="largest">Bytes of the largest piece.</param>
     private void Scatter(nint pieces, int count, long largest) =>
-        Launch("scatter", Strided((largest + BytesPerLoad - 1) / BytesPerLoad, ScatterThreads) with { Y = count }, ScatterThreads, new ScatterArguments(pieces));
+        Launch(
+            "scatter", Strided((largest + BytesPerLoad - 1) / BytesPerLoad, ScatterThreads) with { Y = count }, ScatterThreads,
+            new ScatterArguments(pieces));
 }
 
 /// <summary>ScatterPiece of kernels/scatter.cu, field by field: so many bytes and where they go, both on the device.</summary>

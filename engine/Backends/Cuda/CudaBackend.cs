@@ -10,7 +10,9 @@ namespace Avedis.Engine;
 /// </summary>
 public sealed partial class CudaBackend : IBackend
 {
-    /// <summary>Bytes that go through page-locked memory to the host, which the driver copies to at once; more are copied to where they are wanted.</summary>
+    /// <summary>
+    /// Bytes that go through page-locked memory to the host, which the driver copies to at once; more are copied to where they are wanted.
+    /// </summary>
     private const int DownloadBytes = 64 << 10;
 
     // estimates: recordings of steps and kernels that are loaded late take tens of MiB, the probes of an epoch up to a few hundred
@@ -198,7 +200,9 @@ public sealed partial class CudaBackend : IBackend
         main?.Dispose();
     }
 
-    /// <summary>First line of every operation: the driver keeps a current context for each calling thread, and what waits to be uploaded goes first.</summary>
+    /// <summary>
+    /// First line of every operation: the driver keeps a current context for each calling thread, and what waits to be uploaded goes first.
+    /// </summary>
     private void Enter()
     {
         context.MakeCurrent();

@@ -2,7 +2,9 @@ using Avedis.Bindings.Cuda;
 
 namespace Avedis.Engine;
 
-/// <summary>A stream, and memory that its operations use one after the other: what runs beside them on another stream has its own.</summary>
+/// <summary>
+/// A stream, and memory that its operations use one after the other: what runs beside them on another stream has its own.
+/// </summary>
 internal sealed class CudaLane : IDisposable
 {
     /// <summary>Scratch of the operations that reduce in two launches; what needs more asks for workspace.</summary>

@@ -4,9 +4,12 @@ namespace Avedis.Engine;
 
 /// <summary>
 /// Brings data of the host to the device while the device computes: a ring of page-locked host memory and its mirror on the device. An upload is copied
-/// into the ring at once, so its source is free again, and waits there. <see cref="Flush"/> sends all that wait as one pack: one copy to the mirror on a stream
-/// of its own, then one launch on the computing stream, behind all that was queued there before, puts each piece in its place. A batch of ten tensors so takes five
-/// calls of the driver instead of fifty. The ring holds two of the largest upload at least, so that one travels while the one before waits for its turn.
+/// into the ring at once, so its source is free again, and waits there. <see cref="Flush"/> sends all that wait as one pack: one copy to
+/// the mirror on a stream
+/// of its own, then one launch on the computing stream, behind all that was queued there before, puts each piece in its place. A batch of
+/// ten tensors so takes five
+/// calls of the driver instead of fifty. The ring holds two of the largest upload at least, so that one travels while the one before waits
+/// for its turn.
 /// </summary>
 /// <param name="scatter">Queues the launch: where on the device the table of pieces is, how many, and the bytes of the largest.</param>
 internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int, long> scatter) : IDisposable
@@ -57,7 +60,8 @@ internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int,
         waiting.Clear(); // first: the launch below asks for a flush itself
         end += tableBytes;
         var arrived = TakeEvent();
-        CudaDriver.Check(CudaDriver.MemcpyHtoDAsync(mirror!.Address + (nint)begin, host!.Pointer + (nint)begin, (nuint)(end - begin), copying));
+        CudaDriver.Check(
+            CudaDriver.MemcpyHtoDAsync(mirror!.Address + (nint)begin, host!.Pointer + (nint)begin, (nuint)(end - begin), copying));
         CudaDriver.Check(CudaDriver.EventRecord(arrived, copying));
         CudaDriver.Check(CudaDriver.StreamWaitEvent(computing, arrived, 0));
         scatter(mirror.Address + (nint)table, count, largest);
@@ -82,7 +86,9 @@ internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int,
         copying.Dispose();
     }
 
-    /// <summary>Makes so many bytes behind the waiting pack, and its table behind them, the pack's own; waits for the oldest packs if need be.</summary>
+    /// <summary>
+    /// Makes so many bytes behind the waiting pack, and its table behind them, the pack's own; waits for the oldest packs if need be.
+    /// </summary>
     private void Reserve(long bytes)
     {
         long needed = Align(bytes) + tableBytes;
