@@ -12,7 +12,7 @@ internal sealed record TestMessage(string Kind, string Name)
 {
     public string Method { get; init; } = "";
 
-    /// <summary>Passed, Failed or Skipped.</summary>
+    /// <summary>Passed, Failed or Skipped; what a process cannot say of itself, <see cref="TestEvent.Hung"/> and <see cref="TestEvent.NotTried"/>.</summary>
     public string Outcome { get; init; } = "";
 
     public double Seconds { get; init; }
@@ -23,7 +23,10 @@ internal sealed record TestMessage(string Kind, string Name)
     public Coverage? Coverage { get; init; }
 }
 
-/// <summary>A process that runs the units whose names come in by its standard input, one by one, and tells how their tests end.</summary>
+/// <summary>What a process that runs tests is to do: a unit, but for the tests that another process has run.</summary>
+internal sealed record TestOrder(string Fixture, string[] Without);
+
+/// <summary>A process that runs the units that come in by its standard input as <see cref="TestOrder"/>s, one by one, and tells how their tests end.</summary>
 internal static partial class TestWorker
 {
     /// <summary>Makes the program a worker; its value is the filter.</summary>
@@ -38,10 +41,11 @@ internal static partial class TestWorker
         _ = Duplicate(StandardError, StandardOutput);
         var tree = new TestTree(filter);
         var listener = new Listener(output);
-        while (Console.ReadLine() is { } fixture)
+        while (Console.ReadLine() is { } line)
         {
-            tree.Run(fixture, listener);
-            listener.Send(new("done", fixture));
+            var order = JsonSerializer.Deserialize<TestOrder>(line)!;
+            tree.Run(order.Fixture, order.Without, listener);
+            listener.Send(new("done", order.Fixture));
         }
         listener.Send(new("coverage", "") { Coverage = Coverage.Take() });
         return 0;
