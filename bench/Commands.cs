@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Avedis.Bench.Kernels;
 using Avedis.Bench.Ranks;
@@ -222,11 +223,22 @@ public static class Commands
         var command = new Command("host", "Times work of the host with BenchmarkDotNet: log-mel features, reading clips.") { rest };
         command.SetAction(parsed =>
         {
-            var summary = BenchmarkRunner.Run<HostBenchmarks>(args: parsed.GetValue(rest));
-            return summary.HasCriticalValidationErrors ? ExitCode.InternalError : ExitCode.Ok;
+            try
+            {
+                return RunBenchmarkDotNet(parsed.GetValue(rest));
+            }
+            catch (FileNotFoundException)
+            {
+                throw new UserException(ExitCode.Usage, "BenchmarkDotNet is not part of a bundle: run this from the repository");
+            }
         });
         return command;
     }
+
+    // by itself: what calls it is compiled, and can say so, where a bundle goes without the package
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static int RunBenchmarkDotNet(string[]? arguments) =>
+        BenchmarkRunner.Run<HostBenchmarks>(args: arguments).HasCriticalValidationErrors ? ExitCode.InternalError : ExitCode.Ok;
 
     private static Command Serve()
     {
@@ -258,7 +270,11 @@ public static class Commands
     private static Command Summary()
     {
         var folder = new Argument<string>("folder") { Description = "Folder in which check-gpu left what its parts wrote." };
-        var command = new Command("summary", "Sums up a run of check-gpu, whether it has ended or not: writes check-gpu.json and check-gpu.md, prints what matters, the table of parts last.") { folder };
+        var command = new Command(
+            "summary", "Sums up a run of check-gpu, which may still go on: writes check-gpu.json and check-gpu.md, prints what matters, the table of parts last.")
+        {
+            folder,
+        };
         command.SetAction(parsed =>
         {
             var check = GpuCheck.Read(parsed.GetRequiredValue(folder));

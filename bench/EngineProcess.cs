@@ -8,8 +8,8 @@ namespace Avedis.Bench;
 /// <summary>
 /// One engine that is timed, in a process of its own, so that memory is counted per engine and none warms the other's caches. Every engine speaks the
 /// same protocol: it prints its <see cref="EngineReport"/> as one line of JSON after warming up, then answers each line "N" with <see cref="Timing"/>
-/// of N steps. bench/peers/pytorch/step.py --serve does, bench/peers/torchsharp, and this program's own command "serve". The first of these also takes a further
-/// setting in the same process: <see cref="Switch"/>.
+/// of N steps. bench/peers/pytorch/step.py --serve does, bench/peers/torchsharp, and this program's own command "serve". The first of these
+/// also takes a further setting in the same process: <see cref="Switch"/>.
 /// </summary>
 public sealed class EngineProcess : IDisposable
 {
@@ -59,7 +59,8 @@ public sealed class EngineProcess : IDisposable
         return new EngineProcess(process, errors, ReadReport(name, process, errors, patience));
     }
 
-    /// <summary>Has the process give up its setting for another, and waits for the report of that one: nothing is started or loaded twice.</summary>
+    /// <summary>Has the process give up its setting for another, and waits for the report of that one: nothing is started or loaded
+    /// twice.</summary>
     /// <param name="arguments">Of its command line.</param>
     /// <exception cref="EngineAbsentException">As of <see cref="Start"/>; the process has ended then.</exception>
     public void Switch(string name, IEnumerable<string> arguments, TimeSpan patience)

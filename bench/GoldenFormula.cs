@@ -82,7 +82,8 @@ public static class GoldenFormula
 
     public static int[] SpeakerLabels(int batch, in GoldenBatchSize size) => Labels($"speakers/{batch}", size.Clips, size.Speakers);
 
-    /// <summary>Batches 0 and 1 as bench/peers/pytorch/step.py --batches reads them: of each its faces, mels (F32), emotions and speakers (64 bits).</summary>
+    /// <summary>Batches 0 and 1 as bench/peers/pytorch/step.py --batches reads them: of each its faces, mels (F32), emotions and speakers
+    /// (64 bits).</summary>
     public static void WriteBatches(string file, in GoldenBatchSize size)
     {
         using var stream = File.Create(file);

@@ -10,8 +10,8 @@ using Avedis.Trainer.Data;
 namespace Avedis.Bench;
 
 /// <summary>
-/// One part of bench/check-gpu: "passed", "failed", "timeout", "not tried", because its precision hung before or no time was left, or "skipped", which is no fault; the reason is in
-/// <paramref name="Note"/>.
+/// One part of bench/check-gpu: "passed", "failed", "timeout", "not tried", because its precision hung before or no time was left, or
+/// "skipped", which is no fault; the reason is in <paramref name="Note"/>.
 /// </summary>
 public sealed record CheckPart(string Name, string Result, double Seconds, string Note)
 {
@@ -53,7 +53,8 @@ public sealed record TestPart(string Name, int Passed, int Skipped, int NotTried
         return [.. parts];
     }
 
-    private TestPart With(TestEvent line) => line.Kind == "started" ? this with { UnderWay = line.Name } : (this with { UnderWay = null }).Ended(line);
+    private TestPart With(TestEvent line) =>
+        line.Kind == "started" ? this with { UnderWay = line.Name } : (this with { UnderWay = null }).Ended(line);
 
     private TestPart Ended(TestEvent line) => line.Outcome switch
     {
@@ -157,7 +158,8 @@ public sealed partial record GpuCheck(
         AppendParts(text, Parts, int.MaxValue);
         foreach (var part in Tests)
         {
-            text.AppendLine().AppendLine(Text($"{part.Name}: {part.Passed} passed, {part.Failures.Length} failed, {part.Skipped} skipped, {part.NotTried} not tried."));
+            text.AppendLine().AppendLine(
+                Text($"{part.Name}: {part.Passed} passed, {part.Failures.Length} failed, {part.Skipped} skipped, {part.NotTried} not tried."));
             if (part.UnderWay is not null)
                 text.AppendLine($"- {part.UnderWay}: was running when the part was ended");
             foreach (var failure in part.Failures.Take(FailuresShown))
@@ -189,7 +191,8 @@ public sealed partial record GpuCheck(
         return text.ToString();
     }
 
-    /// <summary>The same for the end of the output, at most <see cref="BriefCharacters"/>: the headline, what failed, and last the table of parts.</summary>
+    /// <summary>The same for the end of the output, at most <see cref="BriefCharacters"/>: the headline, what failed, and last the table of
+    /// parts.</summary>
     public string Brief()
     {
         string head = Head();
@@ -213,13 +216,16 @@ public sealed partial record GpuCheck(
     private string Head()
     {
         var text = new StringBuilder();
-        text.AppendLine(Cut($"{(Emulated ? "Rehearsal under the emulated driver, no GPU took part" : Device)}. All of it: check-gpu.md, and the logs in results.tar.gz.", 300));
+        text.AppendLine(Cut(Emulated ? "Rehearsal under the emulated driver: no GPU took part." : $"{Device}.", 200));
+        text.AppendLine("All of it: check-gpu.md, and the logs in results.tar.gz.");
         foreach (var setting in Steps.GroupBy(row => row.Setting))
             if (setting.FirstOrDefault(row => row.Engine == "avedis") is { } ours)
             {
                 var best = setting.Where(row => row.Engine != ours.Engine).MaxBy(row => row.ClipsPerSecond);
                 text.AppendLine(Text($"step {ours.Preset} {ours.Precision}, {ours.Batch} clips: {ours.ClipsPerSecond:G4} clips/s") +
-                    (best is null ? ", no peer" : Text($"; {best.Engine} {best.ClipsPerSecond:G4}: {ResultTable.Speed(ours, best):F2} times as fast")));
+                    (best is null
+                        ? ", no peer"
+                        : Text($"; {best.Engine} {best.ClipsPerSecond:G4}: {ResultTable.Speed(ours, best):F2} times as fast")));
             }
         var wrong = Tests.SelectMany(part => part.Failures.Select(failure => $"{failure.Name}: {failure.Message.Split('\n')[0]}")
             .Concat(part.UnderWay is null ? [] : [$"{part.UnderWay}: was running when {part.Name} was ended"])).ToList();

@@ -6,7 +6,8 @@ namespace Avedis.Bench;
 /// <summary>An engine to compare with, in one of its modes: how it is started, but for preset, precision, batch and threads.</summary>
 public sealed record Peer(string Name, string Program, string[] Arguments, IReadOnlyDictionary<string, string> Environment)
 {
-    /// <summary>Its process takes all but the first argument again, for another setting, and reads its batches from a file (--batches).</summary>
+    /// <summary>Its process takes all but the first argument again, for another setting, and reads its batches from a file
+    /// (--batches).</summary>
     public bool Switches { get; init; }
 }
 
@@ -29,7 +30,10 @@ public static class PyTorchPeers
                 return
                 [
                     .. (modes.Count > 0 ? modes : there).Select(mode => new Peer(
-                        $"pytorch-{mode}", python, [script, "--serve", "--device", device, "--mode", mode], new Dictionary<string, string>()) { Switches = true }),
+                        $"pytorch-{mode}", python, [script, "--serve", "--device", device, "--mode", mode], new Dictionary<string, string>())
+                    {
+                        Switches = true,
+                    }),
                 ];
             }
         throw new EngineAbsentException(

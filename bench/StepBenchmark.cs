@@ -19,8 +19,9 @@ public sealed record StepOptions(
 
 /// <summary>
 /// Times the whole training step of Avedis and of its peers in one run: each engine is a process that stays, they take turns (A, B, A, B), and all start from
-/// the same weights and clips, so their first losses must agree. On the processor all take turns with all. On a GPU Avedis is timed first, then takes turns with one peer after the
-/// other, so that each has the card's memory to itself, what is measured can be kept before the next begins, and one process of PyTorch does for all its modes.
+/// the same weights and clips, so their first losses must agree. On the processor all take turns with all. On a GPU Avedis is timed first,
+/// then takes turns with one peer after the other, so that each has the card's memory to itself, what is measured can be kept before the
+/// next begins, and one process of PyTorch does for all its modes.
 /// </summary>
 public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDisposable
 {
@@ -237,11 +238,15 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
 
     private string[] Arguments(Peer peer, Workload workload, string precision) =>
     [
-        .. peer.Arguments, "--preset", workload.Preset, "--precision", precision, "--batch", Number(workload.Clips), "--threads", Number(options.Threads),
+        .. peer.Arguments, "--preset", workload.Preset, "--precision", precision, "--batch", Number(workload.Clips),
+        "--threads", Number(options.Threads),
     ];
 
-    private void LogStart(EngineReport report, string precision) => log.WriteLine(Invariant(
-        $"{report.Engine} {report.Version} {precision}, {report.Threads} threads: first losses {string.Join(", ", report.Losses.Select(l => Invariant($"{l:F6}")))}"));
+    private void LogStart(EngineReport report, string precision)
+    {
+        string losses = string.Join(", ", report.Losses.Select(loss => Invariant($"{loss:F6}")));
+        log.WriteLine(Invariant($"{report.Engine} {report.Version} {precision}, {report.Threads} threads: first losses {losses}"));
+    }
 
     /// <summary>Speeds of engines that compute different things are not worth writing down.</summary>
     /// <exception cref="UserException"/>
@@ -256,7 +261,8 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
 
     private void TakeTurns(IReadOnlyList<Contestant> engines)
     {
-        int[] stepsPerTurn = [.. engines.Select(engine => Math.Max(1, (int)Math.Ceiling(options.TurnSeconds / engine.Process.Run(1).Seconds[0])))];
+        int Steps(EngineProcess engine) => Math.Max(1, (int)Math.Ceiling(options.TurnSeconds / engine.Run(1).Seconds[0]));
+        int[] stepsPerTurn = [.. engines.Select(engine => Steps(engine.Process))];
         int kept = 0, discarded = 0;
         while (kept < options.Rounds)
         {
@@ -275,7 +281,8 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
             for (int i = 0; i < engines.Count; i++)
                 engines[i].Add(round[i], quiet);
             log.WriteLine(Invariant($"round {kept + discarded}: {(quiet ? "kept" : "discarded")}, others used up to {worst:P0}; ") +
-                string.Join(", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
+                string.Join(
+                    ", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
             if (discarded >= AttemptsPerRound * options.Rounds)
                 throw ProcessorLoad.TooBusy(kept, discarded, options.ForeignLimit);
         }

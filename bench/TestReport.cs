@@ -7,8 +7,8 @@ public sealed record TestFailure(string Name, string Message);
 public sealed record TestMethod(string Name, int Cases, double Seconds);
 
 /// <summary>
-/// A line of the tests' log, which is written while they run: kind "started" names a test that begins, "ended" says how it ended. check-gpu writes "part" lines between,
-/// each naming the part that the tests behind it belong to.
+/// A line of the tests' log, which is written while they run: kind "started" names a test that begins, "ended" says how it ended. check-gpu
+/// writes "part" lines between, each naming the part that the tests behind it belong to.
 /// </summary>
 /// <param name="Outcome">Passed, Failed, Skipped, <see cref="Hung"/> or <see cref="NotTried"/>.</param>
 /// <param name="Text">Why it failed, was skipped or not tried; what it printed.</param>
@@ -27,4 +27,7 @@ public sealed record TestReport(int Passed, int Failed, int Skipped, double Seco
 {
     /// <summary>The slowest first.</summary>
     public TestMethod[] Methods { get; init; } = [];
+
+    /// <summary>Names of the kernels that were launched, where that was under the emulated driver.</summary>
+    public string[] Kernels { get; init; } = [];
 }

@@ -106,7 +106,10 @@ public sealed class GpuCheckTests
     public void A_failing_test_is_named_with_the_first_line_of_its_reason()
     {
         Put("parts.tsv", "tests\tfailed\t1\n");
-        Put("tests.jsonl", """{"kind":"ended","name":"Ops.AdamTests.Step","outcome":"Failed","seconds":1,"text":"off by 3\nat index 5"}""" + "\n");
+        Put("tests.jsonl", """
+            {"kind":"ended","name":"Ops.AdamTests.Step","outcome":"Failed","seconds":1,"text":"off by 3\nat index 5"}
+
+            """);
         var check = GpuCheck.Read(folder);
         Assert.That(check.Markdown(), Does.Contain("- Ops.AdamTests.Step: off by 3\n"));
         Assert.That(check.Brief(), Does.Contain("Ops.AdamTests.Step: off by 3\n"));
@@ -136,8 +139,10 @@ public sealed class GpuCheckTests
     [TestCase(1000, 300, false)]
     public void The_end_of_the_output_is_the_table_of_parts_however_long_it_is(int parts, int note, bool all)
     {
-        Put("parts.tsv", string.Concat(Enumerable.Range(0, parts).Select(i => $"part {i}\t{(i % 2 == 0 ? "passed" : "failed")}\t1\t{new string('x', note)}\n")));
-        Put("tests.jsonl", string.Concat(Enumerable.Range(0, 1000).Select(i => $"{{\"kind\":\"ended\",\"name\":\"test {i}\",\"outcome\":\"Failed\",\"text\":\"{new string('y', 2000)}\"}}\n")));
+        Put("parts.tsv", string.Concat(Enumerable.Range(0, parts).Select(i =>
+            $"part {i}\t{(i % 2 == 0 ? "passed" : "failed")}\t1\t{new string('x', note)}\n")));
+        Put("tests.jsonl", string.Concat(Enumerable.Range(0, 1000).Select(i =>
+            $"{{\"kind\":\"ended\",\"name\":\"test {i}\",\"outcome\":\"Failed\",\"text\":\"{new string('y', 2000)}\"}}\n")));
         string brief = GpuCheck.Read(folder).Brief();
         Assert.That(brief, Has.Length.LessThanOrEqualTo(GpuCheck.BriefCharacters));
         string[] rows = brief.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^(all ? parts : 50)..];

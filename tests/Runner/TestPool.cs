@@ -9,8 +9,8 @@ namespace Avedis.Tests.Runner;
 
 /// <summary>
 /// Runs units of tests in processes side by side: the emulated driver's order of threads, the driver that is loaded and the instruction set belong to a whole
-/// process. A process that dies fails the test that it was at, and another takes the tests behind it, three at most for a unit; behind a test that hangs, the rest of
-/// its unit is not tried.
+/// process. A process that dies fails the test that it was at, and another takes the tests behind it, three at most for a unit; behind a
+/// test that hangs, the rest of its unit is not tried.
 /// </summary>
 internal sealed partial class TestPool : IDisposable
 {
@@ -18,6 +18,9 @@ internal sealed partial class TestPool : IDisposable
     private const double FastSeconds = 10, ForeignLimit = 0.1;
 
     private const int SlowestShown = 10, LinesKept = 40, ProcessesOfUnit = 3;
+
+    /// <summary>For a process to load the tests, which has nothing to do with what they test.</summary>
+    private static readonly TimeSpan startLimit = TimeSpan.FromMinutes(5);
 
     private readonly TestOptions options;
     private readonly TextWriter output;
@@ -72,7 +75,8 @@ internal sealed partial class TestPool : IDisposable
 
     /// <summary>In <see cref="TestOptions.Order"/>; behind all for a fixture that it does not name.</summary>
     private int Place(string fixture) =>
-        Array.FindIndex(options.Order, name => fixture.Contains(name, StringComparison.Ordinal)) is >= 0 and var place ? place : options.Order.Length;
+        Array.FindIndex(options.Order, name => fixture.Contains(name, StringComparison.Ordinal)) is >= 0 and var place ? place
+            : options.Order.Length;
 
     private void Interrupt(object? sender, ConsoleCancelEventArgs e)
     {
@@ -86,14 +90,17 @@ internal sealed partial class TestPool : IDisposable
     /// <summary>One place in the pool: a process, and another after each that dies.</summary>
     private void Work()
     {
-        Worker? worker = null;
+        Worker? worker = null, spare = null;
         while (Next() is { } unit)
         {
             var clock = Stopwatch.StartNew();
             var ended = new List<TestMessage>();
             for (int processes = 1; ; processes++)
             {
-                worker ??= Start();
+                if (worker is null)
+                    (worker, spare) = (spare ?? Start(), null);
+                if (options.Apart && spare is null && More)
+                    spare = Start(); // loads the tests meanwhile, and leaves the device alone
                 if (worker.Run(unit, ended) is not { } death)
                     break;
                 Stop(worker);
@@ -104,7 +111,10 @@ internal sealed partial class TestPool : IDisposable
                 if (death.Goes && processes < ProcessesOfUnit)
                     continue;
                 foreach (string name in rest)
-                    Note(ended, new("ended", name) { Method = unit.Fixture, Outcome = TestEvent.NotTried, Text = $"not tried: {death.Reason}" });
+                    Note(ended, new("ended", name)
+                    {
+                        Method = unit.Fixture, Outcome = TestEvent.NotTried, Text = $"not tried: {death.Reason}",
+                    });
                 break;
             }
             Tell(unit, ended, clock.Elapsed.TotalSeconds);
@@ -112,6 +122,7 @@ internal sealed partial class TestPool : IDisposable
                 End(ref worker);
         }
         End(ref worker);
+        End(ref spare);
     }
 
     private void End(ref Worker? worker)
@@ -129,6 +140,15 @@ internal sealed partial class TestPool : IDisposable
     {
         lock (waiting)
             return waiting.TryDequeue(out var unit) ? unit : null;
+    }
+
+    private bool More
+    {
+        get
+        {
+            lock (waiting)
+                return waiting.Count > 0;
+        }
     }
 
     private Worker Start()
@@ -178,7 +198,8 @@ internal sealed partial class TestPool : IDisposable
         {
             results.AddRange(ended);
             unitsDone++;
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"[{clock.Elapsed:mm\\:ss} {unitsDone}/{units}] {unit.Fixture}: {seconds:F1} s{counts}"));
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"[{clock.Elapsed:mm\\:ss} {unitsDone}/{units}] {unit.Fixture}: {seconds:F1} s{counts}"));
         }
     }
 
@@ -235,10 +256,15 @@ internal sealed partial class TestPool : IDisposable
             output.WriteLine($"  {failure.Name}\n    {failure.Message.Replace("\n", "\n    ")}");
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture, $"{Count("Passed")} passed, {failures.Length} failed, {Count("Skipped")} skipped, {clock.Elapsed.TotalMinutes:F1} min"));
-        return new TestReport(Count("Passed"), failures.Length, Count("Skipped"), clock.Elapsed.TotalSeconds, failures) { Methods = methods };
+        return new TestReport(Count("Passed"), failures.Length, Count("Skipped"), clock.Elapsed.TotalSeconds, failures)
+        {
+            Methods = methods,
+            Kernels = [.. coverage.Launches.Where(kernel => kernel.Value > 0).Select(kernel => kernel.Key).Order(StringComparer.Ordinal)],
+        };
     }
 
-    /// <summary>An error that stays until the process ends, as <see cref="Bindings.Cuda.CudaException"/> has it in its message: whatever the process does next fails as well.</summary>
+    /// <summary>An error that stays until the process ends, as <see cref="Bindings.Cuda.CudaException"/> has it in its message: whatever
+    /// the process does next fails as well.</summary>
     [GeneratedRegex(@"\bcu\w+: \w+ \((214|220|226|7\d\d|999)\)|DeviceFailedException")]
     private static partial Regex DeviceLost();
 
@@ -248,6 +274,7 @@ internal sealed partial class TestPool : IDisposable
         private readonly Queue<string> said = new();
 
         private readonly TestPool pool;
+        private bool ready;
 
         public Worker(ProcessStartInfo start, TestPool pool)
         {
@@ -262,27 +289,35 @@ internal sealed partial class TestPool : IDisposable
 
         /// <summary>Runs what of a unit has not ended yet.</summary>
         /// <param name="ended">Grows by how each test ended.</param>
-        /// <returns>Why the process is of no more use, and whether another may go on behind the test that it was at; null if it is.</returns>
+        /// <returns>Why the process is of no more use, and whether another may go on behind the test that it was at; null if it
+        /// is.</returns>
         public (string Reason, bool Goes)? Run(TestUnit unit, List<TestMessage> ended)
         {
             string? at = null;
             Process.StandardInput.WriteLine(JsonSerializer.Serialize(new TestOrder(unit.Fixture, [.. ended.Select(test => test.Name)])));
             while (true)
             {
-                if (Read(out bool late) is not { } message)
+                if (Read(ready ? pool.options.Limit : startLimit, out bool late) is not { } message)
                 {
                     Kill();
-                    string where = at ?? "what is made ready for it", blamed = at ?? unit.Tests.Except(ended.Select(test => test.Name)).FirstOrDefault() ?? unit.Fixture;
+                    string where = at ?? "what comes before it",
+                        blamed = at ?? unit.Tests.Except(ended.Select(test => test.Name)).FirstOrDefault() ?? unit.Fixture;
                     string reason = late
                         ? $"no end of {where} after {pool.options.Limit.TotalSeconds} s"
                         : $"the process of the tests ended with {ExitCode} in {where}\n{Said()}";
-                    pool.Note(ended, new("ended", blamed) { Method = unit.Fixture, Outcome = late ? TestEvent.Hung : "Failed", Text = reason });
+                    pool.Note(ended, new("ended", blamed)
+                    {
+                        Method = unit.Fixture, Outcome = late ? TestEvent.Hung : "Failed", Text = reason,
+                    });
                     return (late ? $"{blamed} hung" : $"the process ended in {blamed}", !late);
                 }
                 switch (message.Kind)
                 {
                     case "done":
                         return null;
+                    case TestMessage.Ready:
+                        ready = true;
+                        break;
                     case "started":
                         at = message.Name;
                         pool.Log(new("started", at));
@@ -312,7 +347,7 @@ internal sealed partial class TestPool : IDisposable
         public Coverage? End()
         {
             Process.StandardInput.Close();
-            return Read(out _)?.Coverage;
+            return Read(startLimit, out _)?.Coverage;
         }
 
         public void Dispose()
@@ -323,10 +358,10 @@ internal sealed partial class TestPool : IDisposable
         }
 
         /// <summary>The next message; null if the process ended, or is silent for too long.</summary>
-        private TestMessage? Read(out bool late)
+        private TestMessage? Read(TimeSpan limit, out bool late)
         {
             var line = Process.StandardOutput.ReadLineAsync();
-            late = !line.Wait(pool.options.Limit);
+            late = !line.Wait(limit);
             return late || line.Result is null ? null : JsonSerializer.Deserialize<TestMessage>(line.Result);
         }
 

@@ -17,11 +17,12 @@ public static class TestProgram
 
     private const string Help =
         """
-        Avedis.Tests [--all] [--filter REGEX] [--jobs N] [--limit SECONDS] [--out FILE.json] [--coverage] [--list]
+        Avedis.Tests [--all] [--filter REGEX | --tests FILE] [--jobs N] [--limit SECONDS] [--out FILE.json] [--coverage] [--list]
                      [--apart] [--order LIST] [--log FILE.jsonl]
 
         --all            all tests; without it the fast tier, which takes some minutes
         --filter REGEX   only tests whose full name it matches
+        --tests FILE     only tests whose full names stand in the file, one a line
         --jobs N         processes side by side; one for each core unless told
         --limit SECONDS  a test that takes longer hangs: its process is ended, the rest of its fixture is not tried; 1200 unless told
         --apart          a process for each fixture: on a GPU, a kernel that fails takes its process along
@@ -118,13 +119,21 @@ internal sealed record TestOptions(bool All, string Filter, int Jobs, string? Ou
                     i++;
                     break;
                 case "--limit" when value is not null:
-                    mistake = int.TryParse(value, out int seconds) && seconds > 0 ? null : $"--limit takes a number of seconds, not {value}";
+                    mistake = int.TryParse(value, out int seconds) && seconds > 0 ? null
+                        : $"--limit takes a number of seconds, not {value}";
                     options = options with { Limit = TimeSpan.FromSeconds(seconds) };
                     i++;
                     break;
                 case "--filter" when value is not null:
                     options = options with { Filter = value };
                     mistake = RegexMistake(value);
+                    i++;
+                    break;
+                case "--tests" when value is not null:
+                    if (!File.Exists(value))
+                        mistake = $"--tests: {value} does not exist";
+                    else
+                        options = options with { Filter = $"^({string.Join('|', File.ReadLines(value).Select(Regex.Escape))})$" };
                     i++;
                     break;
                 case "--out" when value is not null:
@@ -136,7 +145,7 @@ internal sealed record TestOptions(bool All, string Filter, int Jobs, string? Ou
                     options = options with { Jobs = jobs };
                     i++;
                     break;
-                case "--filter" or "--out" or "--jobs" or "-j" or "--order" or "--log" or "--limit":
+                case "--filter" or "--tests" or "--out" or "--jobs" or "-j" or "--order" or "--log" or "--limit":
                     mistake = $"{arguments[i]} needs a value";
                     break;
                 default:

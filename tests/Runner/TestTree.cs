@@ -34,7 +34,8 @@ internal sealed class TestTree
         string tier = Tier.Fast ? $"<not><cat>{Tier.Long}</cat></not>" : "";
         string chosen = filter.Length == 0 ? "" : $"<test re=\"1\">{SecurityElement.Escape(filter)}</test>";
         string rest = string.Concat(without.Select(test => $"<not><test>{SecurityElement.Escape(test)}</test></not>"));
-        runner.Run(listener, TestFilter.FromXml($"<filter><and><test>{SecurityElement.Escape(fixture)}</test>{tier}{chosen}{rest}</and></filter>"));
+        string unit = $"<test>{SecurityElement.Escape(fixture)}</test>";
+        runner.Run(listener, TestFilter.FromXml($"<filter><and>{unit}{tier}{chosen}{rest}</and></filter>"));
     }
 
     private IEnumerable<TestUnit> UnitsOf(ITest test)

@@ -5,14 +5,17 @@ using NUnit.Framework.Interfaces;
 namespace Avedis.Tests.Runner;
 
 /// <summary>
-/// A line from a process that runs tests to the one that started it. <see cref="Kind"/>: "started" and "ended" name a test, "done" a unit; "coverage" has
-/// what the process ran, once, at its end.
+/// A line from a process that runs tests to the one that started it. <see cref="Kind"/>: "ready" once, when it can take orders; "started"
+/// and "ended" name a test, "done" a unit; "coverage" has what the process ran, once, at its end.
 /// </summary>
 internal sealed record TestMessage(string Kind, string Name)
 {
+    public const string Ready = "ready";
+
     public string Method { get; init; } = "";
 
-    /// <summary>Passed, Failed or Skipped; what a process cannot say of itself, <see cref="TestEvent.Hung"/> and <see cref="TestEvent.NotTried"/>.</summary>
+    /// <summary>Passed, Failed or Skipped; what a process cannot say of itself, <see cref="TestEvent.Hung"/> and
+    /// <see cref="TestEvent.NotTried"/>.</summary>
     public string Outcome { get; init; } = "";
 
     public double Seconds { get; init; }
@@ -26,7 +29,8 @@ internal sealed record TestMessage(string Kind, string Name)
 /// <summary>What a process that runs tests is to do: a unit, but for the tests that another process has run.</summary>
 internal sealed record TestOrder(string Fixture, string[] Without);
 
-/// <summary>A process that runs the units that come in by its standard input as <see cref="TestOrder"/>s, one by one, and tells how their tests end.</summary>
+/// <summary>A process that runs the units that come in by its standard input as <see cref="TestOrder"/>s, one by one, and tells how their
+/// tests end.</summary>
 internal static partial class TestWorker
 {
     /// <summary>Makes the program a worker; its value is the filter.</summary>
@@ -41,6 +45,7 @@ internal static partial class TestWorker
         _ = Duplicate(StandardError, StandardOutput);
         var tree = new TestTree(filter);
         var listener = new Listener(output);
+        listener.Send(new(TestMessage.Ready, ""));
         while (Console.ReadLine() is { } line)
         {
             var order = JsonSerializer.Deserialize<TestOrder>(line)!;
