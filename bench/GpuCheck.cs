@@ -54,7 +54,7 @@ public sealed record TestPart(string Name, int Passed, int Skipped, int NotTried
     }
 
     private TestPart With(TestEvent line) =>
-        line.Kind == "started" ? this with { UnderWay = line.Name } : (this with { UnderWay = null }).Ended(line);
+        line.Kind == "started" ? this with { UnderWay = line.Name } : (this with { UnderWay = UnderWay == line.Name ? null : UnderWay }).Ended(line);
 
     private TestPart Ended(TestEvent line) => line.Outcome switch
     {

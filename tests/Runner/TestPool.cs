@@ -323,7 +323,8 @@ internal sealed partial class TestPool : IDisposable
                         pool.Log(new("started", at));
                         break;
                     default:
-                        at = null;
+                        if (at == message.Name)
+                            at = null; // the next may have begun before the end of this one was told
                         pool.Note(ended, message);
                         if (message.Outcome == "Failed" && DeviceLost().IsMatch(message.Text))
                         {

@@ -1,6 +1,9 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using NUnit.Framework;
 using NUnit.Framework.Interfaces;
+
+[assembly: Avedis.Tests.Runner.Announced]
 
 namespace Avedis.Tests.Runner;
 
@@ -29,6 +32,19 @@ internal sealed record TestMessage(string Kind, string Name)
 /// <summary>What a process that runs tests is to do: a unit, but for the tests that another process has run.</summary>
 internal sealed record TestOrder(string Fixture, string[] Without);
 
+/// <summary>Has every test announced; where another host runs the tests, nobody listens.</summary>
+[AttributeUsage(AttributeTargets.Assembly)]
+internal sealed class AnnouncedAttribute : Attribute, ITestAction
+{
+    public ActionTargets Targets => ActionTargets.Test;
+
+    public void BeforeTest(ITest test) => TestWorker.Announce(test);
+
+    public void AfterTest(ITest test)
+    {
+    }
+}
+
 /// <summary>A process that runs the units that come in by its standard input as <see cref="TestOrder"/>s, one by one, and tells how their
 /// tests end.</summary>
 internal static partial class TestWorker
@@ -38,13 +54,19 @@ internal static partial class TestWorker
 
     private const int StandardOutput = 1, StandardError = 2;
 
+    private static Listener? listener;
+
+    /// <summary>Says that a test begins, before it does: what NUnit tells a listener comes from a thread of its own, perhaps too
+    /// late.</summary>
+    public static void Announce(ITest test) => listener?.Send(new("started", test.FullName));
+
     public static int Serve(string filter)
     {
         // what tests and native code print must not come between the messages
         using var output = new StreamWriter(Console.OpenStandardOutput()) { AutoFlush = true };
         _ = Duplicate(StandardError, StandardOutput);
         var tree = new TestTree(filter);
-        var listener = new Listener(output);
+        listener = new Listener(output);
         listener.Send(new(TestMessage.Ready, ""));
         while (Console.ReadLine() is { } line)
         {
@@ -66,10 +88,8 @@ internal static partial class TestWorker
 
         public void TestStarted(ITest test)
         {
-            if (test.IsSuite)
-                return;
-            TinyCorpus.TakeSeconds(); // what a set-up before it took is no part of its duration
-            Send(new("started", test.FullName));
+            if (!test.IsSuite)
+                TinyCorpus.TakeSeconds(); // what a set-up before it took is no part of its duration
         }
 
         public void TestFinished(ITestResult result)
