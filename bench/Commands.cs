@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Avedis.Bench.Kernels;
 using Avedis.Bench.Ranks;
@@ -119,7 +120,7 @@ public static class Commands
             var found = FindPeers(
                 Words(parsed.GetRequiredValue(peers)), parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"], Words(parsed.GetValue(modes) ?? []),
                 parsed.GetValue(torchSharp), device, output);
-            var benchmark = new StepBenchmark(
+            using var benchmark = new StepBenchmark(
                 new StepOptions(
                     device, parsed.GetRequiredValue(Threads), found, parsed.GetRequiredValue(isa), parsed.GetRequiredValue(Rounds), parsed.GetRequiredValue(turn),
                     parsed.GetRequiredValue(ForeignLimit), TimeSpan.FromSeconds(parsed.GetRequiredValue(patience)), parsed.GetRequiredValue(trial)),
@@ -129,11 +130,13 @@ public static class Commands
             foreach (string size in All(parsed.GetRequiredValue(preset), "demo", "paper"))
                 foreach (string format in formats)
                 {
-                    var results = benchmark.Run(size, parsed.GetValue(batch) ?? (size == "paper" ? 2 : 32), format);
+                    // what is measured is kept, even if what comes next fails
+                    var results = benchmark.Run(size, parsed.GetValue(batch) ?? (size == "paper" ? 2 : 32), format, sofar =>
+                    {
+                        if (parsed.GetValue(result) is { } folder)
+                            ResultTable.Write(folder, sofar);
+                    });
                     all = all is null ? results : ResultTable.Merge(all, results, "this run");
-                    // what is measured is kept, even if the next precision fails
-                    if (parsed.GetValue(result) is { } folder)
-                        ResultTable.Write(folder, results);
                 }
             output.WriteLine();
             output.WriteLine(ResultTable.Markdown(all!));
@@ -221,11 +224,22 @@ public static class Commands
         var command = new Command("host", "Times work of the host with BenchmarkDotNet: log-mel features, reading clips.") { rest };
         command.SetAction(parsed =>
         {
-            var summary = BenchmarkRunner.Run<HostBenchmarks>(args: parsed.GetValue(rest));
-            return summary.HasCriticalValidationErrors ? ExitCode.InternalError : ExitCode.Ok;
+            try
+            {
+                return RunBenchmarkDotNet(parsed.GetValue(rest));
+            }
+            catch (FileNotFoundException)
+            {
+                throw new UserException(ExitCode.Usage, "BenchmarkDotNet is not part of a bundle: run this from the repository");
+            }
         });
         return command;
     }
+
+    // by itself: what calls it is compiled, and can say so, where a bundle goes without the package
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static int RunBenchmarkDotNet(string[]? arguments) =>
+        BenchmarkRunner.Run<HostBenchmarks>(args: arguments).HasCriticalValidationErrors ? ExitCode.InternalError : ExitCode.Ok;
 
     private static Command Serve()
     {
@@ -257,12 +271,16 @@ public static class Commands
     private static Command Summary()
     {
         var folder = new Argument<string>("folder") { Description = "Folder in which check-gpu left what its parts wrote." };
-        var command = new Command("summary", "Sums up a run of check-gpu: writes check-gpu.json and check-gpu.md, prints the table.") { folder };
+        var command = new Command(
+            "summary", "Sums up a run of check-gpu, which may still go on: writes check-gpu.json and check-gpu.md, prints what matters, the table of parts last.")
+        {
+            folder,
+        };
         command.SetAction(parsed =>
         {
             var check = GpuCheck.Read(parsed.GetRequiredValue(folder));
             check.Write(parsed.GetRequiredValue(folder));
-            parsed.InvocationConfiguration.Output.Write(check.Markdown());
+            parsed.InvocationConfiguration.Output.Write(check.Brief());
             return check.Passed ? ExitCode.Ok : ExitCode.InternalError;
         });
         return command;

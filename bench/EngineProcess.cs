@@ -8,7 +8,8 @@ namespace Avedis.Bench;
 /// <summary>
 /// One engine that is timed, in a process of its own, so that memory is counted per engine and none warms the other's caches. Every engine speaks the
 /// same protocol: it prints its <see cref="EngineReport"/> as one line of JSON after warming up, then answers each line "N" with <see cref="Timing"/>
-/// of N steps. bench/peers/pytorch/step.py --serve does, bench/peers/torchsharp, and this program's own command "serve".
+/// of N steps. bench/peers/pytorch/step.py --serve does, bench/peers/torchsharp, and this program's own command "serve". The first of these
+/// also takes a further setting in the same process: <see cref="Switch"/>.
 /// </summary>
 public sealed class EngineProcess : IDisposable
 {
@@ -18,7 +19,7 @@ public sealed class EngineProcess : IDisposable
     private EngineProcess(Process process, Task<string> errors, EngineReport report) =>
         (this.process, this.errors, Report) = (process, errors, report);
 
-    public EngineReport Report { get; }
+    public EngineReport Report { get; private set; }
 
     /// <summary>Processor time of the engine so far, all threads.</summary>
     public TimeSpan ProcessorTime
@@ -55,6 +56,22 @@ public sealed class EngineProcess : IDisposable
             throw new EngineAbsentException($"{name}: {program} cannot be started ({failure.Message})");
         }
         var errors = process.StandardError.ReadToEndAsync();
+        return new EngineProcess(process, errors, ReadReport(name, process, errors, patience));
+    }
+
+    /// <summary>Has the process give up its setting for another, and waits for the report of that one: nothing is started or loaded
+    /// twice.</summary>
+    /// <param name="arguments">Of its command line.</param>
+    /// <exception cref="EngineAbsentException">As of <see cref="Start"/>; the process has ended then.</exception>
+    public void Switch(string name, IEnumerable<string> arguments, TimeSpan patience)
+    {
+        process.StandardInput.WriteLine(JsonSerializer.Serialize(arguments));
+        process.StandardInput.Flush();
+        Report = ReadReport(name, process, errors, patience);
+    }
+
+    private static EngineReport ReadReport(string name, Process process, Task<string> errors, TimeSpan patience)
+    {
         var line = process.StandardOutput.ReadLineAsync();
         if (!line.Wait(patience))
         {
@@ -66,7 +83,7 @@ public sealed class EngineProcess : IDisposable
             process.WaitForExit();
             throw new EngineAbsentException($"{name}: {LastLine(errors.Result)}");
         }
-        return new EngineProcess(process, errors, JsonSerializer.Deserialize<EngineReport>(line.Result, BenchJson.Options)!);
+        return JsonSerializer.Deserialize<EngineReport>(line.Result, BenchJson.Options)!;
     }
 
     /// <summary>Has the engine take that many steps.</summary>

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Avedis.Engine;
 
 namespace Avedis.Bench;
@@ -80,6 +81,20 @@ public static class GoldenFormula
     public static int[] EmotionLabels(int batch, in GoldenBatchSize size) => Labels($"emotions/{batch}", size.Clips, size.Emotions);
 
     public static int[] SpeakerLabels(int batch, in GoldenBatchSize size) => Labels($"speakers/{batch}", size.Clips, size.Speakers);
+
+    /// <summary>Batches 0 and 1 as bench/peers/pytorch/step.py --batches reads them: of each its faces, mels (F32), emotions and speakers
+    /// (64 bits).</summary>
+    public static void WriteBatches(string file, in GoldenBatchSize size)
+    {
+        using var stream = File.Create(file);
+        for (int batch = 0; batch < 2; batch++)
+        {
+            stream.Write(Faces(batch, size));
+            stream.Write(MemoryMarshal.AsBytes<float>(Mels(batch, size)));
+            stream.Write(MemoryMarshal.AsBytes<long>([.. EmotionLabels(batch, size)]));
+            stream.Write(MemoryMarshal.AsBytes<long>([.. SpeakerLabels(batch, size)]));
+        }
+    }
 
     private static int[] Labels(string name, int clips, int classes)
     {

@@ -5,10 +5,14 @@ using System.Text.RegularExpressions;
 using Avedis.Bench.Kernels;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Bench;
 
-/// <summary>One part of bench/check-gpu: "passed", "failed", "timeout", or "skipped" with the reason in <paramref name="Note"/>.</summary>
+/// <summary>
+/// One part of bench/check-gpu: "passed", "failed", "timeout", "not tried", because its precision hung before or no time was left, or
+/// "skipped", which is no fault; the reason is in <paramref name="Note"/>.
+/// </summary>
 public sealed record CheckPart(string Name, string Result, double Seconds, string Note)
 {
     /// <summary>A line of parts.tsv: name, result, seconds, note.</summary>
@@ -17,6 +21,48 @@ public sealed record CheckPart(string Name, string Result, double Seconds, strin
         string[] fields = line.Split('\t');
         return new CheckPart(fields[0], fields[1], double.Parse(fields[2], CultureInfo.InvariantCulture), fields.Length > 3 ? fields[3] : "");
     }
+}
+
+/// <summary>The tests of one part, counted from their log.</summary>
+/// <param name="Failures">Those that failed and those that hung.</param>
+/// <param name="NotTried">Tests behind one that hung, in its fixture.</param>
+/// <param name="UnderWay">A test that began and of which nothing more is known: it was running when the part was ended.</param>
+public sealed record TestPart(string Name, int Passed, int Skipped, int NotTried, TestFailure[] Failures, string? UnderWay)
+{
+    /// <summary>Reads a log of <see cref="TestEvent"/>s. Its last line may be cut off: whoever wrote it was killed.</summary>
+    /// <exception cref="JsonException">Another line is damaged.</exception>
+    public static TestPart[] Read(IReadOnlyList<string> log)
+    {
+        var parts = new List<TestPart>();
+        for (int i = 0; i < log.Count; i++)
+        {
+            TestEvent line;
+            try
+            {
+                line = JsonSerializer.Deserialize<TestEvent>(log[i], BenchJson.Options)!;
+            }
+            catch (JsonException) when (i == log.Count - 1)
+            {
+                break;
+            }
+            if (line.Kind == "part" || parts.Count == 0)
+                parts.Add(new(line.Kind == "part" ? line.Name : "tests", 0, 0, 0, [], null));
+            if (line.Kind != "part")
+                parts[^1] = parts[^1].With(line);
+        }
+        return [.. parts];
+    }
+
+    private TestPart With(TestEvent line) =>
+        line.Kind == "started" ? this with { UnderWay = line.Name } : (this with { UnderWay = UnderWay == line.Name ? null : UnderWay }).Ended(line);
+
+    private TestPart Ended(TestEvent line) => line.Outcome switch
+    {
+        "Passed" => this with { Passed = Passed + 1 },
+        "Skipped" => this with { Skipped = Skipped + 1 },
+        TestEvent.NotTried => this with { NotTried = NotTried + 1 },
+        _ => this with { Failures = [.. Failures, new(line.Name, line.Text ?? "")] },
+    };
 }
 
 /// <summary>What one tool of compute-sanitizer found.</summary>
@@ -35,10 +81,13 @@ public sealed record TrainingScore(
 /// <param name="Device">The GPU as the CUDA backend describes it.</param>
 /// <param name="Emulated">The kernels ran on the processor, under the emulated driver: a rehearsal, no figure of a GPU.</param>
 public sealed partial record GpuCheck(
-    string Device, bool Emulated, string Machine, string Revision, string Date, CheckPart[] Parts, TestReport? Tests, SanitizerReport[] Sanitizers,
+    string Device, bool Emulated, string Machine, string Revision, string Date, CheckPart[] Parts, TestPart[] Tests, SanitizerReport[] Sanitizers,
     TrainingScore[] Training, ResultRow[] Steps, BenchReport[] Operations, KernelRow[] Kernels)
 {
-    private const int FailuresShown = 20;
+    private const int FailuresShown = 20, FailuresInBrief = 8;
+
+    /// <summary>Where only the end of what a command prints comes back, <see cref="Brief"/> has to fit into it.</summary>
+    public const int BriefCharacters = 9500;
 
     /// <summary>Whether everything that ran passed, and something ran.</summary>
     public bool Passed => Parts.Any(part => part.Result == "passed") && Parts.All(part => part.Result is "passed" or "skipped");
@@ -56,7 +105,7 @@ public sealed partial record GpuCheck(
             return new GpuCheck(
                 device, device.Contains("emulated", StringComparison.OrdinalIgnoreCase), Avedis.Trainer.Benchmark.Machine.Describe(), Avedis.Trainer.Benchmark.Machine.Revision,
                 DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), list,
-                Load<TestReport>(Path.Combine(folder, "tests.json")),
+                TestPart.Read(Lines(Path.Combine(folder, "tests.jsonl"))),
                 [.. Files(folder, "sanitizer-*.log").Select(ReadSanitizer)],
                 ReadTraining(folder, list),
                 string.Concat(Lines(Path.Combine(folder, "step.json"))) is { Length: > 0 } steps ? ResultFile.Parse(steps).Rows : [],
@@ -90,8 +139,8 @@ public sealed partial record GpuCheck(
     {
         try
         {
-            File.WriteAllText(Path.Combine(folder, "check-gpu.json"), JsonSerializer.Serialize(this, BenchJson.Indented) + "\n");
-            File.WriteAllText(Path.Combine(folder, "check-gpu.md"), Markdown());
+            WholeFile.Write(Path.Combine(folder, "check-gpu.json"), JsonSerializer.Serialize(this, BenchJson.Indented) + "\n");
+            WholeFile.Write(Path.Combine(folder, "check-gpu.md"), Markdown());
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -106,16 +155,17 @@ public sealed partial record GpuCheck(
         text.AppendLine($"{Device}. {Machine}. Avedis {Revision}, {Date}.").AppendLine();
         if (Emulated)
             text.AppendLine("**No GPU took part: the kernels ran on the processor. No time below says anything about a GPU.**").AppendLine();
-        text.AppendLine("| part | result | seconds | note |").AppendLine("|---|---|--:|---|");
-        foreach (var part in Parts)
-            text.AppendLine(Text($"| {part.Name} | {part.Result} | {part.Seconds:F0} | {part.Note} |"));
-        if (Tests is not null)
+        AppendParts(text, Parts, int.MaxValue);
+        foreach (var part in Tests)
         {
-            text.AppendLine().AppendLine(Text($"Tests on the GPU: {Tests.Passed} passed, {Tests.Failed} failed, {Tests.Skipped} skipped, {Tests.Seconds:F0} s."));
-            foreach (var failure in Tests.Failures.Take(FailuresShown))
+            text.AppendLine().AppendLine(
+                Text($"{part.Name}: {part.Passed} passed, {part.Failures.Length} failed, {part.Skipped} skipped, {part.NotTried} not tried."));
+            if (part.UnderWay is not null)
+                text.AppendLine($"- {part.UnderWay}: was running when the part was ended");
+            foreach (var failure in part.Failures.Take(FailuresShown))
                 text.AppendLine($"- {failure.Name}: {failure.Message.Split('\n')[0]}");
-            if (Tests.Failures.Length > FailuresShown)
-                text.AppendLine(Text($"- and {Tests.Failures.Length - FailuresShown} more, see tests.json"));
+            if (part.Failures.Length > FailuresShown)
+                text.AppendLine(Text($"- and {part.Failures.Length - FailuresShown} more, see tests.jsonl"));
         }
         if (Sanitizers.Length > 0)
         {
@@ -140,6 +190,60 @@ public sealed partial record GpuCheck(
             text.AppendLine().AppendLine("Single operations, checked, with cold caches, beside the libraries that are there; median.").AppendLine().Append(KernelTable.Rows(Kernels));
         return text.ToString();
     }
+
+    /// <summary>The same for the end of the output, at most <see cref="BriefCharacters"/>: the headline, what failed, and last the table of
+    /// parts.</summary>
+    public string Brief()
+    {
+        string head = Head();
+        foreach (int note in (int[])[200, 80, 30])
+            if (WithTable(head, Parts, note) is { Length: <= BriefCharacters } text)
+                return text;
+        CheckPart[] left = [.. Parts.Where(part => part.Result != "passed")];
+        string shorter = head + Text($"{Parts.Length - left.Length} parts passed and are not in this table: see check-gpu.md.\n\n");
+        while (left.Length > 0 && WithTable(shorter, left, 30).Length > BriefCharacters)
+            left = left[..^1];
+        return WithTable(shorter, left, 30);
+    }
+
+    private static string WithTable(string head, CheckPart[] parts, int noteCharacters)
+    {
+        var text = new StringBuilder(head);
+        AppendParts(text, parts, noteCharacters);
+        return text.ToString();
+    }
+
+    private string Head()
+    {
+        var text = new StringBuilder();
+        text.AppendLine(Cut(Emulated ? "Rehearsal under the emulated driver: no GPU took part." : $"{Device}.", 200));
+        text.AppendLine("All of it: check-gpu.md, and the logs in results.tar.gz.");
+        foreach (var setting in Steps.GroupBy(row => row.Setting))
+            if (setting.FirstOrDefault(row => row.Engine == "avedis") is { } ours)
+            {
+                var best = setting.Where(row => row.Engine != ours.Engine).MaxBy(row => row.ClipsPerSecond);
+                text.AppendLine(Text($"step {ours.Preset} {ours.Precision}, {ours.Batch} clips: {ours.ClipsPerSecond:G4} clips/s") +
+                    (best is null
+                        ? ", no peer"
+                        : Text($"; {best.Engine} {best.ClipsPerSecond:G4}: {ResultTable.Speed(ours, best):F2} times as fast")));
+            }
+        var wrong = Tests.SelectMany(part => part.Failures.Select(failure => $"{failure.Name}: {failure.Message.Split('\n')[0]}")
+            .Concat(part.UnderWay is null ? [] : [$"{part.UnderWay}: was running when {part.Name} was ended"])).ToList();
+        foreach (string line in wrong.Take(FailuresInBrief))
+            text.AppendLine(Cut(line, 300));
+        if (wrong.Count > FailuresInBrief)
+            text.AppendLine(Text($"and {wrong.Count - FailuresInBrief} more tests that failed or hung"));
+        return text.AppendLine().ToString();
+    }
+
+    private static void AppendParts(StringBuilder text, CheckPart[] parts, int noteCharacters)
+    {
+        text.AppendLine("| part | result | seconds | note |").AppendLine("|---|---|--:|---|");
+        foreach (var part in parts)
+            text.AppendLine(Text($"| {part.Name} | {part.Result} | {part.Seconds:F0} | {Cut(part.Note, noteCharacters)} |"));
+    }
+
+    private static string Cut(string text, int characters) => text.Length <= characters ? text : text[..(characters - 3)] + "...";
 
     /// <summary>Sums per operation over the step: rates of the whole, not means of rates.</summary>
     private static void AppendOperations(StringBuilder text, BenchReport report)

@@ -4,7 +4,12 @@ using System.Diagnostics;
 namespace Avedis.Bench;
 
 /// <summary>An engine to compare with, in one of its modes: how it is started, but for preset, precision, batch and threads.</summary>
-public sealed record Peer(string Name, string Program, string[] Arguments, IReadOnlyDictionary<string, string> Environment);
+public sealed record Peer(string Name, string Program, string[] Arguments, IReadOnlyDictionary<string, string> Environment)
+{
+    /// <summary>Its process takes all but the first argument again, for another setting, and reads its batches from a file
+    /// (--batches).</summary>
+    public bool Switches { get; init; }
+}
 
 /// <summary>PyTorch in the modes that the installed version has, by bench/peers/pytorch/step.py.</summary>
 public static class PyTorchPeers
@@ -25,19 +30,30 @@ public static class PyTorchPeers
                 return
                 [
                     .. (modes.Count > 0 ? modes : there).Select(mode => new Peer(
-                        $"pytorch-{mode}", python, [script, "--serve", "--device", device, "--mode", mode], new Dictionary<string, string>())),
+                        $"pytorch-{mode}", python, [script, "--serve", "--device", device, "--mode", mode], new Dictionary<string, string>())
+                    {
+                        Switches = true,
+                    }),
                 ];
             }
         throw new EngineAbsentException(
             $"pytorch: no interpreter of {string.Join(", ", interpreters)} can import torch (--python names another; Debian: python3-torch)");
     }
 
+    // by its files: importing it takes many seconds where the disk is cold. torch.compile came with version 2
+    private const string Question =
+        """
+        import importlib.util, pathlib, re
+        version = pathlib.Path(importlib.util.find_spec('torch').origin).with_name('version.py').read_text()
+        print('compile' if int(re.search(r"__version__[^=]*= *['\"](\d+)", version)[1]) >= 2 else 'eager')
+        """;
+
     /// <summary>What else than eager execution this PyTorch has; null without PyTorch.</summary>
     private static string? Answer(string python)
     {
         try
         {
-            var (code, output, _) = Tool.Run(python, ["-c", "import torch; print('compile' if hasattr(torch, 'compile') else 'eager')"]);
+            var (code, output, _) = Tool.Run(python, ["-c", Question]);
             return code == 0 ? output : null;
         }
         catch (Win32Exception)

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Bench;
 
@@ -74,8 +75,8 @@ public static class ResultTable
     private static string WriteBoth(string folder, ResultFile results)
     {
         string table = Markdown(results);
-        File.WriteAllText(Path.Combine(folder, "step.json"), JsonSerializer.Serialize(results, BenchJson.Indented) + "\n");
-        File.WriteAllText(Path.Combine(folder, "step.md"), table);
+        WholeFile.Write(Path.Combine(folder, "step.json"), JsonSerializer.Serialize(results, BenchJson.Indented) + "\n");
+        WholeFile.Write(Path.Combine(folder, "step.md"), table);
         return table;
     }
 

@@ -19,9 +19,11 @@ public sealed record StepOptions(
 
 /// <summary>
 /// Times the whole training step of Avedis and of its peers in one run: each engine is a process that stays, they take turns (A, B, A, B), and all start from
-/// the same weights and clips, so their first losses must agree.
+/// the same weights and clips, so their first losses must agree. On the processor all take turns with all. On a GPU Avedis is timed first,
+/// then takes turns with one peer after the other, so that each has the card's memory to itself, what is measured can be kept before the
+/// next begins, and one process of PyTorch does for all its modes.
 /// </summary>
-public sealed class StepBenchmark(StepOptions options, TextWriter log)
+public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDisposable
 {
     // losses of the first steps may differ by rounding only: 1e-3 of the loss in fp32, what 11 and 8 bits of mantissa leave in tf32 and bf16
     private const double Fp32Tolerance = 1e-3, Tf32Tolerance = 1e-2, Bf16Tolerance = 5e-2;
@@ -33,19 +35,33 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
     private static readonly Dictionary<string, string>[] ThreadSettings = [[], new() { ["GOMP_SPINCOUNT"] = "1000" }];
 
     private readonly IReadOnlyDictionary<string, string> cap = InstructionSet.Environment(options.IsaCap);
+    private readonly Dictionary<Workload, string> batches = [];
     private PeakRates? peak;
+    private EngineProcess? shared;
+
+    private bool Gpu => options.Device != "cpu";
 
     /// <summary>Measures one precision: Avedis first, then its peers.</summary>
+    /// <param name="keep">Gets what is measured so far, each time that it is more.</param>
     /// <exception cref="UserException">Avedis fails, the losses disagree, or the machine is too busy to measure anything.</exception>
     /// <exception cref="DeviceUnavailableException"/>
-    public ResultFile Run(string preset, int batch, string precision)
+    public ResultFile Run(string preset, int batch, string precision, Action<ResultFile> keep)
     {
         // asked here as well as in the engine's process: the reason comes in the right words and with its exit code
         string device;
         using (var backend = AvedisEngine.Open(options.Device, options.Threads, precision))
-            device = options.Device == "cpu" ? options.Device : backend.Description;
-        peak ??= options.Device == "cpu" ? MeasurePeak() : PeakRates.OfGpu(device);
-        return new(device, Machine.Describe(), Machine.Revision, options.ForeignLimit, [.. Measure(new Workload(preset, batch), precision)]);
+            device = Gpu ? backend.Description : options.Device;
+        peak ??= Gpu ? PeakRates.OfGpu(device) : MeasurePeak();
+        var measured = new ResultFile(device, Machine.Describe(), Machine.Revision, options.ForeignLimit, []);
+        Measure(new Workload(preset, batch), precision, rows => keep(measured = measured with { Rows = rows }));
+        return measured;
+    }
+
+    public void Dispose()
+    {
+        shared?.Dispose();
+        foreach (string file in batches.Values)
+            File.Delete(file);
     }
 
     /// <summary>This program as another process.</summary>
@@ -63,46 +79,71 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         return new();
     }
 
-    private List<ResultRow> Measure(Workload workload, string precision)
+    private void Measure(Workload workload, string precision, Action<ResultRow[]> keep)
     {
-        var engines = new List<(EngineProcess Process, string? Note)>();
-        try
+        double? floor = peak![precision] * 1e9 is { } rate ? StepArithmetic.Flops(workload) / rate : null;
+        ResultRow Row(Contestant engine, double seconds) => new(
+            engine.Report.Engine, engine.Report.Version, workload.Preset, precision, workload.Clips, engine.Report.Threads,
+            workload.Clips / seconds, seconds, engine.PeakBytes, engine.Report.Losses, engine.Steps, engine.Kept, engine.Discarded,
+            DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), floor / seconds * 100, peak[precision],
+            options.IsaCap == InstructionSet.Native ? null : options.IsaCap,
+            string.Join("; ", new[] { engine.Report.Note, engine.Note }.OfType<string>()) is { Length: > 0 } notes ? notes : null);
+
+        using var ours = new Contestant(StartAvedis(workload, precision));
+        var rows = new List<ResultRow>();
+        if (Gpu)
         {
-            engines.Add((StartAvedis(workload, precision), null));
-            foreach (var peer in options.Peers)
-                try
-                {
-                    engines.Add(StartAtItsBest(peer, workload, precision));
-                }
-                catch (EngineAbsentException absent)
-                {
-                    log.WriteLine($"{precision}: left out, {absent.Message}");
-                }
-            foreach (var (peer, _) in engines.Skip(1))
-                CompareLosses(engines[0].Process.Report, peer.Report);
-
-            double? floor = peak![precision] * 1e9 is { } rate ? StepArithmetic.Flops(workload) / rate : null;
-            ResultRow Row(EngineProcess engine, string? note, double seconds, long peakBytes, int steps, int kept, int discarded) => new(
-                engine.Report.Engine, engine.Report.Version, workload.Preset, precision, workload.Clips, engine.Report.Threads,
-                workload.Clips / seconds, seconds, peakBytes, engine.Report.Losses, steps, kept, discarded,
-                DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), floor / seconds * 100, peak[precision],
-                options.IsaCap == InstructionSet.Native ? null : options.IsaCap,
-                string.Join("; ", new[] { engine.Report.Note, note }.OfType<string>()) is { Length: > 0 } notes ? notes : null);
-
-            var slow = engines.Where(engine => engine.Process.Report.SecondsPerStep is not null).ToList();
-            List<ResultRow> rows = [.. slow.Select(engine => Row(engine.Process, engine.Note, engine.Process.Report.SecondsPerStep!.Value, engine.Process.Report.PeakBytes, 1, 1, 0))];
-            foreach (var engine in slow)
+            TakeTurns([ours]);
+            keep([Row(ours, ours.Median)]);
+        }
+        UserException? different = null;
+        foreach (Peer[] group in Gpu ? options.Peers.Select(peer => new[] { peer }) : [[.. options.Peers]])
+        {
+            var peers = new List<Contestant>();
+            try
             {
-                engines.Remove(engine);
-                engine.Process.Dispose();
+                foreach (var peer in group)
+                    try
+                    {
+                        peers.Add(StartAtItsBest(peer, workload, precision));
+                    }
+                    catch (EngineAbsentException absent)
+                    {
+                        log.WriteLine($"{precision}: left out, {absent.Message}");
+                    }
+                foreach (var peer in peers.ToArray())
+                    try
+                    {
+                        CompareLosses(ours.Report, peer.Report);
+                    }
+                    catch (UserException failure) when (Gpu)
+                    {
+                        log.WriteLine(failure.Message);
+                        different ??= failure;
+                        peers.Remove(peer);
+                        peer.Dispose();
+                    }
+                if (Gpu && peers.Count == 0)
+                    continue;
+                var slow = peers.Where(engine => engine.Report.SecondsPerStep is not null).ToList();
+                foreach (var engine in slow)
+                {
+                    peers.Remove(engine);
+                    engine.Dispose();
+                }
+                TakeTurns([ours, .. peers]);
+                rows.AddRange(peers.Select(engine => Row(engine, engine.Median)));
+                rows.AddRange(slow.Select(engine => Row(engine, engine.Report.SecondsPerStep!.Value) with { Steps = 1, RoundsKept = 1 }));
+                keep([Row(ours, ours.Median), .. rows]);
             }
-            return [.. TakeTurns(engines, Row), .. rows];
+            finally
+            {
+                foreach (var engine in peers)
+                    engine.Dispose();
+            }
         }
-        finally
-        {
-            foreach (var (engine, _) in engines)
-                engine.Dispose();
-        }
+        if (different is not null)
+            throw different;
     }
 
     private EngineProcess StartAvedis(Workload workload, string precision)
@@ -119,14 +160,16 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
     }
 
     /// <summary>A peer with the thread settings that suit it, and which these are if not its own.</summary>
-    private (EngineProcess Process, string? Note) StartAtItsBest(Peer peer, Workload workload, string precision)
+    private Contestant StartAtItsBest(Peer peer, Workload workload, string precision)
     {
+        if (Gpu && peer.Switches)
+            return new(StartOrSwitch(peer, workload, precision), stays: true);
         EngineProcess StartWith(Dictionary<string, string> setting) => Start(
             peer with { Environment = new Dictionary<string, string>(peer.Environment.Concat(cap).Concat(setting)) }, workload, precision);
 
         var best = StartWith(ThreadSettings[0]);
-        if (options.Device != "cpu" || options.TrialSteps == 0 || best.Report.SecondsPerStep is not null)
-            return (best, null);
+        if (Gpu || options.TrialSteps == 0 || best.Report.SecondsPerStep is not null)
+            return new(best);
         string? note = null;
         foreach (var setting in ThreadSettings.Skip(1))
         {
@@ -158,21 +201,51 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
         }
         if (note is not null)
             log.WriteLine($"{peer.Name}: faster with {note}");
-        return (best, note);
+        return new(best, note);
+    }
+
+    /// <summary>A peer in the process of the one before it, if that is still there, on batches from a file.</summary>
+    private EngineProcess StartOrSwitch(Peer peer, Workload workload, string precision)
+    {
+        if (!batches.TryGetValue(workload, out string? file))
+        {
+            batches.Add(workload, file = Path.GetTempFileName());
+            GoldenFormula.WriteBatches(file, workload.Size);
+        }
+        peer = peer with { Arguments = [.. peer.Arguments, "--batches", file] };
+        try
+        {
+            if (shared is null)
+                return shared = Start(peer, workload, precision);
+            shared.Switch(peer.Name, Arguments(peer, workload, precision)[1..], options.Patience);
+            LogStart(shared.Report, precision);
+            return shared;
+        }
+        catch (EngineAbsentException)
+        {
+            shared?.Dispose();
+            shared = null;
+            throw;
+        }
     }
 
     private EngineProcess Start(Peer peer, Workload workload, string precision)
     {
-        var engine = EngineProcess.Start(
-            peer.Name, peer.Program,
-            [
-                .. peer.Arguments, "--preset", workload.Preset, "--precision", precision, "--batch", Number(workload.Clips), "--threads", Number(options.Threads),
-            ],
-            peer.Environment, options.Patience);
-        var report = engine.Report;
-        log.WriteLine(Invariant(
-            $"{report.Engine} {report.Version} {precision}, {report.Threads} threads: first losses {string.Join(", ", report.Losses.Select(l => Invariant($"{l:F6}")))}"));
+        var engine = EngineProcess.Start(peer.Name, peer.Program, Arguments(peer, workload, precision), peer.Environment, options.Patience);
+        LogStart(engine.Report, precision);
         return engine;
+    }
+
+    private string[] Arguments(Peer peer, Workload workload, string precision) =>
+    [
+        .. peer.Arguments, "--preset", workload.Preset, "--precision", precision, "--batch", Number(workload.Clips),
+        "--threads", Number(options.Threads),
+    ];
+
+    private void LogStart(EngineReport report, string precision)
+    {
+        string losses = string.Join(", ", report.Losses.Select(loss => Invariant($"{loss:F6}")));
+        log.WriteLine(Invariant($"{report.Engine} {report.Version} {precision}, {report.Threads} threads: first losses {losses}"));
     }
 
     /// <summary>Speeds of engines that compute different things are not worth writing down.</summary>
@@ -186,13 +259,10 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
                     $"the engines do different work: loss of step {i + 1} is {ours.Losses[i]:F6} in {ours.Engine}, {peer.Losses[i]:F6} in {peer.Engine} ({ours.Precision})"));
     }
 
-    private List<ResultRow> TakeTurns(
-        List<(EngineProcess Process, string? Note)> engines, Func<EngineProcess, string?, double, long, int, int, int, ResultRow> row)
+    private void TakeTurns(IReadOnlyList<Contestant> engines)
     {
-        EngineProcess[] processes = [.. engines.Select(engine => engine.Process)];
-        int[] stepsPerTurn = [.. processes.Select(engine => Math.Max(1, (int)Math.Ceiling(options.TurnSeconds / engine.Run(1).Seconds[0])))];
-        var seconds = engines.Select(_ => new List<double>()).ToArray();
-        var peaks = new long[engines.Count];
+        int Steps(EngineProcess engine) => Math.Max(1, (int)Math.Ceiling(options.TurnSeconds / engine.Run(1).Seconds[0]));
+        int[] stepsPerTurn = [.. engines.Select(engine => Steps(engine.Process))];
         int kept = 0, discarded = 0;
         while (kept < options.Rounds)
         {
@@ -200,7 +270,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
             double worst = 0;
             for (int i = 0; i < engines.Count; i++)
             {
-                (round[i], double foreign) = ProcessorLoad.Watch(processes[i], stepsPerTurn[i]);
+                (round[i], double foreign) = ProcessorLoad.Watch(engines[i].Process, stepsPerTurn[i]);
                 worst = Math.Max(worst, foreign);
             }
             bool quiet = worst <= options.ForeignLimit;
@@ -209,20 +279,53 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log)
             else
                 discarded++;
             for (int i = 0; i < engines.Count; i++)
-            {
-                if (quiet)
-                    seconds[i].AddRange(round[i].Seconds);
-                peaks[i] = round[i].PeakBytes;
-            }
+                engines[i].Add(round[i], quiet);
             log.WriteLine(Invariant($"round {kept + discarded}: {(quiet ? "kept" : "discarded")}, others used up to {worst:P0}; ") +
-                string.Join(", ", processes.Select((e, i) => Invariant($"{e.Report.Engine} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
+                string.Join(
+                    ", ", engines.Select((e, i) => Invariant($"{e.Report.Engine} {TrainingBenchmark.Median(round[i].Seconds):G4} s"))));
             if (discarded >= AttemptsPerRound * options.Rounds)
                 throw ProcessorLoad.TooBusy(kept, discarded, options.ForeignLimit);
         }
-        return [.. engines.Select((engine, i) => row(engine.Process, engine.Note, TrainingBenchmark.Median(seconds[i]), peaks[i], seconds[i].Count, kept, discarded))];
     }
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
 
     private static string Invariant(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>An engine, and its steps of the rounds so far.</summary>
+    /// <param name="stays">The process is not this one's to end.</param>
+    private sealed class Contestant(EngineProcess process, string? note = null, bool stays = false) : IDisposable
+    {
+        private readonly List<double> seconds = [];
+
+        public EngineProcess Process => process;
+
+        public EngineReport Report { get; } = process.Report;
+
+        public string? Note => note;
+
+        public long PeakBytes { get; private set; } = process.Report.PeakBytes;
+
+        public int Kept { get; private set; }
+
+        public int Discarded { get; private set; }
+
+        public int Steps => seconds.Count;
+
+        public double Median => TrainingBenchmark.Median(seconds);
+
+        public void Add(Timing round, bool quiet)
+        {
+            PeakBytes = round.PeakBytes;
+            if (quiet)
+                seconds.AddRange(round.Seconds);
+            (Kept, Discarded) = quiet ? (Kept + 1, Discarded) : (Kept, Discarded + 1);
+        }
+
+        public void Dispose()
+        {
+            if (!stays)
+                process.Dispose();
+        }
+    }
 }

@@ -29,7 +29,8 @@ internal sealed class KernelBenchmark(CudaBackend backend, IBackend processor, P
     private readonly KernelClock clock = new(backend);
 
     /// <param name="precision">That the backend was opened in.</param>
-    public IReadOnlyList<KernelRow> Run(string preset, int batch, string precision)
+    /// <param name="keep">Gets all rows so far, each time that there is one more.</param>
+    public IReadOnlyList<KernelRow> Run(string preset, int batch, string precision, Action<IReadOnlyList<KernelRow>> keep)
     {
         var prediction = GpuCeilings.Of(backend.Description) is { } gpu ? KernelPrediction.Of(gpu, preset, batch, precision) : null;
         double? Floor(string layer, params string[] passes) =>
@@ -82,6 +83,7 @@ internal sealed class KernelBenchmark(CudaBackend backend, IBackend processor, P
             log.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{precision} {layer} {name}: {(row.Failure is { } wrong ? $"WRONG: {wrong}" : $"{row.Microseconds:F1} us")}{string.Concat(row.Peers.Select(p => $"; {p.Library} {(p.Failure is { } failure ? failure : $"{p.Microseconds:F1} us")}"))}"));
             rows.Add(row);
+            keep(rows);
         }
     }
 

@@ -47,13 +47,16 @@ internal static class KernelCommands
                 {
                     var measured = new KernelFile(
                         backend.Description, Machine.Describe(), Machine.Revision, DateTime.UtcNow.ToString("yyyy-MM-dd"), options.Rounds,
-                        leftOut.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), [.. benchmark.Run(size, Batch(parsed.GetValue(batch), size), format)]);
+                        leftOut.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries), []);
+                    // what is measured is kept, even if what comes next fails
+                    var rows = benchmark.Run(size, Batch(parsed.GetValue(batch), size), format, sofar =>
+                    {
+                        if (parsed.GetValue(result) is { } folder)
+                            KernelTable.Write(folder, measured with { Rows = [.. sofar] });
+                    });
                     output.WriteLine();
-                    output.WriteLine(KernelTable.Markdown(measured));
-                    wrong.AddRange(measured.Rows.Where(row => row.Failure is not null));
-                    // what is measured is kept, even if the next setting fails
-                    if (parsed.GetValue(result) is { } folder)
-                        KernelTable.Write(folder, measured);
+                    output.WriteLine(KernelTable.Markdown(measured with { Rows = [.. rows] }));
+                    wrong.AddRange(rows.Where(row => row.Failure is not null));
                 }
             }
             return wrong.Count == 0 ? ExitCode.Ok : throw new UserException(

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Bench.Kernels;
 
@@ -45,8 +46,8 @@ public static class KernelTable
             Directory.CreateDirectory(folder);
             if (File.Exists(path))
                 results = Merge(JsonSerializer.Deserialize<KernelFile>(File.ReadAllText(path), BenchJson.Options)!, results, path);
-            File.WriteAllText(path, JsonSerializer.Serialize(results, BenchJson.Indented) + "\n");
-            File.WriteAllText(Path.Combine(folder, "kernels.md"), Markdown(results));
+            WholeFile.Write(path, JsonSerializer.Serialize(results, BenchJson.Indented) + "\n");
+            WholeFile.Write(Path.Combine(folder, "kernels.md"), Markdown(results));
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException or JsonException)
         {

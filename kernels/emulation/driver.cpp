@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <deque>
 #include <functional>
 #include <map>
@@ -33,6 +34,7 @@ enum Result {
     kInvalidImage = 200,
     kNotFound = 500,
     kNotReady = 600,
+    kIllegalAddress = 700,
     kLaunchFailed = 719,
     kCaptureUnsupported = 900,
     kUnjoined = 904,
@@ -193,6 +195,17 @@ bool inside(uintptr_t address, size_t bytes) {
     if (after == memory.begin()) return false;
     auto& [start, block] = *std::prev(after);
     return address + bytes <= start + block.bytes;
+}
+
+// For rehearsals of what a faulty kernel does to a program: AVEDIS_EMULATION_HANG names a kernel that never ends, AVEDIS_EMULATION_FAIL one that fails with
+// the number behind a colon, as in adam_f32:700. A part of the name will do.
+Result rehearsed_fault(const Kernel& kernel) {
+    if (const char* never_ends = std::getenv("AVEDIS_EMULATION_HANG"); never_ends && std::strstr(kernel.name, never_ends))
+        for (;;) pause();
+    const char* fails = std::getenv("AVEDIS_EMULATION_FAIL");
+    const char* colon = fails ? std::strrchr(fails, ':') : nullptr;
+    if (!colon || !std::strstr(kernel.name, std::string(fails, colon).c_str())) return kSuccess;
+    return fail(static_cast<Result>(std::atoi(colon + 1)), std::string(kernel.name) + ": fails, as AVEDIS_EMULATION_FAIL says");
 }
 
 template <typename F>
@@ -519,6 +532,7 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
         values->emplace_back(bytes, bytes + kernel->parameters[i].bytes);
     }
     return enqueue(stream, {[=]() -> Result {
+        if (Result fault = rehearsed_fault(*kernel); fault != kSuccess) return fault;
         std::vector<void*> arguments;
         for (auto& value : *values) arguments.push_back(value.data());
         std::string what = emulation::run({kernel, {gx, gy, gz}, {bx, by, bz}, shared_bytes, arguments.data()});
@@ -599,7 +613,7 @@ API cuGetErrorName(int result, const char** name) {
     static const std::map<int, const char*> names{{kSuccess, "CUDA_SUCCESS"},        {kInvalidValue, "CUDA_ERROR_INVALID_VALUE"},
                                                   {kOutOfMemory, "CUDA_ERROR_OUT_OF_MEMORY"}, {kInvalidImage, "CUDA_ERROR_INVALID_IMAGE"},
                                                   {kNotFound, "CUDA_ERROR_NOT_FOUND"}, {kNotReady, "CUDA_ERROR_NOT_READY"},
-                                                  {700, "CUDA_ERROR_ILLEGAL_ADDRESS"},
+                                                  {kIllegalAddress, "CUDA_ERROR_ILLEGAL_ADDRESS"},
                                                   {kLaunchFailed, "CUDA_ERROR_LAUNCH_FAILED"},
                                                   {721, "CUDA_ERROR_TENSOR_MEMORY_LEAK"},
                                                   {kCaptureUnsupported, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"},

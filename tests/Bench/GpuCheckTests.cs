@@ -43,7 +43,13 @@ public sealed class GpuCheckTests
     {
         Put("doctor.txt", "cuda        A GPU, sm_90\n");
         Put("parts.tsv", "doctor\tpassed\t1\ntests\tpassed\t60.5\ntrain fp32\tpassed\t12.26\nsanitizer\tskipped\t0\tnot asked for\n");
-        Put("tests.json", JsonSerializer.Serialize(new TestReport(10, 0, 2, 60, []), BenchJson.Options));
+        Put("tests.jsonl", """
+            {"kind":"part","name":"tests fp32"}
+            {"kind":"started","name":"Ops.AdamTests.Step"}
+            {"kind":"ended","name":"Ops.AdamTests.Step","outcome":"Passed","seconds":0.1}
+            {"kind":"ended","name":"Ops.AdamTests.Other","outcome":"Skipped","text":"not here"}
+
+            """);
         Put("sanitizer-memcheck.log", "========= ERROR SUMMARY: 0 errors\n");
         Put("train/fp32/summary.json", """{"emotion_macro_f1": 0.5, "emotion_accuracy": 0.75, "speaker_accuracy": null, "train_clips_per_second": 1000, "precision": "fp32"}""");
         Put("cpu-summary.json", """{"emotion_macro_f1": 0.952, "precision": "fp32"}""");
@@ -69,7 +75,7 @@ public sealed class GpuCheckTests
         Assert.That(json.GetProperty("operations")[0].GetProperty("ops").GetArrayLength(), Is.EqualTo(2));
         string table = File.ReadAllText(Path.Combine(folder, "check-gpu.md"));
         Assert.That(table, Does.Contain("| sanitizer | skipped | 0 | not asked for |"));
-        Assert.That(table, Does.Contain("Tests on the GPU: 10 passed, 0 failed, 2 skipped"));
+        Assert.That(table, Does.Contain("tests fp32: 1 passed, 0 failed, 1 skipped, 0 not tried."));
         Assert.That(table, Does.Contain("| memcheck | 0 |"));
         Assert.That(table, Does.Contain("| cuda | fp32 | 12.3 | 1000.0 | 0.500 | 0.750 |  |"));
         Assert.That(json.GetProperty("kernels")[0].GetProperty("peers")[0].GetProperty("microseconds").GetDouble(), Is.EqualTo(180));
@@ -81,6 +87,7 @@ public sealed class GpuCheckTests
     [TestCase("tests\tfailed\t1\t3 failed")]
     [TestCase("tests\ttimeout\t60\tlimit")]
     [TestCase("tests\tskipped\t0\tnot chosen")]
+    [TestCase("tests\tpassed\t1\t\nstep\tnot tried\t0\ta test hung")]
     public void A_part_that_fails_or_nothing_that_passes_fails_the_check(string part)
     {
         Put("parts.tsv", part + "\n");
@@ -99,8 +106,48 @@ public sealed class GpuCheckTests
     public void A_failing_test_is_named_with_the_first_line_of_its_reason()
     {
         Put("parts.tsv", "tests\tfailed\t1\n");
-        Put("tests.json", JsonSerializer.Serialize(new TestReport(1, 1, 0, 1, [new("Ops.AdamTests.Step", "off by 3\nat index 5")]), BenchJson.Options));
-        Assert.That(GpuCheck.Read(folder).Markdown(), Does.Contain("- Ops.AdamTests.Step: off by 3\n"));
+        Put("tests.jsonl", """
+            {"kind":"ended","name":"Ops.AdamTests.Step","outcome":"Failed","seconds":1,"text":"off by 3\nat index 5"}
+
+            """);
+        var check = GpuCheck.Read(folder);
+        Assert.That(check.Markdown(), Does.Contain("- Ops.AdamTests.Step: off by 3\n"));
+        Assert.That(check.Brief(), Does.Contain("Ops.AdamTests.Step: off by 3\n"));
+    }
+
+    [Test]
+    public void A_log_that_somebody_was_killed_over_names_the_test_that_ran()
+    {
+        Put("parts.tsv", "tests bf16\ttimeout\t1\n");
+        Put("tests.jsonl", """
+            {"kind":"part","name":"tests bf16"}
+            {"kind":"ended","name":"a","outcome":"Hung","text":"no end"}
+            {"kind":"ended","name":"b","outcome":"NotTried","text":"not tried: a hung"}
+            {"kind":"started","name":"c"}
+            {"kind":"en
+            """);
+        var part = GpuCheck.Read(folder).Tests.Single();
+        Assert.That((part.Name, part.Passed, part.NotTried, part.UnderWay), Is.EqualTo(("tests bf16", 0, 1, "c")));
+        Assert.That(part.Failures, Is.EqualTo(new[] { new TestFailure("a", "no end") }));
+        Assert.That(GpuCheck.Read(folder).Brief(), Does.Contain("c: was running when tests bf16 was ended"));
+        Put("tests.jsonl", "{\"kind\":\"en\n{\"kind\":\"started\",\"name\":\"c\"}\n");
+        Assert.That(() => GpuCheck.Read(folder), Throws.TypeOf<UserException>().With.Message.Contains("damaged"), "in the middle");
+    }
+
+    [TestCase(30, 20, true)]
+    [TestCase(60, 300, true)]
+    [TestCase(1000, 300, false)]
+    public void The_end_of_the_output_is_the_table_of_parts_however_long_it_is(int parts, int note, bool all)
+    {
+        Put("parts.tsv", string.Concat(Enumerable.Range(0, parts).Select(i =>
+            $"part {i}\t{(i % 2 == 0 ? "passed" : "failed")}\t1\t{new string('x', note)}\n")));
+        Put("tests.jsonl", string.Concat(Enumerable.Range(0, 1000).Select(i =>
+            $"{{\"kind\":\"ended\",\"name\":\"test {i}\",\"outcome\":\"Failed\",\"text\":\"{new string('y', 2000)}\"}}\n")));
+        string brief = GpuCheck.Read(folder).Brief();
+        Assert.That(brief, Has.Length.LessThanOrEqualTo(GpuCheck.BriefCharacters));
+        string[] rows = brief.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^(all ? parts : 50)..];
+        Assert.That(rows, Is.All.StartsWith("| part "));
+        Assert.That(brief, all ? Does.Contain("| part 0 | passed ") : Does.Contain("500 parts passed").And.Contain("| part 1 | failed "));
     }
 
     [Test]

@@ -33,7 +33,7 @@ public sealed class KernelBenchmarkTests
         using var peers = libraries is null ? null : PeerLibraries.Open(libraries, backend, log ?? new StringWriter());
         using var benchmark = new KernelBenchmark(
             backend, processor, peers ?? PeerLibraries.None, new KernelOptions(1, passes, layers, Workspace: 1 << 20), log ?? new StringWriter());
-        return benchmark.Run("grid", 1, precision);
+        return benchmark.Run("grid", 1, precision, _ => { });
     }
 
     [TestCase("fp32", "math 3")]

@@ -1,10 +1,13 @@
+using System.Runtime.InteropServices;
 using Avedis.Bench;
+using Avedis.Tests.Ops;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
 
+[NonParallelizable]
 public sealed class StepBenchmarkTests
 {
     private static readonly Dictionary<string, string> NoVariables = [];
@@ -53,6 +56,90 @@ public sealed class StepBenchmarkTests
         Timing timing = engine.Run(3);
         Assert.That(timing.Seconds, Is.EqualTo(new[] { 3.0 }));
         Assert.That(timing.PeakBytes, Is.EqualTo(9));
+    }
+
+    // a peer that says how often it was started, with which arguments, and reports whatever setting it is asked for
+    private const string PeerScript = """
+        echo started "$@" >>"$STARTS"
+        rest='"version":"1","preset":"demo","precision":"fp32","batch":1,"threads":2,"peak_bytes":7'
+        report() {
+            [ "$1" = differs ] && losses=1000 || losses=
+            echo "{\"engine\":\"$1\",\"losses\":[$losses],$rest}"
+        }
+        report "$3"
+        while read -r line; do
+            case $line in
+                *dies*) echo 'out of memory' >&2; exit 1 ;;
+                \[*) name=${line#*--mode\",\"}; report "${name%%\"*}" ;;
+                *) echo '{"seconds":[0.5],"peak_bytes":9}' ;;
+            esac
+        done
+        """;
+
+    [Test]
+    public void An_engine_takes_another_setting_in_the_same_process()
+    {
+        string starts = Path.GetTempFileName();
+        var variables = new Dictionary<string, string> { ["STARTS"] = starts };
+        using (var engine = EngineProcess.Start("fake", "/bin/bash", ["-c", PeerScript, "fake", "--serve", "--mode", "first"], variables,
+            TimeSpan.FromSeconds(30)))
+        {
+            Assert.That(engine.Report.Engine, Is.EqualTo("first"));
+            engine.Switch("fake", ["--serve", "--mode", "second"], TimeSpan.FromSeconds(30));
+            Assert.That(engine.Report.Engine, Is.EqualTo("second"));
+            Assert.That(engine.Run(1).Seconds, Is.EqualTo(new[] { 0.5 }));
+            var failure = Assert.Throws<EngineAbsentException>(() => engine.Switch("third", ["--mode", "dies"], TimeSpan.FromSeconds(30)));
+            Assert.That(failure!.Message, Is.EqualTo("third: out of memory"));
+        }
+        Assert.That(File.ReadLines(starts).Count(), Is.EqualTo(1));
+        File.Delete(starts);
+    }
+
+    [Test]
+    [Category(Tier.Long)]
+    public void On_a_gpu_our_figure_is_kept_before_a_peer_starts_and_one_process_does_for_all_modes()
+    {
+        if (Emulation.AbsenceToPrograms is { } absence)
+            Assert.Ignore(absence);
+        Emulation.Choose();
+        var folder = Directory.CreateTempSubdirectory("avedis-step");
+        string script = Path.Combine(folder.FullName, "peer"), starts = Path.Combine(folder.FullName, "starts");
+        File.WriteAllText(script, PeerScript);
+        File.WriteAllText(starts, "");
+        var variables = new Dictionary<string, string> { ["STARTS"] = starts };
+        Peer[] peers =
+        [
+            .. new[] { "differs", "first", "dies" }.Select(
+                mode => new Peer(mode, "/bin/bash", [script, "--serve", "--mode", mode], variables) { Switches = true }),
+        ];
+        var kept = new List<(string Engines, int Starts)>();
+        using (var benchmark = new StepBenchmark(new("cuda", 2, peers, InstructionSet.Native, 1, 0, 1, TimeSpan.FromMinutes(5), 0), TextWriter.Null))
+        {
+            var failure = Assert.Throws<UserException>(() => benchmark.Run(
+                "demo", 1, "fp32", sofar => kept.Add((string.Join(' ', sofar.Rows.Select(row => row.Engine)), File.ReadLines(starts).Count()))));
+            Assert.That(failure!.Message, Does.StartWith("the engines do different work").And.Contain("in differs"));
+        }
+        folder.Delete(recursive: true);
+        Assert.That(kept, Is.EqualTo(new[] { ("avedis", 0), ("avedis first", 1) }));
+    }
+
+    [Test]
+    public void Batches_in_a_file_are_those_of_the_formula()
+    {
+        var size = new GoldenBatchSize(2, 3, 8, 4, 16, 5, 6);
+        string file = Path.GetTempFileName();
+        GoldenFormula.WriteBatches(file, size);
+        byte[] bytes = File.ReadAllBytes(file);
+        File.Delete(file);
+        const int Faces = 2 * 3 * 8 * 8, Mels = 2 * 4 * 16 * 4, Labels = 2 * 8;
+        Assert.That(bytes, Has.Length.EqualTo(2 * (Faces + Mels + 2 * Labels)));
+        var second = bytes.AsSpan(bytes.Length / 2);
+        Assert.That(second[..Faces].ToArray(), Is.EqualTo(GoldenFormula.Faces(1, size)));
+        Assert.That(MemoryMarshal.Cast<byte, float>(second.Slice(Faces, Mels)).ToArray(), Is.EqualTo(GoldenFormula.Mels(1, size)));
+        Assert.That(MemoryMarshal.Cast<byte, long>(second.Slice(Faces + Mels, Labels)).ToArray(),
+            Is.EqualTo(GoldenFormula.EmotionLabels(1, size)));
+        Assert.That(MemoryMarshal.Cast<byte, long>(second[(Faces + Mels + Labels)..]).ToArray(),
+            Is.EqualTo(GoldenFormula.SpeakerLabels(1, size)));
     }
 
     [Test]

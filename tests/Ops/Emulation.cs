@@ -24,6 +24,9 @@ internal static class Emulation
     /// <summary>Whether this process uses it.</summary>
     public static bool Chosen { get; private set; }
 
+    /// <summary>Whether kernels of this process run on it, because a test or whoever started the process has chosen it.</summary>
+    public static bool Used => Chosen || Environment.GetEnvironmentVariable(Variable) == Library;
+
     /// <summary>Orders in which the threads of a block may run; a correct kernel gives the same bits under each.</summary>
     public static IReadOnlyList<string> Orders { get; } = ["forward", "reverse", "random"];
 
@@ -31,6 +34,12 @@ internal static class Emulation
     public static IReadOnlyList<int> OrdersOfTests { get; } = Tier.Fast ? [1, 2] : [0, 1, 2];
 
     public static string? Absence => File.Exists(Library) ? null : $"{Library} has not been built (cmake --build artifacts/cmake --target kernels_emulated)";
+
+    /// <summary>Why a program beside the tests cannot open it as its GPU: that takes the compiled kernels, though it does not look into
+    /// them.</summary>
+    public static string? AbsenceToPrograms => Absence ?? (File.Exists(Path.Combine(AppContext.BaseDirectory, "avedis_kernels.fatbin"))
+        ? null
+        : "there is no avedis_kernels.fatbin (no CUDA compiler), without which no program opens a GPU, an emulated one included");
 
     /// <summary>Makes it the driver of this process, which loads one only.</summary>
     public static void Choose()

@@ -114,7 +114,7 @@ internal sealed class Coverage
     public static Coverage Take()
     {
         lock (ofThisProcess)
-            return new() { Shapes = ofThisProcess.Shapes, Launches = Emulation.Chosen ? Emulation.Launches() : [] };
+            return new() { Shapes = ofThisProcess.Shapes, Launches = Emulation.Used ? Emulation.Launches() : [] };
     }
 
     public void Add(Coverage other)

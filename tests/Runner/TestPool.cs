@@ -1,23 +1,26 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Avedis.Bench;
+using Avedis.Trainer.Benchmark;
 
 namespace Avedis.Tests.Runner;
 
 /// <summary>
 /// Runs units of tests in processes side by side: the emulated driver's order of threads, the driver that is loaded and the instruction set belong to a whole
-/// process. A process that dies fails the test that it was at, and the next unit gets a new one.
+/// process. A process that dies fails the test that it was at, and another takes the tests behind it, three at most for a unit; behind a
+/// test that hangs, the rest of its unit is not tried.
 /// </summary>
-internal sealed class TestPool : IDisposable
+internal sealed partial class TestPool : IDisposable
 {
     /// <summary>A single test of the fast tier that takes longer is too slow for it; where others use more than this share of the processors, nobody can tell.</summary>
     private const double FastSeconds = 10, ForeignLimit = 0.1;
 
-    /// <summary>A test that takes longer hangs.</summary>
-    private static readonly TimeSpan limit = TimeSpan.FromMinutes(20);
+    private const int SlowestShown = 10, LinesKept = 40, ProcessesOfUnit = 3;
 
-    private const int SlowestShown = 10, LinesKept = 40;
+    /// <summary>For a process to load the tests, which has nothing to do with what they test.</summary>
+    private static readonly TimeSpan startLimit = TimeSpan.FromMinutes(5);
 
     private readonly TestOptions options;
     private readonly TextWriter output;
@@ -29,15 +32,21 @@ internal sealed class TestPool : IDisposable
     private readonly HashSet<Process> workers = [];
     private readonly Queue<TestUnit> waiting;
     private readonly int units, tests;
+    private readonly StreamWriter? log;
     private int unitsDone;
 
     public TestPool(TestOptions options, TextWriter output)
     {
         (this.options, this.output) = (options, output);
         // the emulated kernels take longest, so they go first: at the end all processes have work until the last moment
-        var ordered = new TestTree(options.Filter).Units.OrderByDescending(unit => unit.Fixture.Contains("emulated", StringComparison.Ordinal)).ThenByDescending(unit => unit.Tests.Length);
+        var ordered = new TestTree(options.Filter).Units
+            .OrderBy(unit => Place(unit.Fixture))
+            .ThenByDescending(unit => unit.Fixture.Contains("emulated", StringComparison.Ordinal))
+            .ThenByDescending(unit => unit.Tests.Length);
         waiting = new(ordered);
         (units, tests) = (waiting.Count, waiting.Sum(unit => unit.Tests.Length));
+        if (options.Log is { } file)
+            log = new StreamWriter(file, append: true) { AutoFlush = true };
         Console.CancelKeyPress += Interrupt;
     }
 
@@ -61,7 +70,13 @@ internal sealed class TestPool : IDisposable
     {
         Console.CancelKeyPress -= Interrupt;
         shared.Dispose();
+        log?.Dispose();
     }
+
+    /// <summary>In <see cref="TestOptions.Order"/>; behind all for a fixture that it does not name.</summary>
+    private int Place(string fixture) =>
+        Array.FindIndex(options.Order, name => fixture.Contains(name, StringComparison.Ordinal)) is >= 0 and var place ? place
+            : options.Order.Length;
 
     private void Interrupt(object? sender, ConsoleCancelEventArgs e)
     {
@@ -75,31 +90,65 @@ internal sealed class TestPool : IDisposable
     /// <summary>One place in the pool: a process, and another after each that dies.</summary>
     private void Work()
     {
-        Worker? worker = null;
+        Worker? worker = null, spare = null;
         while (Next() is { } unit)
         {
-            worker ??= Start();
             var clock = Stopwatch.StartNew();
-            var ended = worker.Run(unit, TellFailure, out string? death);
-            if (death is not null)
+            var ended = new List<TestMessage>();
+            for (int processes = 1; ; processes++)
             {
+                if (worker is null)
+                    (worker, spare) = (spare ?? Start(), null);
+                if (options.Apart && spare is null && More)
+                    spare = Start(); // loads the tests meanwhile, and leaves the device alone
+                if (worker.Run(unit, ended) is not { } death)
+                    break;
                 Stop(worker);
                 worker = null;
+                string[] rest = [.. unit.Tests.Except(ended.Select(test => test.Name))];
+                if (rest.Length == 0)
+                    break;
+                if (death.Goes && processes < ProcessesOfUnit)
+                    continue;
+                foreach (string name in rest)
+                    Note(ended, new("ended", name)
+                    {
+                        Method = unit.Fixture, Outcome = TestEvent.NotTried, Text = $"not tried: {death.Reason}",
+                    });
+                break;
             }
-            Tell(unit, ended, death, clock.Elapsed.TotalSeconds);
+            Tell(unit, ended, clock.Elapsed.TotalSeconds);
+            if (options.Apart)
+                End(ref worker);
         }
+        End(ref worker);
+        End(ref spare);
+    }
+
+    private void End(ref Worker? worker)
+    {
         if (worker is null)
             return;
         if (worker.End() is { } counted)
             lock (coverage)
                 coverage.Add(counted);
         Stop(worker);
+        worker = null;
     }
 
     private TestUnit? Next()
     {
         lock (waiting)
             return waiting.TryDequeue(out var unit) ? unit : null;
+    }
+
+    private bool More
+    {
+        get
+        {
+            lock (waiting)
+                return waiting.Count > 0;
+        }
     }
 
     private Worker Start()
@@ -109,7 +158,7 @@ internal sealed class TestPool : IDisposable
         shared.Describe(start.Environment);
         // emulated kernels run on the cores that the other processes leave
         start.Environment["AVEDIS_EMULATION_THREADS"] = Math.Max(1, Environment.ProcessorCount / options.Jobs).ToString(CultureInfo.InvariantCulture);
-        var worker = new Worker(start);
+        var worker = new Worker(start, this);
         lock (workers)
             workers.Add(worker.Process);
         return worker;
@@ -122,30 +171,36 @@ internal sealed class TestPool : IDisposable
         worker.Dispose();
     }
 
-    /// <summary>Notes how the tests of a unit ended. Of one whose process died, the test that it was at and those behind it failed.</summary>
-    private void Tell(TestUnit unit, List<TestMessage> ended, string? death, double seconds)
+    /// <summary>Adds how a test ended, and says so at once where it did not end well.</summary>
+    private void Note(List<TestMessage> ended, TestMessage test)
     {
-        if (death is not null)
-            foreach (string name in unit.Tests.Except(ended.Select(test => test.Name)).ToArray())
-            {
-                ended.Add(new("ended", name) { Method = unit.Fixture, Outcome = "Failed", Text = death });
-                TellFailure(ended[^1]);
-            }
-        string Count(string outcome) => ended.Count(test => test.Outcome == outcome) is > 0 and var count ? $", {count} {outcome.ToLowerInvariant()}" : "";
+        ended.Add(test);
+        Log(new("ended", test.Name, test.Outcome, Math.Round(test.Seconds, 3), test.Text.Length > 0 ? test.Text : null));
+        if (Wrong(test) && test.Outcome != TestEvent.NotTried)
+            lock (results)
+                output.WriteLine($"FAILED {test.Name}\n{test.Text}");
+    }
+
+    private void Log(TestEvent line)
+    {
+        if (log is not null)
+            lock (log)
+                log.WriteLine(JsonSerializer.Serialize(line, BenchJson.Options));
+    }
+
+    private static bool Wrong(TestMessage test) => test.Outcome is not ("Passed" or "Skipped");
+
+    private void Tell(TestUnit unit, List<TestMessage> ended, double seconds)
+    {
+        string counts = string.Concat(ended.GroupBy(test => test.Outcome).Select(outcome =>
+            $", {outcome.Count()} {(outcome.Key == TestEvent.NotTried ? "not tried" : outcome.Key.ToLowerInvariant())}"));
         lock (results)
         {
             results.AddRange(ended);
             unitsDone++;
-            output.WriteLine(string.Create(
-                CultureInfo.InvariantCulture,
-                $"[{clock.Elapsed:mm\\:ss} {unitsDone}/{units}] {unit.Fixture}: {seconds:F1} s{Count("Passed")}{Count("Failed")}{Count("Skipped")}"));
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"[{clock.Elapsed:mm\\:ss} {unitsDone}/{units}] {unit.Fixture}: {seconds:F1} s{counts}"));
         }
-    }
-
-    private void TellFailure(TestMessage failure)
-    {
-        lock (results)
-            output.WriteLine($"FAILED {failure.Name}\n{failure.Text}");
     }
 
     /// <summary>What only the whole run can tell: tests that are too slow for the fast tier, and what no test ran.</summary>
@@ -194,23 +249,36 @@ internal sealed class TestPool : IDisposable
             foreach (var method in methods.Take(SlowestShown))
                 output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{method.Seconds,8:F1} s  {method.Cases,4} cases  {method.Name.Replace("Avedis.Tests.", "")}"));
         }
-        TestFailure[] failures = [.. results.Where(test => test.Outcome == "Failed").Select(test => new TestFailure(test.Name, test.Text))];
+        TestFailure[] failures = [.. results.Where(Wrong).Select(test => new TestFailure(test.Name, test.Text))];
         if (failures.Length > 0)
             output.WriteLine("\nfailed:");
         foreach (var failure in failures)
             output.WriteLine($"  {failure.Name}\n    {failure.Message.Replace("\n", "\n    ")}");
         output.WriteLine(string.Create(
             CultureInfo.InvariantCulture, $"{Count("Passed")} passed, {failures.Length} failed, {Count("Skipped")} skipped, {clock.Elapsed.TotalMinutes:F1} min"));
-        return new TestReport(Count("Passed"), failures.Length, Count("Skipped"), clock.Elapsed.TotalSeconds, failures) { Methods = methods };
+        return new TestReport(Count("Passed"), failures.Length, Count("Skipped"), clock.Elapsed.TotalSeconds, failures)
+        {
+            Methods = methods,
+            Kernels = [.. coverage.Launches.Where(kernel => kernel.Value > 0).Select(kernel => kernel.Key).Order(StringComparer.Ordinal)],
+        };
     }
+
+    /// <summary>An error that stays until the process ends, as <see cref="Bindings.Cuda.CudaException"/> has it in its message: whatever
+    /// the process does next fails as well.</summary>
+    [GeneratedRegex(@"\bcu\w+: \w+ \((214|220|226|7\d\d|999)\)|DeviceFailedException")]
+    private static partial Regex DeviceLost();
 
     /// <summary>A process that serves units, and what it says.</summary>
     private sealed class Worker : IDisposable
     {
         private readonly Queue<string> said = new();
 
-        public Worker(ProcessStartInfo start)
+        private readonly TestPool pool;
+        private bool ready;
+
+        public Worker(ProcessStartInfo start, TestPool pool)
         {
+            this.pool = pool;
             Process = new Process { StartInfo = start };
             Process.ErrorDataReceived += (_, line) => Keep(line.Data);
             Process.Start();
@@ -219,53 +287,79 @@ internal sealed class TestPool : IDisposable
 
         public Process Process { get; }
 
-        /// <param name="failed">Called with each test that fails, as it ends.</param>
-        /// <param name="death">Why the process is of no more use, or null.</param>
-        public List<TestMessage> Run(TestUnit unit, Action<TestMessage> failed, out string? death)
+        /// <summary>Runs what of a unit has not ended yet.</summary>
+        /// <param name="ended">Grows by how each test ended.</param>
+        /// <returns>Why the process is of no more use, and whether another may go on behind the test that it was at; null if it
+        /// is.</returns>
+        public (string Reason, bool Goes)? Run(TestUnit unit, List<TestMessage> ended)
         {
-            var ended = new List<TestMessage>();
-            string at = "its set-up";
-            death = null;
-            Process.StandardInput.WriteLine(unit.Fixture);
-            while (Read(out bool late) is var message)
+            string? at = null;
+            Process.StandardInput.WriteLine(JsonSerializer.Serialize(new TestOrder(unit.Fixture, [.. ended.Select(test => test.Name)])));
+            while (true)
             {
-                if (message is null)
+                if (Read(ready ? pool.options.Limit : startLimit, out bool late) is not { } message)
                 {
-                    Process.Kill(entireProcessTree: true);
-                    Process.WaitForExit(5000);
-                    death = late ? $"no end of {at} after {limit.TotalMinutes} min" : $"the process of the tests ended with {Process.ExitCode} in {at}\n{Said()}";
-                    break;
+                    Kill();
+                    string where = at ?? "what comes before it",
+                        blamed = at ?? unit.Tests.Except(ended.Select(test => test.Name)).FirstOrDefault() ?? unit.Fixture;
+                    string reason = late
+                        ? $"no end of {where} after {pool.options.Limit.TotalSeconds} s"
+                        : $"the process of the tests ended with {ExitCode} in {where}\n{Said()}";
+                    pool.Note(ended, new("ended", blamed)
+                    {
+                        Method = unit.Fixture, Outcome = late ? TestEvent.Hung : "Failed", Text = reason,
+                    });
+                    return (late ? $"{blamed} hung" : $"the process ended in {blamed}", !late);
                 }
-                if (message.Kind == "done")
-                    break;
-                if (message.Kind == "started")
+                switch (message.Kind)
                 {
-                    at = message.Name;
-                    continue;
+                    case "done":
+                        return null;
+                    case TestMessage.Ready:
+                        ready = true;
+                        break;
+                    case "started":
+                        at = message.Name;
+                        pool.Log(new("started", at));
+                        break;
+                    default:
+                        if (at == message.Name)
+                            at = null; // the next may have begun before the end of this one was told
+                        pool.Note(ended, message);
+                        if (message.Outcome == "Failed" && DeviceLost().IsMatch(message.Text))
+                        {
+                            Kill();
+                            return ($"the device failed in {message.Name}", true);
+                        }
+                        break;
                 }
-                ended.Add(message);
-                if (message.Outcome == "Failed")
-                    failed(message);
             }
-            return ended;
+        }
+
+        private string ExitCode => Process.HasExited ? Process.ExitCode.ToString(CultureInfo.InvariantCulture) : "no exit code";
+
+        private void Kill()
+        {
+            Process.Kill(entireProcessTree: true);
+            Process.WaitForExit(5000);
         }
 
         /// <summary>Lets the process end; returns what it ran.</summary>
         public Coverage? End()
         {
             Process.StandardInput.Close();
-            return Read(out _)?.Coverage;
+            return Read(startLimit, out _)?.Coverage;
         }
 
         public void Dispose()
         {
             if (!Process.HasExited && !Process.WaitForExit(10_000))
-                Process.Kill(entireProcessTree: true);
+                Kill();
             Process.Dispose();
         }
 
         /// <summary>The next message; null if the process ended, or is silent for too long.</summary>
-        private TestMessage? Read(out bool late)
+        private TestMessage? Read(TimeSpan limit, out bool late)
         {
             var line = Process.StandardOutput.ReadLineAsync();
             late = !line.Wait(limit);

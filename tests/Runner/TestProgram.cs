@@ -17,11 +17,17 @@ public static class TestProgram
 
     private const string Help =
         """
-        Avedis.Tests [--all] [--filter REGEX] [--jobs N] [--out FILE.json] [--coverage] [--list]
+        Avedis.Tests [--all] [--filter REGEX | --tests FILE] [--jobs N] [--limit SECONDS] [--out FILE.json] [--coverage] [--list]
+                     [--apart] [--order LIST] [--log FILE.jsonl]
 
         --all            all tests; without it the fast tier, which takes some minutes
         --filter REGEX   only tests whose full name it matches
+        --tests FILE     only tests whose full names stand in the file, one a line
         --jobs N         processes side by side; one for each core unless told
+        --limit SECONDS  a test that takes longer hangs: its process is ended, the rest of its fixture is not tried; 1200 unless told
+        --apart          a process for each fixture: on a GPU, a kernel that fails takes its process along
+        --order LIST     names of fixtures, by commas: these first and in this order, the others behind
+        --log FILE.jsonl appends a line when a test begins, with its name, and one when it ends
         --out FILE.json  what passed and failed, and how long each method took
         --coverage       the table of what the tests ran: operations, kernels, native functions
         --list           print the names of the tests and run none
@@ -71,6 +77,18 @@ public static class TestProgram
 /// <summary>What the command line asks for.</summary>
 internal sealed record TestOptions(bool All, string Filter, int Jobs, string? Out, bool Coverage, bool List)
 {
+    /// <summary>A test that takes longer hangs.</summary>
+    public TimeSpan Limit { get; init; } = TimeSpan.FromMinutes(20);
+
+    /// <summary>A process for each fixture.</summary>
+    public bool Apart { get; init; }
+
+    /// <summary>Names that fixtures contain: these come first.</summary>
+    public string[] Order { get; init; } = [];
+
+    /// <summary>File of <see cref="TestEvent"/> lines.</summary>
+    public string? Log { get; init; }
+
     public static TestOptions? Parse(string[] arguments, out string? mistake)
     {
         var options = new TestOptions(false, "", Environment.ProcessorCount, null, false, false);
@@ -89,9 +107,33 @@ internal sealed record TestOptions(bool All, string Filter, int Jobs, string? Ou
                 case "--list":
                     options = options with { List = true };
                     break;
+                case "--apart":
+                    options = options with { Apart = true };
+                    break;
+                case "--order" when value is not null:
+                    options = options with { Order = value.Split(',', StringSplitOptions.RemoveEmptyEntries) };
+                    i++;
+                    break;
+                case "--log" when value is not null:
+                    options = options with { Log = value };
+                    i++;
+                    break;
+                case "--limit" when value is not null:
+                    mistake = int.TryParse(value, out int seconds) && seconds > 0 ? null
+                        : $"--limit takes a number of seconds, not {value}";
+                    options = options with { Limit = TimeSpan.FromSeconds(seconds) };
+                    i++;
+                    break;
                 case "--filter" when value is not null:
                     options = options with { Filter = value };
                     mistake = RegexMistake(value);
+                    i++;
+                    break;
+                case "--tests" when value is not null:
+                    if (!File.Exists(value))
+                        mistake = $"--tests: {value} does not exist";
+                    else
+                        options = options with { Filter = $"^({string.Join('|', File.ReadLines(value).Select(Regex.Escape))})$" };
                     i++;
                     break;
                 case "--out" when value is not null:
@@ -103,7 +145,7 @@ internal sealed record TestOptions(bool All, string Filter, int Jobs, string? Ou
                     options = options with { Jobs = jobs };
                     i++;
                     break;
-                case "--filter" or "--out" or "--jobs" or "-j":
+                case "--filter" or "--tests" or "--out" or "--jobs" or "-j" or "--order" or "--log" or "--limit":
                     mistake = $"{arguments[i]} needs a value";
                     break;
                 default:

@@ -28,12 +28,14 @@ internal sealed class TestTree
 
     public IReadOnlyList<TestUnit> Units { get; }
 
-    /// <summary>Runs the tests of a unit in this process.</summary>
-    public void Run(string fixture, ITestListener listener)
+    /// <summary>Runs the tests of a unit in this process, but for those that another process has run.</summary>
+    public void Run(string fixture, IEnumerable<string> without, ITestListener listener)
     {
         string tier = Tier.Fast ? $"<not><cat>{Tier.Long}</cat></not>" : "";
         string chosen = filter.Length == 0 ? "" : $"<test re=\"1\">{SecurityElement.Escape(filter)}</test>";
-        runner.Run(listener, TestFilter.FromXml($"<filter><and><test>{SecurityElement.Escape(fixture)}</test>{tier}{chosen}</and></filter>"));
+        string rest = string.Concat(without.Select(test => $"<not><test>{SecurityElement.Escape(test)}</test></not>"));
+        string unit = $"<test>{SecurityElement.Escape(fixture)}</test>";
+        runner.Run(listener, TestFilter.FromXml($"<filter><and>{unit}{tier}{chosen}{rest}</and></filter>"));
     }
 
     private IEnumerable<TestUnit> UnitsOf(ITest test)

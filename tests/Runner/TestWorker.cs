@@ -1,18 +1,24 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using NUnit.Framework;
 using NUnit.Framework.Interfaces;
+
+[assembly: Avedis.Tests.Runner.Announced]
 
 namespace Avedis.Tests.Runner;
 
 /// <summary>
-/// A line from a process that runs tests to the one that started it. <see cref="Kind"/>: "started" and "ended" name a test, "done" a unit; "coverage" has
-/// what the process ran, once, at its end.
+/// A line from a process that runs tests to the one that started it. <see cref="Kind"/>: "ready" once, when it can take orders; "started"
+/// and "ended" name a test, "done" a unit; "coverage" has what the process ran, once, at its end.
 /// </summary>
 internal sealed record TestMessage(string Kind, string Name)
 {
+    public const string Ready = "ready";
+
     public string Method { get; init; } = "";
 
-    /// <summary>Passed, Failed or Skipped.</summary>
+    /// <summary>Passed, Failed or Skipped; what a process cannot say of itself, <see cref="TestEvent.Hung"/> and
+    /// <see cref="TestEvent.NotTried"/>.</summary>
     public string Outcome { get; init; } = "";
 
     public double Seconds { get; init; }
@@ -23,7 +29,24 @@ internal sealed record TestMessage(string Kind, string Name)
     public Coverage? Coverage { get; init; }
 }
 
-/// <summary>A process that runs the units whose names come in by its standard input, one by one, and tells how their tests end.</summary>
+/// <summary>What a process that runs tests is to do: a unit, but for the tests that another process has run.</summary>
+internal sealed record TestOrder(string Fixture, string[] Without);
+
+/// <summary>Has every test announced; where another host runs the tests, nobody listens.</summary>
+[AttributeUsage(AttributeTargets.Assembly)]
+internal sealed class AnnouncedAttribute : Attribute, ITestAction
+{
+    public ActionTargets Targets => ActionTargets.Test;
+
+    public void BeforeTest(ITest test) => TestWorker.Announce(test);
+
+    public void AfterTest(ITest test)
+    {
+    }
+}
+
+/// <summary>A process that runs the units that come in by its standard input as <see cref="TestOrder"/>s, one by one, and tells how their
+/// tests end.</summary>
 internal static partial class TestWorker
 {
     /// <summary>Makes the program a worker; its value is the filter.</summary>
@@ -31,17 +54,25 @@ internal static partial class TestWorker
 
     private const int StandardOutput = 1, StandardError = 2;
 
+    private static Listener? listener;
+
+    /// <summary>Says that a test begins, before it does: what NUnit tells a listener comes from a thread of its own, perhaps too
+    /// late.</summary>
+    public static void Announce(ITest test) => listener?.Send(new("started", test.FullName));
+
     public static int Serve(string filter)
     {
         // what tests and native code print must not come between the messages
         using var output = new StreamWriter(Console.OpenStandardOutput()) { AutoFlush = true };
         _ = Duplicate(StandardError, StandardOutput);
         var tree = new TestTree(filter);
-        var listener = new Listener(output);
-        while (Console.ReadLine() is { } fixture)
+        listener = new Listener(output);
+        listener.Send(new(TestMessage.Ready, ""));
+        while (Console.ReadLine() is { } line)
         {
-            tree.Run(fixture, listener);
-            listener.Send(new("done", fixture));
+            var order = JsonSerializer.Deserialize<TestOrder>(line)!;
+            tree.Run(order.Fixture, order.Without, listener);
+            listener.Send(new("done", order.Fixture));
         }
         listener.Send(new("coverage", "") { Coverage = Coverage.Take() });
         return 0;
@@ -57,10 +88,8 @@ internal static partial class TestWorker
 
         public void TestStarted(ITest test)
         {
-            if (test.IsSuite)
-                return;
-            TinyCorpus.TakeSeconds(); // what a set-up before it took is no part of its duration
-            Send(new("started", test.FullName));
+            if (!test.IsSuite)
+                TinyCorpus.TakeSeconds(); // what a set-up before it took is no part of its duration
         }
 
         public void TestFinished(ITestResult result)

@@ -44,8 +44,8 @@ public sealed record BenchReport(
         {
             Directory.CreateDirectory(folder);
             string path = Path.Combine(folder, $"bench-{Preset}-{Precision}");
-            File.WriteAllText(path + ".json", ToJson() + "\n");
-            File.WriteAllText(path + ".md", ToMarkdown());
+            WholeFile.Write(path + ".json", ToJson() + "\n");
+            WholeFile.Write(path + ".md", ToMarkdown());
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
