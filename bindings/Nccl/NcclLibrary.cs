@@ -100,20 +100,25 @@ internal sealed unsafe class NcclLibrary
     public void AllReduce(nint address, long count, nint communicator, nint stream) =>
         Check(allReduce(address, address, (nuint)count, Float32, Sum, communicator, stream), "ncclAllReduce");
 
-    /// <summary>What has gone wrong with a communicator since, in the network say; null: nothing. Its sums may then never end, and need not be right.</summary>
+    /// <summary>
+    /// What has gone wrong with a communicator since, in the network say; null: nothing. Its sums may then never end, and need not be
+    /// right.
+    /// </summary>
     public string? Failure(nint communicator)
     {
         int state;
         int code = commGetAsyncError(communicator, &state);
-        return code != Success ? Text(code, "ncclCommGetAsyncError") : state is Success or InProgress ? null : Text(state, "a collective call");
+        if (code != Success)
+            return Text(code, "ncclCommGetAsyncError");
+        return state is Success or InProgress ? null : Text(state, "a collective call");
     }
 
     /// <summary>Waits for the communicator's work, and for the graphs that have recorded some to be destroyed.</summary>
     public void CommDestroy(nint communicator) => Check(commDestroy(communicator), "ncclCommDestroy");
 
     /// <summary>
-    /// Ends work under way, whose results are wrong then, and frees the communicator. NCCL may wait meanwhile as <see cref="CommDestroy"/> does, and for the
-    /// other ranks of the machine to do the same.
+    /// Ends work under way, whose results are wrong then, and frees the communicator. NCCL may wait meanwhile as <see cref="CommDestroy"/>
+    /// does, and for the other ranks of the machine to do the same.
     /// </summary>
     public void CommAbort(nint communicator) => _ = commAbort(communicator); // behind a failure there is nothing to do about another
 
