@@ -108,7 +108,9 @@ internal sealed unsafe class NcclLibrary
     {
         int state;
         int code = commGetAsyncError(communicator, &state);
-        return code != Success ? Text(code, "ncclCommGetAsyncError") : state is Success or InProgress ? null : Text(state, "a collective call");
+        if (code != Success)
+            return Text(code, "ncclCommGetAsyncError");
+        return state is Success or InProgress ? null : Text(state, "a collective call");
     }
 
     /// <summary>Waits for the communicator's work, and for the graphs that have recorded some to be destroyed.</summary>
@@ -116,8 +118,7 @@ internal sealed unsafe class NcclLibrary
 
     /// <summary>
     /// Ends work under way, whose results are wrong then, and frees the communicator. NCCL may wait meanwhile as <see cref="CommDestroy"/>
-    /// does, and for the
-    /// other ranks of the machine to do the same.
+    /// does, and for the other ranks of the machine to do the same.
     /// </summary>
     public void CommAbort(nint communicator) => _ = commAbort(communicator); // behind a failure there is nothing to do about another
 

@@ -9,9 +9,8 @@ namespace Avedis.Engine;
 /// standard promises (<see cref="FixedOrder"/> does).
 /// <para>
 /// MPI waits for ever for a rank that does not come. So every rank tells all others twice a second that it lives and how many collective calls it has made, and
-/// who waits for one that is silent, or has fallen behind for too long, names it and ends the training. So does who cannot reach others by
-/// what else the
-/// ranks rely on (<see cref="Rely"/>).
+/// who waits for one that is silent, or has fallen behind for too long, names it and ends the training. So does
+/// who cannot reach others by what else the ranks rely on (<see cref="Rely"/>).
 /// </para>
 /// </summary>
 public sealed unsafe class Mpi : ICollective, IDisposable
@@ -86,10 +85,8 @@ public sealed unsafe class Mpi : ICollective, IDisposable
     }
 
     /// <summary>What the ranks reach each other by besides. Once it fails, or a rank is lost, this process ends.</summary>
-    /// <param name="failure">What has failed; null: nothing. Called twice a second on another thread, and must not wait for
-    /// anybody.</param>
-    /// <param name="abort">Frees who waits in it; called before the process ends, on another thread. Their results are not used: <see
-    /// cref="Lost"/>.</param>
+    /// <param name="failure">What has failed; null: nothing. Called twice a second on another thread; must not wait for anybody.</param>
+    /// <param name="abort">Frees who waits in it, before the process ends; on another thread. No result counts: <see cref="Lost"/>.</param>
     internal void Rely(Func<string?> failure, Action abort)
     {
         lock (gate)
@@ -240,7 +237,10 @@ public sealed unsafe class Mpi : ICollective, IDisposable
             TimeSpan waited, longest, most;
             Func<string?> look;
             lock (gate)
-                (mine[0], mine[1], name, waited, longest, most, look) = (++number, calls, call, waiting.Elapsed, silence, patience, failure);
+            {
+                (mine[0], mine[1], name, waited) = (++number, calls, call, waiting.Elapsed);
+                (longest, most, look) = (silence, patience, failure);
+            }
             fixed (long* own = mine, all = told)
                 _ = MpiNative.Beat(own, all, Words); // a line that fails is silent soon
             for (int r = 0; r < Size; r++)
@@ -262,7 +262,8 @@ public sealed unsafe class Mpi : ICollective, IDisposable
         }
     }
 
-    private static string Quiet(int rank, string host, TimeSpan silent) => $"rank {rank} on {host} has given no sign of life for {silent.TotalSeconds:N0} s";
+    private static string Quiet(int rank, string host, TimeSpan silent) =>
+        $"rank {rank} on {host} has given no sign of life for {silent.TotalSeconds:N0} s";
 
     private void GiveUp(string missing)
     {

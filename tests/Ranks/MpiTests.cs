@@ -3,9 +3,7 @@ using NUnit.Framework;
 
 namespace Avedis.Tests.Ranks;
 
-/// <summary>
-/// Who is thought to be missing. That it ends a training is in <see cref="RanksTests"/> and <see cref="NcclFaultTests"/>.
-/// </summary>
+/// <summary>Who is thought to be missing. <see cref="RanksTests"/> and <see cref="NcclFaultTests"/>: that it ends a training.</summary>
 public sealed class MpiTests
 {
     private static readonly string[] Hosts = ["left", "right", "right"];
@@ -41,6 +39,7 @@ public sealed class MpiTests
     {
         string Silent(params double[] silent) => Mpi.Silent(0, Hosts, [.. silent.Select(TimeSpan.FromSeconds)], TimeSpan.FromSeconds(1.5));
         Assert.That(Silent(9, 1, 0.5), Is.Empty);
-        Assert.That(Silent(9, 2, 3), Is.EqualTo("; rank 1 on right has given no sign of life for 2 s; rank 2 on right has given no sign of life for 3 s"));
+        const string Both = "; rank 1 on right has given no sign of life for 2 s; rank 2 on right has given no sign of life for 3 s";
+        Assert.That(Silent(9, 2, 3), Is.EqualTo(Both));
     }
 }

@@ -257,7 +257,8 @@ public sealed class RanksTests
         var runs = Runs([.. Common, "--device", "cuda", "--strategy", strategy, "--set", "training.ranks.bucketBytes=2048", "--set", $"training.ranks.batchNorm={batchNorm}"], epochs: 2);
         foreach (string reduction in new[] { "mpi", "nccl" })
         {
-            using var mpirun = Start(2, runs.Command(reduction, resume: false, "--set", $"training.ranks.reduction={reduction}"), NcclDouble.Variables());
+            var command = runs.Command(reduction, resume: false, "--set", $"training.ranks.reduction={reduction}");
+            using var mpirun = Start(2, command, NcclDouble.Variables());
             var ended = Disturbed.Finish(mpirun);
             Assert.That(ended.Code, Is.EqualTo(ExitCode.Ok), ended.Text);
             Assert.That(ended.Text.Contains("NCCL 2."), Is.EqualTo(reduction == "nccl"));

@@ -41,11 +41,15 @@ public static class TrainCommand
         command.Options.Add(task);
         command.Options.Add(protect);
         command.Options.Add(start);
-        command.SetAction(parsed => RankProcesses.Run(() => GoOn(parsed), parsed.InvocationConfiguration.Error, processes => Train(parsed, processes)));
+        command.SetAction(parsed =>
+            RankProcesses.Run(() => GoOn(parsed), parsed.InvocationConfiguration.Error, processes => Train(parsed, processes)));
         return command;
 
-        string GoOn(ParseResult parsed) =>
-            $"the last good checkpoint is {Checkpoint.Latest(new RunFolder(parsed.GetRequiredValue(run)).CheckpointsPath) ?? "none"}; go on with --resume";
+        string GoOn(ParseResult parsed)
+        {
+            string folder = new RunFolder(parsed.GetRequiredValue(run)).CheckpointsPath;
+            return $"the last good checkpoint is {Checkpoint.Latest(folder) ?? "none"}; go on with --resume";
+        }
 
         int Train(ParseResult parsed, RankProcesses processes)
         {

@@ -109,7 +109,8 @@ public sealed class RankProcesses : IDisposable
     {
         // the disk may be beyond the same line as the rank
         var asked = Task.Run(goOn);
-        string advice = Task.WaitAny([asked], LongestLook) == 0 && asked.IsCompletedSuccessfully ? asked.Result : "the run folder does not answer; go on with --resume";
+        bool answers = Task.WaitAny([asked], LongestLook) == 0 && asked.IsCompletedSuccessfully;
+        string advice = answers ? asked.Result : "the run folder does not answer; go on with --resume";
         Console.Error.WriteLine($"avedis: {Printable.Line($"{missing}; every rank ends; {advice}")}");
         Console.Error.Flush();
     }
