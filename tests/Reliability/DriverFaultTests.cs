@@ -19,6 +19,7 @@ namespace Avedis.Tests;
 /// </summary>
 [NonParallelizable]
 [Category(Soak.Category)]
+[Category(Tier.Long)]
 public sealed class DriverFaultTests
 {
     private const int OutOfMemory = 2;
@@ -82,7 +83,6 @@ public sealed class DriverFaultTests
 
     /// <summary>The last call of each function too, and under tests/soak every call with every error.</summary>
     [Test]
-    [Category(Tier.Long)]
     public void A_call_of_the_driver_that_fails_ends_the_training_well()
     {
         for (int round = 0; round < (Soak.IsLong ? errors.Length : 1); round++)
@@ -99,7 +99,6 @@ public sealed class DriverFaultTests
     [TestCase("evaluate", "cuStreamSynchronize", 719, ExitCode.DeviceFailed, "cuStreamSynchronize")]
     [TestCase("bench", "cuGraphInstantiateWithFlags", 2, ExitCode.OutOfMemory, "cuGraphInstantiate")]
     [TestCase("bench", "cuEventElapsedTime", 999, ExitCode.DeviceFailed, "cuEventElapsedTime")]
-    [Category(Tier.Long)]
     public void A_process_ends_well(string command, string function, int error, int code, string told)
     {
         string native = Directory.CreateDirectory(runs.PathOf("native")).FullName;
