@@ -98,4 +98,13 @@ public sealed class TestPoolTests
         Assert.That(forward, Has.None.EqualTo("Failed"));
         Assert.That(tests.Values.First(test => test.Outcome == "Failed").Text, Does.Contain($"({error})"));
     }
+
+    [Test]
+    public void Neither_does_one_that_only_the_driver_has_named()
+    {
+        var tests = Run(
+            1, ("FAIL", "probe_ldmatrix:719"), "--apart", "--filter", @"Kernels\.EmulationTests.*\.(Ldmatrix|Parts_of_a_warp|Sums_and_maxima)");
+        Assert.That(Outcomes(tests, ".Ldmatrix"), Is.EqualTo(new[] { "Failed", "Failed" }));
+        Assert.That(Outcomes(tests, ".Parts").Concat(Outcomes(tests, ".Sums")), Is.EqualTo(new[] { "Passed", "Passed" }));
+    }
 }
