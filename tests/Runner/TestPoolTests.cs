@@ -48,6 +48,7 @@ public sealed class TestPoolTests
     private static string[] Outcomes(Dictionary<string, TestEvent> tests, string fixture) =>
         [.. tests.Where(test => test.Key.Contains(fixture, StringComparison.Ordinal)).Select(test => test.Value.Outcome!)];
 
+    [Category(Tier.Long)]
     [Test]
     public void A_kernel_that_never_ends_is_named_and_the_next_fixture_runs()
     {
