@@ -81,14 +81,13 @@ public sealed class DriverFaultTests
     public void A_function_of_the_driver_that_fails_ends_the_training_well() =>
         Inject(calls.Except(releasing).Select((name, i) => (Array.IndexOf(calls, name) + 1, errors[i % errors.Length])));
 
-    /// <summary>The last call of each function too, and under tests/soak every call with every error.</summary>
-    [Test]
-    public void A_call_of_the_driver_that_fails_ends_the_training_well()
-    {
-        for (int round = 0; round < (Soak.IsLong ? errors.Length : 1); round++)
-            Inject((Soak.IsLong ? Enumerable.Range(0, calls.Length) : calls.Distinct().Select(name => Array.LastIndexOf(calls, name)))
-                .Select(i => (i + 1, errors[(i + round) % errors.Length])));
-    }
+    /// <summary>
+    /// The last call of each function too. Under tests/soak every call: in a round each with one error, in as many as there are with every one.
+    /// </summary>
+    [TestCaseSource(nameof(Rounds))]
+    public void A_call_of_the_driver_that_fails_ends_the_training_well(int round) =>
+        Inject((Soak.IsLong ? Enumerable.Range(0, calls.Length) : calls.Distinct().Select(name => Array.LastIndexOf(calls, name)))
+            .Select(i => (i + 1, errors[(i + round) % errors.Length])));
 
     /// <summary>What a process calls once, and the other commands.</summary>
     [TestCase("train", "cuInit", 804, ExitCode.DeviceUnavailable, "compatibility driver")]
@@ -121,6 +120,8 @@ public sealed class DriverFaultTests
         Assert.That(ended.Code, Is.EqualTo(code), ended.Text);
         Assert.That(ended.Text, Does.Contain(told).And.Not.Contain("internal error"));
     }
+
+    private static IEnumerable<int> Rounds() => Enumerable.Range(0, Soak.Count(1, errors.Length));
 
     private void Inject(IEnumerable<(int Call, int Error)> faults)
     {
