@@ -92,12 +92,14 @@ public sealed class RankProcesses : IDisposable
         if (Mpi is null)
             return;
         var waitForTheFirst = TimeSpan.FromSeconds(5);
+        using var line = new StringWriter();
         if (!Leads)
         {
             Thread.Sleep(waitForTheFirst);
-            error.Write($"{Mpi.NameOf(Mpi.Rank)}: ");
+            line.Write($"{Mpi.NameOf(Mpi.Rank)}: ");
         }
-        int code = Program.Report(failure, error);
+        int code = Program.Report(failure, line);
+        error.Write(line.ToString()); // at once: what the launcher says of the end may come between two writes
         error.Flush();
         Mpi.Abort(code);
         DurableFiles.ExitNow(code);
