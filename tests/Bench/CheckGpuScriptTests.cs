@@ -147,8 +147,10 @@ public sealed class CheckGpuScriptTests
         Assert.That(rows.Take(7).Sum(row => int.Parse(row.Split('|')[4])), Is.LessThanOrEqualTo(240),
             "if every part takes as long as it may");
         string[] kinds = [.. rows.Select(row => row.Split('|')[1].Trim().Split(' ')[0])];
-        Assert.That(kinds.Distinct(), Is.EqualTo(new[] { "doctor", "probes", "tests", "tiles", "**step", "networks", "train", "evaluate", "kernels",
-            "step", "ops" }));
+        Assert.That(kinds.Distinct(), Is.EqualTo(new[]
+        {
+            "doctor", "probes", "tests", "tiles", "**step", "networks", "train", "evaluate", "kernels", "step", "ops",
+        }));
         Assert.That(rows.Sum(row => int.Parse(row.Split('|')[2])), Is.LessThan(530), "what is foreseen has to fit");
         Assert.That(File.Exists(Calls), Is.False, "a schedule runs nothing");
     }
@@ -195,7 +197,8 @@ public sealed class CheckGpuScriptTests
         Assert.That(Parts().Select(part => (part.Name, part.Result)),
             Is.EqualTo(new[]
             {
-                ("doctor", "passed"), ("tests fp32", "timeout"), ("tests tf32", "passed"), ("tests bf16", "passed"), ("tiles bf16", "passed"),
+                ("doctor", "passed"), ("tests fp32", "timeout"), ("tests tf32", "passed"), ("tests bf16", "passed"),
+                ("tiles bf16", "passed"),
             }));
         Assert.That(Parts()[1].Note, Is.EqualTo("longer than 1 s"));
         Assert.That(Started(), Has.Length.EqualTo(6));
@@ -269,7 +272,8 @@ public sealed class CheckGpuScriptTests
         Assert.That(check.ExitCode, Is.EqualTo(1));
         Assert.That(Parts().Select(part => (part.Name, part.Result)), Is.EqualTo(new[]
         {
-            ("doctor", "passed"), ("probes", "passed"), ("tests fp32", "failed"), ("tests tf32", "not tried"), ("tests bf16", "not tried"), ("tiles bf16", "not tried"),
+            ("doctor", "passed"), ("probes", "passed"), ("tests fp32", "failed"), ("tests tf32", "not tried"),
+            ("tests bf16", "not tried"), ("tiles bf16", "not tried"),
         }));
         Assert.That(output.TrimEnd(), Does.EndWith("the check was stopped"));
         Assert.That(Started().Where(Alive), Is.Empty);
