@@ -206,6 +206,7 @@ public sealed class CheckGpuScriptTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_precision_in_which_a_test_hung_is_not_tried_again()
     {
         var (code, output) = Run(
@@ -224,6 +225,7 @@ public sealed class CheckGpuScriptTests
 
     [TestCase("", "timeout", Description = "slow: it has left rows")]
     [TestCase("rm $out/step.json;", "not tried", Description = "not one row")]
+    [Category(Tier.Long)]
     public void A_step_that_gets_nowhere_is_not_tried_again_in_that_precision(string before, string second)
     {
         Run(["--parts", "step", "--limit", "step paper 16 bf16=1", "--limit", "step demo 32 bf16=1"],
@@ -261,6 +263,7 @@ public sealed class CheckGpuScriptTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_polite_end_still_brings_the_table()
     {
         using var check = Start(["--parts", "probes,tests"], ("FP32", "sleep 1000"));

@@ -50,6 +50,7 @@ public sealed class TestPoolTests
         [.. tests.Where(test => test.Key.Contains(fixture, StringComparison.Ordinal)).Select(test => test.Value.Outcome!)];
 
     [Test]
+    [Category(Tier.Long)]
     public void A_kernel_that_never_ends_is_named_and_the_next_fixture_runs()
     {
         var tests = Run(
