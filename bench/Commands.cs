@@ -272,7 +272,7 @@ public static class Commands
     {
         var folder = new Argument<string>("folder") { Description = "Folder in which check-gpu left what its parts wrote." };
         var command = new Command(
-            "summary", "Sums up a run of check-gpu, which may still go on: writes check-gpu.json and check-gpu.md, prints what matters, the table of parts last.")
+            "summary", "Sums up a run of check-gpu, which may still go on: writes check-gpu.json and .md, prints the table of parts last.")
         {
             folder,
         };

@@ -54,7 +54,9 @@ public sealed record TestPart(string Name, int Passed, int Skipped, int NotTried
     }
 
     private TestPart With(TestEvent line) =>
-        line.Kind == "started" ? this with { UnderWay = line.Name } : (this with { UnderWay = UnderWay == line.Name ? null : UnderWay }).Ended(line);
+        line.Kind == "started"
+            ? this with { UnderWay = line.Name }
+            : (this with { UnderWay = UnderWay == line.Name ? null : UnderWay }).Ended(line);
 
     private TestPart Ended(TestEvent line) => line.Outcome switch
     {
@@ -81,8 +83,8 @@ public sealed record TrainingScore(
 /// <param name="Device">The GPU as the CUDA backend describes it.</param>
 /// <param name="Emulated">The kernels ran on the processor, under the emulated driver: a rehearsal, no figure of a GPU.</param>
 public sealed partial record GpuCheck(
-    string Device, bool Emulated, string Machine, string Revision, string Date, CheckPart[] Parts, TestPart[] Tests, SanitizerReport[] Sanitizers,
-    TrainingScore[] Training, ResultRow[] Steps, BenchReport[] Operations, KernelRow[] Kernels)
+    string Device, bool Emulated, string Machine, string Revision, string Date, CheckPart[] Parts, TestPart[] Tests,
+    SanitizerReport[] Sanitizers, TrainingScore[] Training, ResultRow[] Steps, BenchReport[] Operations, KernelRow[] Kernels)
 {
     private const int FailuresShown = 20, FailuresInBrief = 8;
 
@@ -159,7 +161,8 @@ public sealed partial record GpuCheck(
         foreach (var part in Tests)
         {
             text.AppendLine().AppendLine(
-                Text($"{part.Name}: {part.Passed} passed, {part.Failures.Length} failed, {part.Skipped} skipped, {part.NotTried} not tried."));
+                Text($"{part.Name}: {part.Passed} passed, {part.Failures.Length} failed, {part.Skipped} skipped, ") +
+                Text($"{part.NotTried} not tried."));
             if (part.UnderWay is not null)
                 text.AppendLine($"- {part.UnderWay}: was running when the part was ended");
             foreach (var failure in part.Failures.Take(FailuresShown))

@@ -26,11 +26,11 @@ public static class PyTorchPeers
             if (Answer(python) is { } answer)
             {
                 string script = Path.Combine(AppContext.BaseDirectory, "peers", "pytorch", "step.py");
+                string[] Serve(string mode) => [script, "--serve", "--device", device, "--mode", mode];
                 var there = Modes.Where(mode => mode switch { "compile" => answer.Contains("compile", StringComparison.Ordinal), "cuda-graph" => device == "cuda", _ => true });
                 return
                 [
-                    .. (modes.Count > 0 ? modes : there).Select(mode => new Peer(
-                        $"pytorch-{mode}", python, [script, "--serve", "--device", device, "--mode", mode], new Dictionary<string, string>())
+                    .. (modes.Count > 0 ? modes : there).Select(mode => new Peer($"pytorch-{mode}", python, Serve(mode), NoVariables)
                     {
                         Switches = true,
                     }),
@@ -39,6 +39,8 @@ public static class PyTorchPeers
         throw new EngineAbsentException(
             $"pytorch: no interpreter of {string.Join(", ", interpreters)} can import torch (--python names another; Debian: python3-torch)");
     }
+
+    private static readonly Dictionary<string, string> NoVariables = [];
 
     // by its files: importing it takes many seconds where the disk is cold. torch.compile came with version 2
     private const string Question =

@@ -147,8 +147,10 @@ public sealed class CheckGpuScriptTests
         Assert.That(rows.Take(7).Sum(row => int.Parse(row.Split('|')[4])), Is.LessThanOrEqualTo(240),
             "if every part takes as long as it may");
         string[] kinds = [.. rows.Select(row => row.Split('|')[1].Trim().Split(' ')[0])];
-        Assert.That(kinds.Distinct(), Is.EqualTo(new[] { "doctor", "probes", "tests", "tiles", "**step", "networks", "train", "evaluate", "kernels",
-            "step", "ops" }));
+        Assert.That(kinds.Distinct(), Is.EqualTo(new[]
+        {
+            "doctor", "probes", "tests", "tiles", "**step", "networks", "train", "evaluate", "kernels", "step", "ops",
+        }));
         Assert.That(rows.Sum(row => int.Parse(row.Split('|')[2])), Is.LessThan(530), "what is foreseen has to fit");
         Assert.That(File.Exists(Calls), Is.False, "a schedule runs nothing");
     }
@@ -195,7 +197,8 @@ public sealed class CheckGpuScriptTests
         Assert.That(Parts().Select(part => (part.Name, part.Result)),
             Is.EqualTo(new[]
             {
-                ("doctor", "passed"), ("tests fp32", "timeout"), ("tests tf32", "passed"), ("tests bf16", "passed"), ("tiles bf16", "passed"),
+                ("doctor", "passed"), ("tests fp32", "timeout"), ("tests tf32", "passed"), ("tests bf16", "passed"),
+                ("tiles bf16", "passed"),
             }));
         Assert.That(Parts()[1].Note, Is.EqualTo("longer than 1 s"));
         Assert.That(Started(), Has.Length.EqualTo(6));
@@ -203,6 +206,7 @@ public sealed class CheckGpuScriptTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_precision_in_which_a_test_hung_is_not_tried_again()
     {
         var (code, output) = Run(
@@ -221,6 +225,7 @@ public sealed class CheckGpuScriptTests
 
     [TestCase("", "timeout", Description = "slow: it has left rows")]
     [TestCase("rm $out/step.json;", "not tried", Description = "not one row")]
+    [Category(Tier.Long)]
     public void A_step_that_gets_nowhere_is_not_tried_again_in_that_precision(string before, string second)
     {
         Run(["--parts", "step", "--limit", "step paper 16 bf16=1", "--limit", "step demo 32 bf16=1"],
@@ -258,6 +263,7 @@ public sealed class CheckGpuScriptTests
     }
 
     [Test]
+    [Category(Tier.Long)]
     public void A_polite_end_still_brings_the_table()
     {
         using var check = Start(["--parts", "probes,tests"], ("FP32", "sleep 1000"));
@@ -269,7 +275,8 @@ public sealed class CheckGpuScriptTests
         Assert.That(check.ExitCode, Is.EqualTo(1));
         Assert.That(Parts().Select(part => (part.Name, part.Result)), Is.EqualTo(new[]
         {
-            ("doctor", "passed"), ("probes", "passed"), ("tests fp32", "failed"), ("tests tf32", "not tried"), ("tests bf16", "not tried"), ("tiles bf16", "not tried"),
+            ("doctor", "passed"), ("probes", "passed"), ("tests fp32", "failed"), ("tests tf32", "not tried"),
+            ("tests bf16", "not tried"), ("tiles bf16", "not tried"),
         }));
         Assert.That(output.TrimEnd(), Does.EndWith("the check was stopped"));
         Assert.That(Started().Where(Alive), Is.Empty);

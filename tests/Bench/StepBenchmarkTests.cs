@@ -113,10 +113,11 @@ public sealed class StepBenchmarkTests
                 mode => new Peer(mode, "/bin/bash", [script, "--serve", "--mode", mode], variables) { Switches = true }),
         ];
         var kept = new List<(string Engines, int Starts)>();
-        using (var benchmark = new StepBenchmark(new("cuda", 2, peers, InstructionSet.Native, 1, 0, 1, TimeSpan.FromMinutes(5), 0), TextWriter.Null))
+        void Keep(ResultFile sofar) => kept.Add((string.Join(' ', sofar.Rows.Select(row => row.Engine)), File.ReadLines(starts).Count()));
+        var options = new StepOptions("cuda", 2, peers, InstructionSet.Native, 1, 0, 1, TimeSpan.FromMinutes(5), 0);
+        using (var benchmark = new StepBenchmark(options, TextWriter.Null))
         {
-            var failure = Assert.Throws<UserException>(() => benchmark.Run(
-                "demo", 1, "fp32", sofar => kept.Add((string.Join(' ', sofar.Rows.Select(row => row.Engine)), File.ReadLines(starts).Count()))));
+            var failure = Assert.Throws<UserException>(() => benchmark.Run("demo", 1, "fp32", Keep));
             Assert.That(failure!.Message, Does.StartWith("the engines do different work").And.Contain("in differs"));
         }
         folder.Delete(recursive: true);

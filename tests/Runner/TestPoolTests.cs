@@ -43,22 +43,25 @@ public sealed class TestPoolTests
         return Events().GroupBy(line => line.Name).ToDictionary(test => test.Key, test => test.Last());
     }
 
-    private IEnumerable<TestEvent> Events() => File.ReadLines(log).Select(line => JsonSerializer.Deserialize<TestEvent>(line, BenchJson.Options)!);
+    private IEnumerable<TestEvent> Events() =>
+        File.ReadLines(log).Select(line => JsonSerializer.Deserialize<TestEvent>(line, BenchJson.Options)!);
 
     private static string[] Outcomes(Dictionary<string, TestEvent> tests, string fixture) =>
         [.. tests.Where(test => test.Key.Contains(fixture, StringComparison.Ordinal)).Select(test => test.Value.Outcome!)];
 
     [Category(Tier.Long)]
     [Test]
+    [Category(Tier.Long)]
     public void A_kernel_that_never_ends_is_named_and_the_next_fixture_runs()
     {
         var tests = Run(
-            1, ("HANG", "relu_backward_f32"), "--apart", "--filter", $"({Relu}Backward.*F32)|({Sums}Forward.*F32)", "--limit", "15", "--order", "ReluTests");
+            1, ("HANG", "relu_backward_f32"),
+            "--apart", "--filter", $"({Relu}Backward.*F32)|({Sums}Forward.*F32)", "--limit", "15", "--order", "ReluTests");
         string[] relu = Outcomes(tests, "ReluTests");
         Assert.That(relu[0], Is.EqualTo(TestEvent.Hung));
         Assert.That(relu[1..], Is.Not.Empty.And.All.EqualTo(TestEvent.NotTried));
         Assert.That(Outcomes(tests, "MaskedMeanTests"), Is.Not.Empty.And.All.EqualTo("Passed"));
-        Assert.That(Events().Take(2).Select(line => line.Kind), Is.EqualTo(new[] { "started", "ended" }), "its name before anything else of it");
+        Assert.That(Events().Take(2).Select(line => line.Kind), Is.EqualTo(new[] { "started", "ended" }), "its name comes first");
     }
 
     /// <summary>
@@ -82,7 +85,8 @@ public sealed class TestPoolTests
         // with channels in eights a Hopper has kernels of its own for the first two
         Assert.That(kernels.Except(launched), Is.EquivalentTo(new[]
         {
-            "conv2d_gather_bf16_128x96", "conv2d_weight_bf16_128x128", "conv2d_hopper_gather_bf16_128x192", "conv2d_hopper_gather_bf16_128x256",
+            "conv2d_gather_bf16_128x96", "conv2d_weight_bf16_128x128",
+            "conv2d_hopper_gather_bf16_128x192", "conv2d_hopper_gather_bf16_128x256",
             "conv2d_hopper_gather_bf16_256x128", "conv2d_hopper_gather_bf16_256x96", "conv2d_hopper_weight_bf16_128x256",
         }));
         Assert.That(large, Has.Length.EqualTo(5));
@@ -104,7 +108,8 @@ public sealed class TestPoolTests
     public void Neither_does_one_that_only_the_driver_has_named()
     {
         var tests = Run(
-            1, ("FAIL", "probe_ldmatrix:719"), "--apart", "--filter", @"Kernels\.EmulationTests.*\.(Ldmatrix|Parts_of_a_warp|Sums_and_maxima)");
+            1, ("FAIL", "probe_ldmatrix:719"),
+            "--apart", "--filter", @"Kernels\.EmulationTests.*\.(Ldmatrix|Parts_of_a_warp|Sums_and_maxima)");
         Assert.That(Outcomes(tests, ".Ldmatrix"), Is.EqualTo(new[] { "Failed", "Failed" }));
         Assert.That(Outcomes(tests, ".Parts").Concat(Outcomes(tests, ".Sums")), Is.EqualTo(new[] { "Passed", "Passed" }));
     }
