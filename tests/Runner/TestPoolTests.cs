@@ -19,9 +19,9 @@ public sealed class TestPoolTests
     [SetUp]
     public void SetUp()
     {
+        log = Path.GetTempFileName();
         if (Emulation.AbsenceToPrograms is { } absence)
             Assert.Ignore(absence);
-        log = Path.GetTempFileName();
     }
 
     [TearDown]
