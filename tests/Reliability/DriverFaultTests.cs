@@ -82,7 +82,8 @@ public sealed class DriverFaultTests
         Inject(calls.Except(releasing).Select((name, i) => (Array.IndexOf(calls, name) + 1, errors[i % errors.Length])));
 
     /// <summary>
-    /// The last call of each function too. Under tests/soak every call: in a round each with one error, in as many as there are with every one.
+    /// The last call of each function too. Under tests/soak every call: a round gives each call one error, and there are as many rounds as
+    /// errors.
     /// </summary>
     [TestCaseSource(nameof(Rounds))]
     public void A_call_of_the_driver_that_fails_ends_the_training_well(int round) =>
@@ -132,7 +133,8 @@ public sealed class DriverFaultTests
             tried.Add(call);
         }
         int functions = tried.Select(call => calls[call - 1]).Distinct().Count();
-        Soak.Say($"faults at {tried.Count} of {calls.Length} calls, of {functions} functions: each ended well, and went on to the same bits");
+        Soak.Say(
+            $"faults at {tried.Count} of {calls.Length} calls, of {functions} functions: each ended well, and went on to the same bits");
     }
 
     private void Fails(int call, int error)

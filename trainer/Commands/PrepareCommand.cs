@@ -47,7 +47,8 @@ public static class PrepareCommand
         };
         common.AddConfig(command);
         command.Options.Add(common.Ffmpeg);
-        command.SetAction(parsed => RankProcesses.Run(() => "finished clips are kept, and the same command goes on from there", parsed.InvocationConfiguration.Error, processes =>
+        const string GoOn = "finished clips are kept, and the same command goes on from there";
+        command.SetAction(parsed => RankProcesses.Run(() => GoOn, parsed.InvocationConfiguration.Error, processes =>
         {
             var config = common.Load(parsed);
             processes.Expect(TimeSpan.FromSeconds(config.Training.Ranks.SilenceSeconds), patience: null); // parts may take hours, and one much longer than another

@@ -31,8 +31,8 @@ public sealed class AuxiliaryHead
     /// <param name="passes">Passes of a training step through the head; each has noise of its own.</param>
     /// <param name="loss">Where <see cref="Loss"/> goes.</param>
     public AuxiliaryHead(
-        Device device, ParameterGroup constants, string name, int batch, int width, Target target, AuxiliaryOptions options, float weight, int passes,
-        Tensor loss)
+        Device device, ParameterGroup constants, string name, int batch, int width, Target target, AuxiliaryOptions options,
+        float weight, int passes, Tensor loss)
     {
         (this.device, this.target, scale, Name) = (device, target, weight, name);
         int classes = target.Factor.Classes.Count, inputs = width;

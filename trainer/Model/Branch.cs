@@ -18,8 +18,8 @@ public sealed class Branch
 
     /// <param name="loss">Where <see cref="Loss"/> goes; null for a tensor of its own.</param>
     public Branch(
-        Device device, ParameterGroup group, int batch, int inputs, Target target, FactorOptions options, IReadOnlyList<AuxiliaryHead> auxiliary,
-        Tensor? loss)
+        Device device, ParameterGroup group, int batch, int inputs, Target target, FactorOptions options,
+        IReadOnlyList<AuxiliaryHead> auxiliary, Tensor? loss)
     {
         (this.device, this.target, Weight, Auxiliary) = (device, target, options.Weight, auxiliary);
         if (options.Hidden > 0)

@@ -27,7 +27,8 @@ public sealed partial class CudaBackend
     private const int Stages = 4;
 
     // of kernels/conv2d_hopper.cu
-    private const int HopperThreads = 384, HopperWeightRows = 128, HopperMostStages = 8, HopperSharedForStages = 200 << 10, HopperAlignment = 1024;
+    private const int HopperThreads = 384, HopperWeightRows = 128, HopperMostStages = 8, HopperSharedForStages = 200 << 10,
+        HopperAlignment = 1024;
 
     [Kernels(
         "conv2d_gather_f32_128x128", "conv2d_gather_f32_128x96", "conv2d_gather_f32_128x64", "conv2d_gather_f32_128x32",

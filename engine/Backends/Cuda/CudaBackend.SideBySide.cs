@@ -5,8 +5,8 @@ namespace Avedis.Engine;
 public sealed partial class CudaBackend
 {
     /// <summary>
-    /// Queues the second on a stream of its own, which starts here and which what comes behind waits for. In a recorded step the two are
-    /// branches of its graph.
+    /// Queues the second on a stream of its own. It starts behind all that is queued so far, and what is queued later waits for both.
+    /// In a recorded step the two are branches of its graph.
     /// </summary>
     public void SideBySide(Action first, Action second)
     {

@@ -3,13 +3,11 @@ using Avedis.Bindings.Cuda;
 namespace Avedis.Engine;
 
 /// <summary>
-/// Brings data of the host to the device while the device computes: a ring of page-locked host memory and its mirror on the device. An upload is copied
-/// into the ring at once, so its source is free again, and waits there. <see cref="Flush"/> sends all that wait as one pack: one copy to
-/// the mirror on a stream
-/// of its own, then one launch on the computing stream, behind all that was queued there before, puts each piece in its place. A batch of
-/// ten tensors so takes five
-/// calls of the driver instead of fifty. The ring holds two of the largest upload at least, so that one travels while the one before waits
-/// for its turn.
+/// Brings data of the host to the device while the device computes: a ring of page-locked host memory and its mirror on the device. An
+/// upload is copied into the ring at once, so its source is free again, and waits there. <see cref="Flush"/> sends all that wait as one
+/// pack: one copy to the mirror on a stream of its own; then one launch on the computing stream, behind all that was queued there before,
+/// puts each piece in its place. So a batch of ten tensors takes five calls of the driver instead of fifty. The ring holds two of the
+/// largest upload at least, so that one travels while the one before waits for its turn.
 /// </summary>
 /// <param name="scatter">Queues the launch: where on the device the table of pieces is, how many, and the bytes of the largest.</param>
 internal sealed unsafe class CudaUploads(CudaStream computing, Action<nint, int, long> scatter) : IDisposable
