@@ -10,6 +10,13 @@ internal enum CpuType
     BF16 = 1,
 }
 
+/// <summary>How float convolutions are computed, as avedis_cpu.h numbers it.</summary>
+internal enum CpuConv2dAlgorithm
+{
+    Auto = 0,
+    Direct = 1,
+}
+
 /// <summary>avedis_conv2d_geometry: y [n,p,q,k] = x [n,h,w,c] * weight [k,r,s,c].</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal readonly record struct CpuConv2dGeometry(
@@ -117,10 +124,14 @@ internal static unsafe partial class CpuNative
     // conv2d.cpp
 
     [LibraryImport(Library, EntryPoint = "avedis_conv2d_create")]
-    internal static partial int Conv2dCreate(out CpuConv2d conv, out long workspace, in CpuConv2dGeometry geometry, CpuType type);
+    internal static partial int Conv2dCreate(
+        out CpuConv2d conv, out long workspace, in CpuConv2dGeometry geometry, CpuType type, CpuConv2dAlgorithm algorithm);
 
     [LibraryImport(Library, EntryPoint = "avedis_conv2d_destroy")]
     internal static partial void Conv2dDestroy(nint conv);
+
+    [LibraryImport(Library, EntryPoint = "avedis_conv2d_multiplications")]
+    public static unsafe partial void Conv2dMultiplications(CpuConv2d conv, long* counts);
 
     [LibraryImport(Library, EntryPoint = "avedis_conv2d_forward")]
     public static partial int Conv2dForward(CpuConv2d conv, nint y, nint x, nint weight, nint workspace);

@@ -14,6 +14,10 @@ enum avedis_status : int32_t { AVEDIS_OK = 0, AVEDIS_FAILED = 1, AVEDIS_OUT_OF_M
 
 enum avedis_type : int32_t { AVEDIS_F32 = 0, AVEDIS_BF16 = 1 };
 
+// How float convolutions are computed: with fewer multiplications where that is faster, by shape and instruction set;
+// or by direct sums of products.
+enum avedis_conv2d_algorithm : int32_t { AVEDIS_CONV2D_AUTO = 0, AVEDIS_CONV2D_DIRECT = 1 };
+
 // y [n, p, q, k] = x [n, h, w, c] * weight [k, r, s, c], zero padding.
 struct avedis_conv2d_geometry {
     int32_t n, h, w, c, k, r, s, stride_h, stride_w, pad_h, pad_w;
@@ -98,8 +102,10 @@ AVEDIS_API int32_t avedis_augment_mels(void* y, int32_t type, const float* x, co
 
 // Builds the three passes of one geometry. workspace: bytes of scratch, on a 64-byte boundary, that each pass may need.
 AVEDIS_API int32_t avedis_conv2d_create(avedis_conv2d** conv, int64_t* workspace,
-                                        const avedis_conv2d_geometry* geometry, int32_t type);
+                                        const avedis_conv2d_geometry* geometry, int32_t type, int32_t algorithm);
 AVEDIS_API void avedis_conv2d_destroy(avedis_conv2d* conv);
+// Multiplications that the passes do, counts [3]: forward, gradient of x, gradient of the weights.
+AVEDIS_API void avedis_conv2d_multiplications(const avedis_conv2d* conv, int64_t* counts);
 // Which implementation each pass uses, for people. Lives as long as the object.
 AVEDIS_API const char* avedis_conv2d_describe(const avedis_conv2d* conv);
 AVEDIS_API int32_t avedis_conv2d_forward(avedis_conv2d* conv, void* y, const void* x, const float* weight,

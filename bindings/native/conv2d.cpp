@@ -6,15 +6,17 @@
 //   - activations go into a blocked format where that makes the primitive faster by more than the copies cost;
 //   - where the processor has no fast bfloat16 primitive, bfloat16 activations are widened to float and the result is
 //     rounded once, and weights are rounded to bfloat16 on the way in, so that the numbers are those of bfloat16.
-// Three have something better: a window that covers the whole image is a matrix product (gemm); the weight gradient has
-// its own kernel (conv2d_weight.cpp); and the gradient of x is a convolution forwards, or a few (conv2d_gather.h),
-// where oneDNN's forward pass works on channels-last and its backward pass does not.
+// In float, most 3x3 and 5x5 convolutions of enough channels take fewer multiplications (conv2d_winograd.cpp). Of the
+// others three have something better than oneDNN: a window that covers the whole image is a matrix product (gemm); the
+// weight gradient has its own kernel (conv2d_weight.cpp); and the gradient of x is a convolution forwards, or a few
+// (conv2d_gather.h), where oneDNN's forward pass works on channels-last and its backward pass does not.
 #include <memory>
 #include <string>
 
 #include "conv2d_gather.h"
 #include "conv2d_operand.h"
 #include "conv2d_weight.h"
+#include "conv2d_winograd.h"
 #include "onednn.h"
 #include "status.h"
 
@@ -158,10 +160,14 @@ static auto choose(Make make, bool few_channels, bool generated_only) {
 using namespace avedis;
 
 struct avedis_conv2d {
-    avedis_conv2d(const avedis_conv2d_geometry& g, int32_t type) : g(g), type(type), dims(g) {
+    avedis_conv2d(const avedis_conv2d_geometry& g, int32_t type, int32_t algorithm)
+        : g(g), type(type), algorithm(algorithm), dims(g) {
         forward = build(pass_kind::forward);
         backward_data = build(pass_kind::backward_data);
         backward_weight = build(pass_kind::backward_weight);
+        for (auto* each : {forward.get(), backward_data.get(), backward_weight.get()})
+            if (each->multiplications == 0)
+                each->multiplications = int64_t{g.n} * dims.dst[2] * dims.dst[3] * g.k * g.r * g.s * g.c;
         description = "forward " + forward->implementation + ", backward data " + backward_data->implementation +
                       ", backward weight " + backward_weight->implementation;
     }
@@ -172,12 +178,17 @@ struct avedis_conv2d {
 private:
     std::unique_ptr<pass> build(pass_kind kind) {
         bool whole_image = g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
+        if (type == AVEDIS_F32 && algorithm == AVEDIS_CONV2D_AUTO)
+            if (auto fewer = kind == pass_kind::backward_weight
+                                 ? build_winograd_weight(g)
+                                 : build_winograd_data(g, kind == pass_kind::backward_data))
+                return fewer;
         if (kind == pass_kind::backward_weight && !whole_image)
             if (auto outer_product = build_weight(g, type)) return outer_product;
         if (kind == pass_kind::backward_data && !whole_image && (type == AVEDIS_F32 || avedis_native_bf16()))
             if (auto gather = build_gather(g, type)) return gather;
-        // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image, and that
-        // of one that covers it depends on the number of threads
+        // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image, and
+        // that of one that covers it depends on the number of threads
         bool trusted = kind != pass_kind::backward_weight || (g.s <= g.w && !whole_image);
         if (type == AVEDIS_BF16 && trusted)
             if (auto native = build_primitive(kind, data_type::bf16)) return native;
@@ -262,14 +273,14 @@ private:
     data_type act() const { return type == AVEDIS_BF16 ? data_type::bf16 : data_type::f32; }
 
     avedis_conv2d_geometry g;
-    int32_t type;
+    int32_t type, algorithm;
     shapes dims;
 };
 
 int32_t avedis_conv2d_create(avedis_conv2d** conv, int64_t* workspace, const avedis_conv2d_geometry* geometry,
-                             int32_t type) {
+                             int32_t type, int32_t algorithm) {
     return guarded([&] {
-        auto built = std::make_unique<avedis_conv2d>(*geometry, type);
+        auto built = std::make_unique<avedis_conv2d>(*geometry, type, algorithm);
         *workspace = std::max({built->forward->workspace_bytes(), built->backward_data->workspace_bytes(),
                                built->backward_weight->workspace_bytes()});
         *conv = built.release();
@@ -278,6 +289,12 @@ int32_t avedis_conv2d_create(avedis_conv2d** conv, int64_t* workspace, const ave
 
 void avedis_conv2d_destroy(avedis_conv2d* conv) {
     delete conv;
+}
+
+void avedis_conv2d_multiplications(const avedis_conv2d* conv, int64_t* counts) {
+    counts[0] = conv->forward->multiplications;
+    counts[1] = conv->backward_data->multiplications;
+    counts[2] = conv->backward_weight->multiplications;
 }
 
 const char* avedis_conv2d_describe(const avedis_conv2d* conv) {

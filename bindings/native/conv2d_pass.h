@@ -13,6 +13,7 @@ public:
     virtual void run(void* src, void* weights, void* dst, void* workspace) = 0;
 
     std::string implementation;
+    int64_t multiplications = 0;  // of an input by a weight or a gradient; 0 for those of direct sums
 };
 
 }  // namespace avedis

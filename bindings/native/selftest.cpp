@@ -309,6 +309,8 @@ int main() {
         test_conv2d({2, 14, 14, 24, 64, 5, 5, 2, 2, 1, 1}, type);  // strides in both directions
         test_conv2d({2, 11, 17, 24, 64, 5, 5, 2, 1, 1, 1}, type);  // stride in one
         test_conv2d({2, 9, 12, 64, 96, 3, 3, 1, 1, 1, 1}, type);
+        test_conv2d({2, 9, 12, 64, 96, 3, 3, 1, 1, 1, 1}, type, AVEDIS_CONV2D_DIRECT);
+        test_conv2d({3, 13, 10, 24, 40, 3, 3, 1, 1, 1, 1}, type);  // tiles of four and three outputs
         test_conv2d({2, 8, 7, 5, 11, 3, 2, 1, 2, 1, 0}, type);                                    // odd channels
         test_conv2d({3, 4, 9, 32, 48, 4, 1, 1, 1, 0, 0}, type);                                   // all rows
         test_conv2d({5, 3, 3, 16, 24, 3, 3, 1, 1, 0, 0}, type);                                   // the whole image

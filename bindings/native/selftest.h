@@ -109,5 +109,5 @@ inline const char* name_of(int32_t type) {
 }
 
 // selftest_conv2d.cpp
-void test_conv2d(const avedis_conv2d_geometry& g, int32_t type);
+void test_conv2d(const avedis_conv2d_geometry& g, int32_t type, int32_t algorithm = AVEDIS_CONV2D_AUTO);
 void test_stem(const avedis_conv2d_geometry& g, const avedis_pool2d_geometry& pool, int32_t type);

@@ -1,7 +1,7 @@
 // Convolution, and the stem that it begins.
 #include "selftest.h"
 
-void test_conv2d(const avedis_conv2d_geometry& g, int32_t type) {
+void test_conv2d(const avedis_conv2d_geometry& g, int32_t type, int32_t algorithm) {
     int p = (g.h + 2 * g.pad_h - g.r) / g.stride_h + 1, q = (g.w + 2 * g.pad_w - g.s) / g.stride_w + 1;
     size_t x_count = size_t(g.n) * g.h * g.w * g.c, y_count = size_t(g.n) * p * q * g.k;
     size_t w_count = size_t(g.k) * g.r * g.s * g.c;
@@ -28,7 +28,7 @@ void test_conv2d(const avedis_conv2d_geometry& g, int32_t type) {
                         }
     avedis_conv2d* conv;
     int64_t bytes;
-    check(avedis_conv2d_create(&conv, &bytes, &g, type), "conv2d create");
+    check(avedis_conv2d_create(&conv, &bytes, &g, type, algorithm), "conv2d create");
     void* workspace;
     check(avedis_allocate(&workspace, bytes + 64), "allocate");
     std::string what = std::string("conv2d ") + name_of(type) + " " + std::to_string(g.h) + "x" + std::to_string(g.w) +
@@ -67,7 +67,7 @@ void test_stem(const avedis_conv2d_geometry& g, const avedis_pool2d_geometry& po
 
     avedis_conv2d* conv;
     int64_t bytes;
-    check(avedis_conv2d_create(&conv, &bytes, &g, AVEDIS_F32), "conv2d create");
+    check(avedis_conv2d_create(&conv, &bytes, &g, AVEDIS_F32, AVEDIS_CONV2D_AUTO), "conv2d create");
     void* workspace;
     check(avedis_allocate(&workspace, bytes + 64), "allocate");
     check(avedis_conv2d_forward(conv, z.data(), x.values.data(), used.data(), workspace), "conv2d forward");

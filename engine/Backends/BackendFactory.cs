@@ -20,18 +20,21 @@ public static class BackendFactory
     /// <param name="tf32">Convolutions of F32 activations round their inputs to TF32, for the matrix units of a GPU.</param>
     /// <param name="say">Takes a line about what auto has chosen.</param>
     /// <param name="number">Of the GPU, where there are several: a process for each takes its own.</param>
+    /// <param name="convolutions">How the processor computes convolutions of F32 activations.</param>
     /// <exception cref="DeviceUnavailableException"/>
     /// <exception cref="OutOfDeviceMemoryException">Others have the GPU's memory.</exception>
-    public static IBackend Create(string device, int threads, bool tf32 = false, Action<string>? say = null, int number = 0) => device switch
+    public static IBackend Create(
+        string device, int threads, bool tf32 = false, Action<string>? say = null, int number = 0,
+        ConvolutionAlgorithm convolutions = ConvolutionAlgorithm.Auto) => device switch
     {
         "cpu" when tf32 => throw new DeviceUnavailableException("precision tf32 needs device cuda, device cpu is the processor; use fp32"),
-        "cpu" => CreateCpu(threads),
+        "cpu" => CreateCpu(threads, convolutions),
         "cuda" => CreateCuda(tf32, number),
-        "auto" => Choose(threads, tf32, say, number),
+        "auto" => Choose(threads, tf32, say, number, convolutions),
         _ => throw new DeviceUnavailableException($"device '{device}' is unknown; use auto, cpu or cuda"),
     };
 
-    private static IBackend Choose(int threads, bool tf32, Action<string>? say, int number)
+    private static IBackend Choose(int threads, bool tf32, Action<string>? say, int number, ConvolutionAlgorithm convolutions)
     {
         string reason;
         // a driver that the user has named, such as the emulated one, is used when device cuda is asked for, not by itself
@@ -56,7 +59,7 @@ public static class BackendFactory
         if (tf32)
             throw new DeviceUnavailableException($"precision tf32 needs device cuda, and device auto would take the processor ({reason}); use fp32");
         say?.Invoke($"device auto: the processor ({reason})");
-        return CreateCpu(threads);
+        return CreateCpu(threads, convolutions);
     }
 
     private static CudaBackend CreateCuda(bool tf32, int number)
@@ -72,11 +75,11 @@ public static class BackendFactory
         return new CudaBackend(KernelImage.Read(), tf32, number);
     }
 
-    private static CpuBackend CreateCpu(int threads)
+    private static CpuBackend CreateCpu(int threads, ConvolutionAlgorithm convolutions)
     {
         try
         {
-            return new CpuBackend(threads);
+            return new CpuBackend(threads, convolutions);
         }
         catch (CpuLibraryException error)
         {

@@ -11,6 +11,10 @@ internal static class Numbers
     public static double[] Uniform(Random random, long count, DType type = DType.F32, double low = -1, double high = 1) =>
         Fill(count, () => Round(low + (high - low) * random.NextDouble(), type));
 
+    /// <summary>Normal with mean 0, rounded to F32 (Box and Muller).</summary>
+    public static double[] Normal(Random random, long count, double deviation) => Fill(count, () => Round(
+        deviation * Math.Sqrt(-2 * Math.Log(1 - random.NextDouble())) * Math.Cos(2 * Math.PI * random.NextDouble()), DType.F32));
+
     /// <summary>Integers in [low, high]; sums of products of small ones are exact and can be compared bit by bit.</summary>
     public static double[] Integers(Random random, long count, int low, int high) => Fill(count, () => random.Next(low, high + 1));
 

@@ -97,7 +97,7 @@ public static class TrainingBenchmark
     }
 
     private static IBackend CreateBackend(Config config) =>
-        BackendFactory.Create(config.Training.Device, config.Training.Threads, config.Training.Precision == Precision.Tf32);
+        TrainingLoop.CreateBackend(config.Training, say: null);
 
     private static OpRow[] TimeOps(Config config, int steps)
     {

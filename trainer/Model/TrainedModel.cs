@@ -30,8 +30,10 @@ public sealed class TrainedModel : IDisposable
         var config = Config.Load(null, Path.Combine(checkpoint, "config.json"), precision is null ? [] : [$"training.precision={precision}"]);
         var state = TrainingState.Load(checkpoint);
         var backend = precision is null && state.Precision == "tf32"
-            ? CreateForTf32(device, threads, say, number)
-            : BackendFactory.Create(device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say, number);
+            ? CreateForTf32(device, threads, say, number, config.Training.Convolutions)
+            : BackendFactory.Create(
+                device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say, number,
+                config.Training.Convolutions);
         var act = Precisions.Resolve(precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend);
         FeatureOptions f = config.Features;
         var shape = new NetworkShape(batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Factors, act);
@@ -67,15 +69,15 @@ public sealed class TrainedModel : IDisposable
     private string? Different(PreparedDataset dataset) => Runtime.Network.Branches.FirstOrDefault(branch =>
         !branch.Factor.Classes.SequenceEqual(dataset.Factors.FirstOrDefault(factor => factor.Name == branch.Name)?.Classes ?? []))?.Name;
 
-    private static IBackend CreateForTf32(string device, int threads, Action<string>? say, int number)
+    private static IBackend CreateForTf32(string device, int threads, Action<string>? say, int number, ConvolutionAlgorithm convolutions)
     {
         try
         {
-            return BackendFactory.Create(device, threads, tf32: true, say, number);
+            return BackendFactory.Create(device, threads, tf32: true, say, number, convolutions);
         }
         catch (DeviceUnavailableException) when (device != "cuda")
         {
-            return BackendFactory.Create(device, threads, say: say, number: number);
+            return BackendFactory.Create(device, threads, say: say, number: number, convolutions: convolutions);
         }
     }
 }

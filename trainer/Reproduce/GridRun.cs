@@ -93,7 +93,8 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
         TrainedModel.Open(new RunFolder(path).Resolve(checkpoint), config.Training.Device, null, config.Training.Threads, config.Training.BatchSize);
 
     /// <summary>Makes a backend for probes.</summary>
-    public IBackend OpenBackend() => BackendFactory.Create(config.Training.Device, config.Training.Threads);
+    public IBackend OpenBackend() =>
+        BackendFactory.Create(config.Training.Device, config.Training.Threads, convolutions: config.Training.Convolutions);
 
     /// <summary>Scores a trained network on the test clips, and probes what its embeddings leak.</summary>
     public (GridCell Cell, Predictions Predictions) Measure(GridPlace place, double trainSeconds)

@@ -205,7 +205,7 @@ public sealed class TrainingLoop : IDisposable
     }
 
     internal static IBackend CreateBackend(TrainingOptions training, Action<string>? say, int number = 0) =>
-        BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, say, number);
+        BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, say, number, training.Convolutions);
 
     private bool LimitReached(int ahead = 0) => config.Training.MaxSteps > 0 && state.Step + ahead >= config.Training.MaxSteps;
 

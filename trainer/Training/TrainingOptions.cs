@@ -1,3 +1,4 @@
+using Avedis.Engine;
 using Avedis.Trainer.Model;
 using Avedis.Trainer.Ranks;
 
@@ -152,6 +153,12 @@ public sealed record TrainingOptions
     public int KeepCheckpoints { get; init; } = 2;
 
     public Precision Precision { get; init; } = Precision.Auto;
+
+    /// <summary>
+    /// How the processor computes convolutions in FP32: auto (Winograd's minimal filtering where it is faster, by shape and instruction
+    /// set) or direct.
+    /// </summary>
+    public ConvolutionAlgorithm Convolutions { get; init; } = ConvolutionAlgorithm.Auto;
 
     /// <summary>auto, cpu or cuda.</summary>
     public string Device { get; init; } = "auto";

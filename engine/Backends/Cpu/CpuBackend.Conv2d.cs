@@ -8,6 +8,12 @@ public sealed partial class CpuBackend
 
     public long Conv2dWorkspace(in Conv2dGeometry geometry, DType act) => Convolution(geometry, act).WorkspaceBytes;
 
+    /// <summary>
+    /// Multiplications that a convolution does: forward, for the gradient of x, for that of the weights. Those of transformed numbers
+    /// count, the transforms do not.
+    /// </summary>
+    public IReadOnlyList<long> Conv2dMultiplications(in Conv2dGeometry geometry, DType act) => Convolution(geometry, act).Multiplications();
+
     // a batch norm's own pass costs less here than moments in oneDNN's convolutions, which have no place for them
     public int Conv2dMomentRows(in Conv2dGeometry geometry, DType act) => 0;
 
@@ -41,7 +47,9 @@ public sealed partial class CpuBackend
         Enter();
         if (!convolutions.TryGetValue((g, act), out CpuConv2d? conv))
         {
-            conv = CpuConv2d.Create(Native(g), act == DType.BF16 ? CpuType.BF16 : CpuType.F32);
+            conv = CpuConv2d.Create(
+                Native(g), act == DType.BF16 ? CpuType.BF16 : CpuType.F32,
+                algorithm == ConvolutionAlgorithm.Direct ? CpuConv2dAlgorithm.Direct : CpuConv2dAlgorithm.Auto);
             convolutions.Add((g, act), conv);
         }
         return conv;

@@ -11,15 +11,18 @@ namespace Avedis.Engine;
 public sealed partial class CpuBackend : IBackend
 {
     private readonly int threads;
+    private readonly ConvolutionAlgorithm algorithm;
     private nint workspace;
     private long workspaceBytes;
 
     /// <param name="threads">Threads to compute with; 0 means every core that the process may use, by affinity and container.</param>
+    /// <param name="convolutions">How convolutions of F32 activations are computed.</param>
     /// <exception cref="CpuLibraryException">libavedis_cpu.so or oneDNN is missing.</exception>
-    public CpuBackend(int threads = 0)
+    public CpuBackend(int threads = 0, ConvolutionAlgorithm convolutions = ConvolutionAlgorithm.Auto)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
         this.threads = threads > 0 ? threads : Environment.ProcessorCount;
+        algorithm = convolutions;
         string count = this.threads == 1 ? "1 thread" : $"{this.threads} threads";
         Description = $"{ProcessorName()}, {count}, {CpuNative.InstructionSet}, oneDNN {CpuNative.OneDnnVersion}";
     }
