@@ -268,7 +268,8 @@ public:
         int64_t lanes = kernels.panel / 2;
         view_channels = ceiling(g.c, lanes) * lanes;
         panels = ceiling(views() * view_channels, kernels.panel);
-        chunks = ceiling(tiles.tiles(), kChunk);
+        int64_t most = kChunkFloats / (tiles.points() * (panels * kernels.panel + g.k));
+        chunks = ceiling(tiles.tiles(), std::max(kChunk, most));
         chunk = ceiling(tiles.tiles(), chunks);
         values_panel = chunk * kernels.panel;
         gradients_tile = apart(g.k);
@@ -305,6 +306,8 @@ public:
     }
 
 private:
+    // Of the values and gradients of a chunk, which all threads share. Threads wait for each other twice in each chunk.
+    static constexpr int64_t kChunkFloats = 1 << 20;
     static constexpr int64_t kUnit = 4;  // panels of a point that a thread takes at a time
 
     int64_t zeros_floats() const {

@@ -124,6 +124,24 @@ public sealed class TrainCommandTests
         Assert.That(Hash(Path.Combine(Latest("augmented"), "model.safetensors")), Is.Not.EqualTo(Hash(Path.Combine(Latest("plain"), "model.safetensors"))));
     }
 
+    /// <summary>Channels enough for Winograd's convolutions: the bits are those of the setting, whatever the number of threads.</summary>
+    [Test]
+    public void Convolutions_are_direct_when_told_so()
+    {
+        void Convolve(string run, string how, int threads) => Train(
+            run, "--epochs", "1", "--device", "cpu", "--precision", "fp32", "--set", "training.maxSteps=2", "--set", $"training.convolutions={how}",
+            "--set", $"training.threads={threads}", "--set", "network.faceChannels=[4,16,16,16,16,16]",
+            "--set", "network.voiceChannels=[4,16,16,16,16,16]");
+        Convolve("auto", "auto", 1);
+        Convolve("two threads", "auto", 2);
+        Convolve("direct", "direct", 1);
+        AssertSameState("auto", "two threads");
+        Assert.That(Hash(Path.Combine(Latest("direct"), "model.safetensors")), Is.Not.EqualTo(Hash(Path.Combine(Latest("auto"), "model.safetensors"))));
+        var (code, _, error) = TinyCorpus.Run("train", TinyCorpus.Prepared, "--run", RunPath("auto"), "--resume", "--set", "training.convolutions=direct");
+        Assert.That((code, error), Is.EqualTo((ExitCode.BadCheckpoint, error)));
+        Assert.That(error, Does.Contain("training.convolutions was \"auto\", is \"direct\""));
+    }
+
     // all but what depends on the clock
     private List<string> Metrics(string run) =>
         [.. File.ReadLines(Path.Combine(RunPath(run), "metrics.jsonl")).Select(line =>
