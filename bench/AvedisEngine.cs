@@ -28,7 +28,7 @@ public sealed class AvedisEngine : IDisposable
     {
         var size = workload.Size;
         training = TrainingOptions.Paper with { Strategy = "baseline" };
-        runtime = new Runtime(backend, workload.Network, workload.Shape(Precisions.Resolve(precision, backend)), training);
+        runtime = new Runtime(backend, workload.Network, workload.Shape(new PrecisionChoice(precision, null).Act), training);
         runtime.Network.Initialise(seed: 0); // running statistics; the parameters are overwritten
         foreach (var (parameter, values) in GoldenWeights(runtime.Network))
             runtime.Write(parameter.Value, values);

@@ -64,9 +64,6 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_instruction_set")]
     private static partial nint InstructionSetText();
 
-    [LibraryImport(Library, EntryPoint = "avedis_native_bf16")]
-    public static partial int NativeBF16();
-
     // memory.cpp
 
     [LibraryImport(Library, EntryPoint = "avedis_allocate")]

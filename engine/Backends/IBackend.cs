@@ -17,8 +17,8 @@ public interface IBackend : IDisposable
     /// <summary>What runs the operations, for people: processor or GPU, instruction set, threads.</summary>
     string Description { get; }
 
-    /// <summary>Whether BF16 runs on matrix or vector units of its own here; without them it saves memory, not time.</summary>
-    bool HasFastBf16 { get; }
+    /// <summary>How fast the hardware multiplies each number format, where that is known; null: <see cref="ConvolutionTrial"/> measures it.</summary>
+    PrecisionRates? KnownRates { get; }
 
     // ---- memory -------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public string Description => Inner.Description;
 
-    public bool HasFastBf16 => Inner.HasFastBf16;
+    public PrecisionRates? KnownRates => Inner.KnownRates;
 
     public virtual nint Allocate(long bytes, long margin = 0) => Inner.Allocate(bytes, margin);
 

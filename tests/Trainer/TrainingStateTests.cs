@@ -40,6 +40,7 @@ public sealed class TrainingStateTests
             Factors = [Factor.Numbered("gender", 2), Factor.Numbered("site", 1)],
             DataHash = "hash",
             Precision = "bf16",
+            Rates = new(1.5, 2.5, "GFLOP/s"),
             Device = "cpu",
             TrainClipsPerSecond = 5.5,
             PeakRssBytes = 99,

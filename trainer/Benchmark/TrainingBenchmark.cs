@@ -75,6 +75,8 @@ public static class TrainingBenchmark
     /// <exception cref="DeviceFailedException"/>
     public static BenchReport Run(Config config, int steps, bool ops)
     {
+        var precision = Choose(config);
+        config = config with { Training = config.Training with { Precision = precision.Precision } };
         BenchReport report;
         using (var session = new Session(config, CreateBackend(config)))
         {
@@ -82,7 +84,7 @@ public static class TrainingBenchmark
             double median = Median(seconds.Skip(WarmUpSteps));
             int batch = config.Training.BatchSize;
             report = new BenchReport(
-                session.Runtime.DeviceDescription, Machine.Describe(), Machine.Revision, config.Preset, session.Precision, batch, steps,
+                session.Runtime.DeviceDescription, Machine.Describe(), Machine.Revision, config.Preset, precision.Name, batch, steps,
                 batch / median, median, ProcessMemory.PeakRssBytes, session.Runtime.Memory.TotalBytes);
         }
         return ops ? report with { Ops = TimeOps(config, steps) } : report;
@@ -98,6 +100,12 @@ public static class TrainingBenchmark
 
     private static IBackend CreateBackend(Config config) =>
         TrainingLoop.CreateBackend(config.Training, say: null);
+
+    private static PrecisionChoice Choose(Config config)
+    {
+        using var backend = CreateBackend(config);
+        return Precisions.Choose(config.Training.Precision, backend, () => CreateBackend(config));
+    }
 
     private static OpRow[] TimeOps(Config config, int steps)
     {
@@ -145,8 +153,7 @@ public static class TrainingBenchmark
             training = config.Training;
             var features = config.Features;
             int speakers = config.Preset == "paper" ? PaperSpeakers : DemoSpeakers;
-            var act = Precisions.Resolve(training.Precision, backend);
-            Precision = Precisions.Name(training.Precision, act);
+            var act = new PrecisionChoice(training.Precision, null).Act;
             var shape = new NetworkShape(
                 training.BatchSize, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames,
                 [Factor.Numbered(Factor.Emotion, Emotions), Factor.Numbered(Factor.Speaker, speakers)], act);
@@ -157,8 +164,6 @@ public static class TrainingBenchmark
         }
 
         public Runtime Runtime { get; }
-
-        public string Precision { get; }
 
         /// <summary>One step as the training loop takes it; its seconds.</summary>
         public double Step()

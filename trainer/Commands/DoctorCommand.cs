@@ -5,7 +5,9 @@ using Avedis.Bindings.Mpi;
 using Avedis.Bindings.Nccl;
 using Avedis.Engine;
 using Avedis.Trainer.Media;
+using Avedis.Trainer.Model;
 using Avedis.Trainer.Ranks;
+using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Commands;
 
@@ -37,7 +39,8 @@ public static class DoctorCommand
             bool computes = Try(output, "cpu", () =>
             {
                 using var backend = BackendFactory.Create("cpu", 0);
-                return $"{backend.Description}; bf16 {(backend.HasFastBf16 ? "in hardware" : "stored as BF16, multiplied in FP32: this processor has no BF16 units")}";
+                var precision = Precisions.Choose(Precision.Auto, backend, () => BackendFactory.Create("cpu", 0));
+                return $"{backend.Description}; {Precisions.Line(precision)}";
             });
             bool reads = Try(output, "ffmpeg", () =>
             {

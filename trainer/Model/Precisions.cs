@@ -1,17 +1,42 @@
+using System.Text.Json.Serialization;
 using Avedis.Engine;
 using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Model;
 
-/// <summary>Number formats of activations by the names of the command line.</summary>
+/// <summary>The number format of a run, and what it was chosen by.</summary>
+/// <param name="Precision">Not <see cref="Precision.Auto"/>.</param>
+/// <param name="Rates">Of the device, if they chose; null where the precision was named.</param>
+public sealed record PrecisionChoice(Precision Precision, PrecisionRates? Rates)
+{
+    /// <summary>Type of activations.</summary>
+    [JsonIgnore]
+    public DType Act => Precision == Precision.Bf16 ? DType.BF16 : DType.F32;
+
+    /// <summary>What a run records: "fp32", "tf32" or "bf16".</summary>
+    [JsonIgnore]
+    public string Name => Precision.ToString().ToLowerInvariant();
+}
+
+/// <summary>Which number format activations have.</summary>
 public static class Precisions
 {
-    public static DType Resolve(Precision precision, IBackend backend) => precision switch
+    /// <param name="backend">Where the network will be.</param>
+    /// <param name="another">Makes one more of the same kind, to measure on.</param>
+    /// <param name="say">Takes a line about what auto has chosen.</param>
+    public static PrecisionChoice Choose(Precision precision, IBackend backend, Func<IBackend> another, Action<string>? say = null)
     {
-        Precision.Fp32 or Precision.Tf32 => DType.F32,
-        Precision.Bf16 => DType.BF16,
-        _ => backend.HasFastBf16 ? DType.BF16 : DType.F32,
-    };
+        if (precision != Precision.Auto)
+            return new(precision, null);
+        var rates = backend.KnownRates ?? ConvolutionTrial.Measure(another());
+        var choice = new PrecisionChoice(rates.PreferBf16 ? Precision.Bf16 : Precision.Fp32, rates);
+        say?.Invoke(Line(choice));
+        return choice;
+    }
+
+    /// <summary>"precision auto: fp32 (convolutions: ...)".</summary>
+    public static string Line(PrecisionChoice choice) =>
+        $"precision auto: {choice.Name} (convolutions: {choice.Rates}; bf16 is taken where it is {PrecisionRates.ClearFactor} times as fast)";
 
     /// <summary>The precision that a run recorded.</summary>
     public static Precision Named(string name) => name switch
@@ -20,9 +45,4 @@ public static class Precisions
         "tf32" => Precision.Tf32,
         _ => Precision.Fp32,
     };
-
-    /// <summary>What a run records: "fp32", "tf32" or "bf16".</summary>
-    /// <param name="precision">What was asked for.</param>
-    /// <param name="act">What <see cref="Resolve"/> made of it.</param>
-    public static string Name(Precision precision, DType act) => precision == Precision.Tf32 ? "tf32" : act == DType.BF16 ? "bf16" : "fp32";
 }

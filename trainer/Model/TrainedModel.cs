@@ -34,9 +34,11 @@ public sealed class TrainedModel : IDisposable
             : BackendFactory.Create(
                 device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say, number,
                 config.Training.Convolutions);
-        var act = Precisions.Resolve(precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend);
+        var choice = Precisions.Choose(
+            precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend,
+            () => BackendFactory.Create(device, threads, number: number, convolutions: config.Training.Convolutions), say);
         FeatureOptions f = config.Features;
-        var shape = new NetworkShape(batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Factors, act);
+        var shape = new NetworkShape(batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Factors, choice.Act);
         var parts = new NetworkParts(Strategy.PassesOf(config.Training), Pooled: false, config.Training.Freeze);
         var runtime = new Runtime(backend, config.Network, shape, training: null, parts);
         try

@@ -32,7 +32,7 @@ public sealed class TrainingLoop : IDisposable
     private readonly TextWriter log;
     private readonly Interrupt interrupt;
     private readonly Runtime runtime;
-    private readonly string precision;
+    private readonly PrecisionChoice precision;
     private readonly PooledFeatures? pooled; // of a frozen trunk
     private readonly Func<Action<string>?, IBackend> createBackend;
     private readonly ICollective collective;
@@ -70,13 +70,15 @@ public sealed class TrainingLoop : IDisposable
         var backend = createBackend(log.WriteLine);
         try
         {
-            var act = Precisions.Resolve(training.Precision, backend);
-            precision = Precisions.Name(training.Precision, act);
-            new Handshake(Machine.Revision, dataset.Hash, precision, JsonNode.Parse(config.ToJson())!.AsObject()).Check(collective);
+            // of all ranks: one of them measures
+            precision = collective.Broadcast(Leads ? ChoosePrecision(backend, resume ? start : null) : null, "precision")!;
+            if (training.Precision != Precision.Auto)
+                precision = new(training.Precision, null);
+            new Handshake(Machine.Revision, dataset.Hash, precision.Name, JsonNode.Parse(config.ToJson())!.AsObject()).Check(collective);
             var features = dataset.Features;
             var shape = new NetworkShape(
                 training.BatchSize / collective.Size, features.FaceFrames, features.FaceSize, features.MelBins, features.MelFrames,
-                config.Network.Of(dataset.Factors), act);
+                config.Network.Of(dataset.Factors), precision.Act);
             if (Leads && start is not null && !resume)
                 CheckStart(start);
             if (frozenTrunk)
@@ -86,7 +88,7 @@ public sealed class TrainingLoop : IDisposable
             }
             var parts = new NetworkParts(Strategy.PassesOf(training), frozenTrunk, training.Freeze, training.Augment.Enabled);
             runtime = new Runtime(backend, config.Network, shape, training, parts, collective);
-            log.WriteLine($"device: {runtime.DeviceDescription}, {precision}");
+            log.WriteLine($"device: {runtime.DeviceDescription}, {precision.Name}");
             if (collective.Size > 1)
                 log.WriteLine($"ranks: {collective.Description}");
             log.WriteLine($"network: {runtime.Network.ParameterCount:N0} parameters; {runtime.Memory}");
@@ -96,7 +98,8 @@ public sealed class TrainingLoop : IDisposable
             {
                 Factors = shape.Factors,
                 DataHash = dataset.Hash,
-                Precision = precision,
+                Precision = precision.Name,
+                Rates = precision.Rates,
                 Device = runtime.DeviceDescription,
                 ScheduleSteps = (long)BatchLoader.TrainingBatches(dataset, training.BatchSize) * training.Epochs,
                 StartScore = start is null || resume ? null : ScoreOf(start),
@@ -206,6 +209,17 @@ public sealed class TrainingLoop : IDisposable
 
     internal static IBackend CreateBackend(TrainingOptions training, Action<string>? say, int number = 0) =>
         BackendFactory.Create(training.Device, training.Threads, training.Precision == Precision.Tf32, say, number, training.Convolutions);
+
+    // a run keeps what it began with: a machine may be busier when it goes on, or another one
+    private PrecisionChoice ChoosePrecision(IBackend backend, string? checkpoint)
+    {
+        var begun = checkpoint is null ? null : TrainingState.Load(checkpoint);
+        // a backend for tf32 is made only where it was named: Load will say so
+        if (config.Training.Precision != Precision.Auto || begun is null or { Precision: "tf32" })
+            return Precisions.Choose(config.Training.Precision, backend, () => createBackend(null), log.WriteLine);
+        log.WriteLine($"precision auto: {begun.Precision}, as the run began");
+        return new(Precisions.Named(begun.Precision), begun.Rates);
+    }
 
     private bool LimitReached(int ahead = 0) => config.Training.MaxSteps > 0 && state.Step + ahead >= config.Training.MaxSteps;
 
@@ -412,7 +426,7 @@ public sealed class TrainingLoop : IDisposable
     private void GoBack(Failure failure)
     {
         var guard = config.Training.Guard;
-        string replay = (Leads ? failure.Keep(folder, config) : null) is { } kept ? $"; avedis replay {kept} finds the operation" : "";
+        string replay = (Leads ? failure.Keep(folder, config with { Training = config.Training with { Precision = precision.Precision } }) : null) is { } kept ? $"; avedis replay {kept} finds the operation" : "";
         if (guard.OnNonFinite == OnNonFinite.Stop || state.Returns >= guard.Limit)
             throw new UserException(
                 ExitCode.Diverged,
@@ -521,9 +535,9 @@ public sealed class TrainingLoop : IDisposable
         if (loaded.DataHash != dataset.Hash)
             throw new UserException(ExitCode.BadCheckpoint,
                 $"{checkpoint} was trained on other data than {dataset.Folder}: use the data it was trained on, or start a new run with --run");
-        if (loaded.Precision != precision)
+        if (loaded.Precision != precision.Name)
             throw new UserException(ExitCode.BadCheckpoint,
-                $"{checkpoint} was trained in {loaded.Precision}, this run would use {precision}: add --precision {loaded.Precision}");
+                $"{checkpoint} was trained in {loaded.Precision}, this run would use {precision.Name}: add --precision {loaded.Precision}");
         carried = ModelFile.Load(Path.Combine(checkpoint, "model.safetensors"), runtime);
         ModelFile.LoadOptimisers(Path.Combine(checkpoint, "optim.safetensors"), runtime);
         state = loaded with { Device = runtime.DeviceDescription };

@@ -76,6 +76,9 @@ public sealed record TrainingState
     /// <summary>Number format that was trained with, "fp32", "tf32" or "bf16".</summary>
     public string Precision { get; init; } = "";
 
+    /// <summary>What precision auto chose by when the run began; null where the precision was named.</summary>
+    public PrecisionRates? Rates { get; init; }
+
     /// <summary>Device that trained, for people.</summary>
     public string Device { get; init; } = "";
 

@@ -29,7 +29,8 @@ public sealed partial class CpuBackend : IBackend
 
     public string Description { get; }
 
-    public bool HasFastBf16 => CpuNative.NativeBF16() != 0;
+    // processors differ, and so do convolutions by their algorithms: a BF16 multiply-add may take ten times as long as one in FP32
+    public PrecisionRates? KnownRates => null;
 
     public long FreeMemory
     {
