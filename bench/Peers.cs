@@ -70,16 +70,14 @@ public static class TorchSharpPeer
 {
     private const string Project = "bench/peers/torchsharp/TorchSharpPeer.csproj";
 
-    /// <param name="built">Folder with a TorchSharp.dll and its libLibTorchSharp.so to take instead of the packages; null for the packages.</param>
     /// <exception cref="EngineAbsentException"/>
-    public static Peer Build(string device, string? built)
+    public static Peer Build(string device)
     {
         string project = Find() ?? throw new EngineAbsentException($"torchsharp: {Project} is not above {AppContext.BaseDirectory}");
         string[] settings =
         [
             "-p:Configuration=Release", "-nologo", "-verbosity:quiet",
-            .. built is null ? [] : new[] { $"-p:TorchSharpFolder={Path.GetFullPath(built)}" },
-            .. device == "cuda" ? new[] { "-p:LibTorch=libtorch-cuda-12.8-linux-x64" } : [],
+            .. device == "cuda" ? new[] { "-p:TorchDevice=cuda" } : [],
         ];
         Build("does not restore", ["msbuild", project, "-t:Restore", .. settings]);
         string program = Build("does not build", ["msbuild", project, "-t:Build", "-getProperty:TargetPath", .. settings]);

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using Avedis.Bench;
 using Avedis.Bench.Peers.TorchSharp;
@@ -18,7 +17,7 @@ string precision = options["--precision"];
 int clips = int.Parse(options["--batch"], CultureInfo.InvariantCulture), threads = int.Parse(options["--threads"], CultureInfo.InvariantCulture);
 if (precision == "bf16")
     return Fail("TorchSharp has no autocast: no bf16");
-if (LoadFailure() is { } failure)
+if (TorchLibrary.Load() is { } failure)
     return Fail(failure);
 if (options["--device"] == "cuda" && !cuda.is_available())
     return Fail($"libtorch {__version__} sees no GPU");
@@ -68,21 +67,6 @@ return 0;
     if (device.type == DeviceType.CUDA)
         cuda.synchronize();
     return (value, watch.Elapsed.TotalSeconds);
-}
-
-// null, or why TorchSharp's own library does not load: TorchSharp itself would say so in some fifty lines
-static string? LoadFailure()
-{
-    try
-    {
-        NativeLibrary.Load(Path.Combine(AppContext.BaseDirectory, "libLibTorchSharp.so"));
-        return null;
-    }
-    catch (DllNotFoundException missing)
-    {
-        string[] lines = missing.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return lines.LastOrDefault(line => line.Contains("not found", StringComparison.Ordinal)) ?? lines[^1];
-    }
 }
 
 static void Say<T>(T message)
