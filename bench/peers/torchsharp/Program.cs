@@ -8,26 +8,32 @@ using Avedis.Trainer.Benchmark;
 using TorchSharp;
 using static TorchSharp.torch;
 
-// torchsharp-peer --device cpu|cuda --preset demo|paper --precision fp32|tf32 --batch N --threads N
-// speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and optimiser.
+// torchsharp-peer --device cpu|cuda --mode MODE --preset demo|paper --precision fp32|tf32|bf16 --batch N --threads N
+// modes: eager-nchw; channels-last, the same with its convolutions' tensors as N, H, W, C in memory; bf16-cast, the only one at bf16: TorchSharp has
+// no autocast, so what convolutions take is cast to it by hand.
+// It speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and optimiser.
 const int FingerprintSteps = 3;
 
 var options = Enumerable.Range(0, args.Length / 2).ToDictionary(i => args[2 * i], i => args[2 * i + 1]);
-string precision = options["--precision"];
+string precision = options["--precision"], mode = options["--mode"];
 int clips = int.Parse(options["--batch"], CultureInfo.InvariantCulture), threads = int.Parse(options["--threads"], CultureInfo.InvariantCulture);
-if (precision == "bf16")
-    return Fail("TorchSharp has no autocast: no bf16");
 if (TorchLibrary.Load() is { } failure)
     return Fail(failure);
 if (options["--device"] == "cuda" && !cuda.is_available())
     return Fail($"libtorch {__version__} sees no GPU");
+TrunkForm form = mode switch
+{
+    "eager-nchw" => new(ChannelsLast: false, float32),
+    "channels-last" => new(ChannelsLast: true, float32),
+    _ => new(ChannelsLast: true, bfloat16),
+};
 set_num_threads(threads);
 backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = precision == "tf32";
 
 var device = new torch.Device(options["--device"]);
 var preset = Preset.Named(options["--preset"]);
 var size = preset.Batch(clips);
-var network = new TwoStreamNetwork(preset, device);
+var network = new TwoStreamNetwork(preset, device, form);
 using var adam = optim.Adam(network.Parameters, lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8);
 using var frameCounts = full([clips], size.Frames, dtype: int64, device: device);
 using var stepCounts = full([clips], TwoStreamNetwork.VoiceSteps(size.MelSteps), dtype: int64, device: device);
@@ -46,7 +52,7 @@ int done = 0;
 double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => Step().Loss)];
 string version = $"{typeof(torch).Assembly.GetName().Version!.ToString(3)} (libtorch {__version__})";
 string? note = device.type == DeviceType.CUDA ? "peak memory is the host's: TorchSharp does not tell the GPU's" : null;
-Say(new EngineReport("torchsharp", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes, Note: note));
+Say(new EngineReport($"torchsharp-{mode}", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes, Note: note));
 while (Console.In.ReadLine() is { } line)
     Say(new Timing([.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => Step().Seconds)], ProcessMemory.PeakRssBytes));
 return 0;
