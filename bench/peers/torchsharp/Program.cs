@@ -13,6 +13,7 @@ using static TorchSharp.torch;
 // no autocast, so what convolutions take is cast to it by hand.
 // It speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and optimiser.
 const int FingerprintSteps = 3;
+const double Limit = 60; // a first step longer than this many seconds is reported alone, unwarmed
 
 var options = Enumerable.Range(0, args.Length / 2).ToDictionary(i => args[2 * i], i => args[2 * i + 1]);
 string precision = options["--precision"], mode = options["--mode"];
@@ -49,10 +50,18 @@ Tensor[][] batches =
 ];
 int done = 0;
 
-double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => Step().Loss)];
-string version = $"{typeof(torch).Assembly.GetName().Version!.ToString(3)} (libtorch {__version__})";
-string? note = device.type == DeviceType.CUDA ? "peak memory is the host's: TorchSharp does not tell the GPU's" : null;
-Say(new EngineReport($"torchsharp-{mode}", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes, Note: note));
+var first = Step();
+bool warm = first.Seconds <= Limit;
+double[] losses = [first.Loss, .. Enumerable.Range(1, warm ? FingerprintSteps - 1 : 0).Select(_ => Step().Loss)];
+string version = $"{typeof(torch).Assembly.GetName().Version!.ToString(3)} (libtorch {Version.Parse(__version__).ToString(3)})";
+string?[] notes =
+[
+    device.type == DeviceType.CUDA ? "peak memory is the host's: TorchSharp does not tell the GPU's" : null,
+    warm ? null : $"one step without warm-up: it took more than {Limit} s",
+];
+Say(new EngineReport(
+    $"torchsharp-{mode}", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes,
+    warm ? null : first.Seconds, string.Join("; ", notes.OfType<string>()) is { Length: > 0 } note ? note : null));
 while (Console.In.ReadLine() is { } line)
     Say(new Timing([.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => Step().Seconds)], ProcessMemory.PeakRssBytes));
 return 0;
