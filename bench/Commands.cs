@@ -96,22 +96,25 @@ public static class Commands
         batch.Validators.Add(AtLeast(1));
         var peers = Choices("--peers", "What to compare with, as pytorch,torchsharp; what is not installed is left out.", "pytorch", "torchsharp", "none");
         peers.DefaultValueFactory = _ => ["pytorch", "torchsharp"];
-        var modes = Choices("--mode", "Modes of PyTorch. [default: all that the installed version has]", PyTorchPeers.Modes);
+        var modes = Choices(
+            "--mode", "Modes of the peers, each a peer of its own. [default: all that the installed versions have]",
+            [.. PyTorchPeers.Modes.Union(TorchSharpPeers.Modes)]);
         var isa = Choice("--isa", "Widest vector instructions that any engine may use.", InstructionSet.Native, InstructionSet.Choices);
         var python = new Option<string?>("--python") { Description = "Python that has PyTorch. [default: the first of python3, /usr/bin/python3 that has]" };
-        var torchSharp = new Option<string?>("--torchsharp") { Description = "Folder of a TorchSharp built by yourself, instead of its packages: TorchSharp.dll and libLibTorchSharp.so." };
         var turn = new Option<double>("--turn-seconds") { Description = "About how long a turn is; one step at least.", DefaultValueFactory = _ => 2 };
         var patience = new Option<double>("--patience") { Description = "Seconds an engine may take to warm up.", DefaultValueFactory = _ => 300 };
         var trial = new Option<int>("--trial-steps")
         {
-            Description = "Steps of a peer on the processor with each of two ways for its threads to wait; the faster takes part. 0: no trial.",
+            Description =
+                "Steps of a peer on the processor as it comes and with each setting of glibc's allocator and of waiting threads; " +
+                "the fastest takes part. 0: as it comes.",
             DefaultValueFactory = _ => 3,
         };
         trial.Validators.Add(AtLeast(0));
         var result = new Option<string?>("--out") { Description = "Folder for step.json and step.md, for example bench/results/my-machine." };
         var command = new Command("step", "Times the whole training step of Avedis and of its peers, taking turns, from the same weights and clips.")
         {
-            Device, preset, precision, batch, Threads, peers, modes, isa, python, torchSharp, Rounds, turn, ForeignLimit, trial, patience, result,
+            Device, preset, precision, batch, Threads, peers, modes, isa, python, Rounds, turn, ForeignLimit, trial, patience, result,
         };
         command.SetAction(parsed =>
         {
@@ -119,7 +122,7 @@ public static class Commands
             string device = parsed.GetRequiredValue(Device);
             var found = FindPeers(
                 Words(parsed.GetRequiredValue(peers)), parsed.GetValue(python) is { } named ? [named] : ["python3", "/usr/bin/python3"], Words(parsed.GetValue(modes) ?? []),
-                parsed.GetValue(torchSharp), device, output);
+                device, output);
             using var benchmark = new StepBenchmark(
                 new StepOptions(
                     device, parsed.GetRequiredValue(Threads), found, parsed.GetRequiredValue(isa), parsed.GetRequiredValue(Rounds), parsed.GetRequiredValue(turn),
@@ -146,21 +149,23 @@ public static class Commands
     }
 
     /// <summary>Those that are there; of each that is not, a line.</summary>
-    private static List<Peer> FindPeers(string[] peers, string[] pythons, string[] modes, string? torchSharp, string device, TextWriter output)
+    private static List<Peer> FindPeers(string[] peers, string[] pythons, string[] modes, string device, TextWriter output)
     {
         var found = new List<Peer>();
         foreach (string peer in peers.Where(peer => peer != "none"))
+        {
+            string[] its = [.. modes.Intersect(peer == "pytorch" ? PyTorchPeers.Modes : TorchSharpPeers.Modes)];
+            if (modes.Length > 0 && its.Length == 0)
+                continue;
             try
             {
-                if (peer == "pytorch")
-                    found.AddRange(PyTorchPeers.Find(pythons, modes, device));
-                else
-                    found.Add(TorchSharpPeer.Build(device, torchSharp));
+                found.AddRange(peer == "pytorch" ? PyTorchPeers.Find(pythons, its, device) : TorchSharpPeers.Build(its, device));
             }
             catch (EngineAbsentException absent)
             {
                 output.WriteLine($"left out, {absent.Message}");
             }
+        }
         return found;
     }
 

@@ -1,7 +1,7 @@
 namespace Avedis.Bench;
 
 /// <summary>What an engine says of itself after its first steps; see <see cref="EngineProcess"/>.</summary>
-/// <param name="Engine">avedis, pytorch-eager-nchw, pytorch-channels-last, torchsharp, ...</param>
+/// <param name="Engine">avedis, or a peer and its mode: pytorch-eager-nchw, torchsharp-channels-last, ...</param>
 /// <param name="Losses">Of the first steps, from the golden weights and batches: two engines that do the same work agree on them.</param>
 /// <param name="PeakBytes">As of <see cref="Timing"/>.</param>
 /// <param name="SecondsPerStep">Set only by an engine that was so slow that it stopped after its first step; see <paramref name="Note"/>.</param>

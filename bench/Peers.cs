@@ -9,12 +9,42 @@ public sealed record Peer(string Name, string Program, string[] Arguments, IRead
     /// <summary>Its process takes all but the first argument again, for another setting, and reads its batches from a file
     /// (--batches).</summary>
     public bool Switches { get; init; }
+
+    /// <summary>Number formats that it has; null for all.</summary>
+    public IReadOnlyList<string>? Precisions { get; init; }
+
+    public bool Takes(string precision) => Precisions?.Contains(precision) ?? true;
+
+    /// <summary>The same with more variables in its environment.</summary>
+    public Peer With(IEnumerable<KeyValuePair<string, string>> variables) =>
+        this with { Environment = new Dictionary<string, string>(Environment.Concat(variables)) };
+}
+
+/// <summary>Variables of a peer's environment that may make it faster, none of which it sets by itself.</summary>
+public static class PeerSettings
+{
+    /// <summary>glibc keeps large blocks, instead of mapping and clearing them anew in every step.</summary>
+    public static IReadOnlyDictionary<string, string> KeepBlocks { get; } = new Dictionary<string, string>
+    {
+        ["MALLOC_MMAP_MAX_"] = "0", ["MALLOC_TRIM_THRESHOLD_"] = "68719476736",
+    };
+
+    /// <summary>OpenMP's threads wait as those of Avedis (bindings/Cpu/CpuLibrary.cs): which is faster depends on the machine and on what else
+    /// it does.</summary>
+    public static IReadOnlyDictionary<string, string> SpinBriefly { get; } = new Dictionary<string, string> { ["GOMP_SPINCOUNT"] = "1000" };
+
+    /// <summary>What is tried, beside no variables at all.</summary>
+    public static IReadOnlyList<IReadOnlyDictionary<string, string>> All { get; } =
+        [KeepBlocks, new Dictionary<string, string>(KeepBlocks.Concat(SpinBriefly)), SpinBriefly];
+
+    public static string Describe(IReadOnlyDictionary<string, string> setting) =>
+        string.Join(' ', setting.Select(variable => $"{variable.Key}={variable.Value}"));
 }
 
 /// <summary>PyTorch in the modes that the installed version has, by bench/peers/pytorch/step.py.</summary>
 public static class PyTorchPeers
 {
-    /// <summary>eager-nchw is what TorchSharp does; cuda-graph is channels-last recorded once and replayed.</summary>
+    /// <summary>cuda-graph is channels-last recorded once and replayed.</summary>
     public static string[] Modes { get; } = ["eager-nchw", "channels-last", "compile", "cuda-graph"];
 
     /// <param name="interpreters">To look for PyTorch in; the first that has it is taken.</param>
@@ -65,27 +95,38 @@ public static class PyTorchPeers
     }
 }
 
-/// <summary>TorchSharp, by the program in bench/peers/torchsharp, which is built when it is needed: its packages are large, and not everywhere to be had.</summary>
-public static class TorchSharpPeer
+/// <summary>TorchSharp, by the program in bench/peers/torchsharp, which is built when it is needed: its packages are large.</summary>
+public static class TorchSharpPeers
 {
     private const string Project = "bench/peers/torchsharp/TorchSharpPeer.csproj";
 
-    /// <param name="built">Folder with a TorchSharp.dll and its libLibTorchSharp.so to take instead of the packages; null for the packages.</param>
+    /// <summary>channels-last by the strides of tensors, bf16-cast by casting what convolutions take: TorchSharp has no word for either.</summary>
+    public static string[] Modes { get; } = ["eager-nchw", "channels-last", "bf16-cast"];
+
+    /// <param name="modes">Of <see cref="Modes"/>; empty for all.</param>
     /// <exception cref="EngineAbsentException"/>
-    public static Peer Build(string device, string? built)
+    public static IEnumerable<Peer> Build(IReadOnlyList<string> modes, string device)
+    {
+        string program = Build(device == "cuda" ? ["-p:TorchDevice=cuda"] : []);
+        return [.. (modes.Count > 0 ? modes : Modes).Select(mode => Start(program, mode, device))];
+    }
+
+    internal static Peer Start(string program, string mode, string device) =>
+        new($"torchsharp-{mode}", "dotnet", [program, "--device", device, "--mode", mode], new Dictionary<string, string>())
+        {
+            Precisions = mode == "bf16-cast" ? ["bf16"] : ["fp32", "tf32"],
+        };
+
+    /// <summary>Restores and builds the program.</summary>
+    /// <param name="properties">For the build, as -p:NAME=VALUE.</param>
+    /// <returns>Its file.</returns>
+    /// <exception cref="EngineAbsentException"/>
+    public static string Build(string[] properties)
     {
         string project = Find() ?? throw new EngineAbsentException($"torchsharp: {Project} is not above {AppContext.BaseDirectory}");
-        string[] settings =
-        [
-            "-p:Configuration=Release", "-nologo", "-verbosity:quiet",
-            .. built is null ? [] : new[] { $"-p:TorchSharpFolder={Path.GetFullPath(built)}" },
-            .. device == "cuda" ? new[] { "-p:LibTorch=libtorch-cuda-12.8-linux-x64" } : [],
-        ];
+        string[] settings = ["-p:Configuration=Release", "-nologo", "-verbosity:quiet", .. properties];
         Build("does not restore", ["msbuild", project, "-t:Restore", .. settings]);
-        string program = Build("does not build", ["msbuild", project, "-t:Build", "-getProperty:TargetPath", .. settings]);
-        // as step.py tells glibc: large blocks are kept, not mapped and cleared anew in every step
-        var environment = new Dictionary<string, string> { ["MALLOC_MMAP_MAX_"] = "0", ["MALLOC_TRIM_THRESHOLD_"] = "68719476736" };
-        return new("torchsharp", "dotnet", [program, "--device", device], environment);
+        return Build("does not build", ["msbuild", project, "-t:Build", "-getProperty:TargetPath", .. settings]);
     }
 
     private static string Build(string failure, string[] arguments)

@@ -9,17 +9,20 @@ using Avedis.Trainer.Data;
 namespace Avedis.Bench;
 
 /// <summary>One engine in one setting.</summary>
-/// <param name="Engine">avedis, pytorch-eager-nchw, pytorch-channels-last, pytorch-compile, pytorch-cuda-graph, torchsharp.</param>
+/// <param name="Engine">avedis, or a peer and its mode: pytorch-eager-nchw, torchsharp-channels-last, ...</param>
 /// <param name="SecondsPerStep">Median over all steps of the rounds that were kept.</param>
 /// <param name="PeakBytes">Largest resident set of the engine's process; on a GPU what its tensors take there.</param>
 /// <param name="Losses">Of the first steps: the fingerprint.</param>
 /// <param name="PercentOfFloor">Time that the step's arithmetic takes at the device's peak rate, in percent of the step's time; see bench/NOTES.md.</param>
 /// <param name="PeakGflops">That rate, 10^9 multiplications and additions a second in this precision; null, as the percentage, where it is not known.</param>
 /// <param name="IsaCap">Widest instruction set that the engines were allowed; null without a cap.</param>
+/// <param name="SecondsAsItComes">Per step of a peer without any settings of its environment, median of a few steps in the trial that chose the
+/// settings in <paramref name="Note"/>; null where nothing was tried.</param>
 public sealed record ResultRow(
     string Engine, string Version, string Preset, string Precision, int Batch, int Threads,
     double ClipsPerSecond, double SecondsPerStep, long PeakBytes, double[] Losses, int Steps, int RoundsKept, int RoundsDiscarded, string Date,
-    double? PercentOfFloor = null, double? PeakGflops = null, string? IsaCap = null, string? Note = null)
+    double? PercentOfFloor = null, double? PeakGflops = null, string? IsaCap = null, string? Note = null,
+    double? SecondsAsItComes = null)
 {
     /// <summary>Rows with the same setting took turns in one run.</summary>
     public (string Preset, string Precision, int Batch, string? IsaCap) Setting => (Preset, Precision, Batch, IsaCap);
@@ -31,7 +34,8 @@ public sealed record ResultRow(
 /// <summary>The contents of step.json.</summary>
 public sealed record ResultFile(string Device, string Machine, string Revision, double ForeignLimit, ResultRow[] Rows)
 {
-    /// <summary>Reads step.json, also one of before engines were named after their modes: there the mode of a "pytorch" is its "layout".</summary>
+    /// <summary>Reads step.json, also one of before engines were named after their modes: there the mode of a "pytorch" is its "layout", and
+    /// a "torchsharp" is eager-nchw.</summary>
     /// <exception cref="JsonException"/>
     public static ResultFile Parse(string json)
     {
@@ -39,6 +43,8 @@ public sealed record ResultFile(string Device, string Machine, string Revision, 
         foreach (var row in file["rows"]?.AsArray() ?? [])
             if ((string?)row?["engine"] == "pytorch" && (string?)row["layout"] is { } layout)
                 row["engine"] = layout == "nchw" ? "pytorch-eager-nchw" : $"pytorch-{layout}";
+            else if ((string?)row?["engine"] == "torchsharp")
+                row["engine"] = "torchsharp-eager-nchw";
         return file.Deserialize<ResultFile>(BenchJson.Options)!;
     }
 }
@@ -119,6 +125,9 @@ public static class ResultTable
             text.AppendLine();
         foreach (string line in about)
             text.AppendLine($"- {line}");
+        if (results.Rows.Any(row => row.SecondsAsItComes is not null))
+            text.AppendLine().AppendLine(
+                "As it comes: a peer's seconds per step without the settings listed here, of the few steps that chose them.");
         if (results.Rows.Any(row => row.PeakGflops is not null))
             text.AppendLine().AppendLine(
                 $"The floor is the step's arithmetic at the device's peak rate ({string.Join(", ", Peaks(results.Rows))}); bench/NOTES.md says how it is counted.");
@@ -135,14 +144,14 @@ public static class ResultTable
     public static string Tables(IReadOnlyList<ResultRow> rows)
     {
         var text = new StringBuilder();
-        text.AppendLine("| preset | precision | clips | instructions | engine | clips/s | s per step | of floor | peak memory, MiB | Avedis: speed | Avedis: memory | steps |");
-        text.AppendLine("|---|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|");
+        text.AppendLine("| preset | precision | clips | instructions | engine | clips/s | s per step | as it comes, s | of floor | peak memory, MiB | Avedis: speed | Avedis: memory | steps |");
+        text.AppendLine("|---|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (var setting in rows.GroupBy(row => row.Setting))
         {
             var ours = setting.FirstOrDefault(row => row.Engine == Avedis);
             foreach (var row in setting)
                 text.AppendLine(
-                    Text($"{Head(row)} {row.Engine} | {row.ClipsPerSecond:G4} | {row.SecondsPerStep:G4} | {Percent(row.PercentOfFloor)} ") +
+                    Text($"{Head(row)} {row.Engine} | {row.ClipsPerSecond:G4} | {row.SecondsPerStep:G4} | {row.SecondsAsItComes:G4} | {Percent(row.PercentOfFloor)} ") +
                     Text($"| {row.PeakBytes / 1048576.0:F0} | {Times(Speed(ours, row))} | {Times(Memory(ours, row))} | {row.Steps} |"));
         }
         var own = rows.Where(row => row.Engine == Avedis).Where(row => Peers(row, rows).Any()).ToList();

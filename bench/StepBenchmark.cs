@@ -13,13 +13,15 @@ namespace Avedis.Bench;
 /// <param name="TurnSeconds">A turn is at least one step and about this long.</param>
 /// <param name="ForeignLimit">A round is discarded when others used more than this share of the processors during one of its turns.</param>
 /// <param name="Patience">How long an engine may take to warm up.</param>
-/// <param name="TrialSteps">Steps of a peer in each way that its threads may wait, before the faster one takes part; 0 leaves them as they are.</param>
+/// <param name="TrialSteps">Steps of a peer on the processor with each of <see cref="PeerSettings.All"/>, before it takes part with the
+/// fastest; 0: it takes part as it comes.</param>
 public sealed record StepOptions(
     string Device, int Threads, IReadOnlyList<Peer> Peers, string IsaCap, int Rounds, double TurnSeconds, double ForeignLimit, TimeSpan Patience, int TrialSteps);
 
 /// <summary>
 /// Times the whole training step of Avedis and of its peers in one run: each engine is a process that stays, they take turns (A, B, A, B), and all start from
-/// the same weights and clips, so their first losses must agree. On the processor all take turns with all. On a GPU Avedis is timed first,
+/// the same weights and clips, so their first losses must agree. On the processor all take turns with all, or in several groups with Avedis in
+/// each where memory does not hold all peers at once. On a GPU Avedis is timed first,
 /// then takes turns with one peer after the other, so that each has the card's memory to itself, what is measured can be kept before the
 /// next begins, and one process of PyTorch does for all its modes.
 /// </summary>
@@ -31,8 +33,8 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
     // of ten rounds at most nine may be disturbed
     private const int AttemptsPerRound = 10;
 
-    // GNU OpenMP's own choice, and what Avedis chooses (bindings/Cpu/CpuLibrary.cs): which is faster depends on the machine and on what else it does
-    private static readonly Dictionary<string, string>[] ThreadSettings = [[], new() { ["GOMP_SPINCOUNT"] = "1000" }];
+    // while a peer is tried, it is there twice; and some memory stays free
+    private const double MemoryOfATrial = 2.2;
 
     private readonly IReadOnlyDictionary<string, string> cap = InstructionSet.Environment(options.IsaCap);
     private readonly Dictionary<Workload, string> batches = [];
@@ -87,7 +89,8 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
             workload.Clips / seconds, seconds, engine.PeakBytes, engine.Report.Losses, engine.Steps, engine.Kept, engine.Discarded,
             DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), floor / seconds * 100, peak[precision],
             options.IsaCap == InstructionSet.Native ? null : options.IsaCap,
-            string.Join("; ", new[] { engine.Report.Note, engine.Note }.OfType<string>()) is { Length: > 0 } notes ? notes : null);
+            string.Join("; ", new[] { engine.Report.Note, engine.Settings }.OfType<string>()) is { Length: > 0 } notes ? notes : null,
+            engine.IsPeer && !Gpu ? engine.SecondsAsItComes ?? seconds : null);
 
         using var ours = new Contestant(StartAvedis(workload, precision));
         var rows = new List<ResultRow>();
@@ -97,20 +100,24 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
             keep([Row(ours, ours.Median)]);
         }
         UserException? different = null;
-        foreach (Peer[] group in Gpu ? options.Peers.Select(peer => new[] { peer }) : [[.. options.Peers]])
+        var waiting = new Queue<Peer>(options.Peers.Where(peer => peer.Takes(precision)));
+        while (waiting.Count > 0)
         {
             var peers = new List<Contestant>();
             try
             {
-                foreach (var peer in group)
+                do
+                {
                     try
                     {
-                        peers.Add(StartAtItsBest(peer, workload, precision));
+                        peers.Add(StartAtItsBest(waiting.Dequeue(), workload, precision));
                     }
                     catch (EngineAbsentException absent)
                     {
                         log.WriteLine($"{precision}: left out, {absent.Message}");
                     }
+                }
+                while (waiting.Count > 0 && !Gpu && FitsBeside(peers));
                 foreach (var peer in peers.ToArray())
                     try
                     {
@@ -131,7 +138,8 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
                     peers.Remove(engine);
                     engine.Dispose();
                 }
-                TakeTurns([ours, .. peers]);
+                if (peers.Count > 0 || ours.Steps == 0)
+                    TakeTurns([ours, .. peers]);
                 rows.AddRange(peers.Select(engine => Row(engine, engine.Median)));
                 rows.AddRange(slow.Select(engine => Row(engine, engine.Report.SecondsPerStep!.Value) with { Steps = 1, RoundsKept = 1 }));
                 keep([Row(ours, ours.Median), .. rows]);
@@ -142,8 +150,20 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
                     engine.Dispose();
             }
         }
+        if (ours.Steps == 0)
+        {
+            TakeTurns([ours]);
+            keep([Row(ours, ours.Median)]);
+        }
         if (different is not null)
             throw different;
+    }
+
+    /// <summary>Whether memory holds one more peer, as large as the largest so far.</summary>
+    private static bool FitsBeside(List<Contestant> peers)
+    {
+        using var memory = new CpuBackend();
+        return peers.Select(peer => peer.PeakBytes).DefaultIfEmpty(0).Max() * MemoryOfATrial < memory.FreeMemory;
     }
 
     private EngineProcess StartAvedis(Workload workload, string precision)
@@ -159,34 +179,40 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
         }
     }
 
-    /// <summary>A peer with the thread settings that suit it, and which these are if not its own.</summary>
+    /// <summary>A peer with the settings that suit it best, and what it does without any.</summary>
     private Contestant StartAtItsBest(Peer peer, Workload workload, string precision)
     {
-        if (Gpu && peer.Switches)
-            return new(StartOrSwitch(peer, workload, precision), stays: true);
-        EngineProcess StartWith(Dictionary<string, string> setting) => Start(
-            peer with { Environment = new Dictionary<string, string>(peer.Environment.Concat(cap).Concat(setting)) }, workload, precision);
-
-        var best = StartWith(ThreadSettings[0]);
-        if (Gpu || options.TrialSteps == 0 || best.Report.SecondsPerStep is not null)
-            return new(best);
-        string? note = null;
-        foreach (var setting in ThreadSettings.Skip(1))
+        if (Gpu)
+        {
+            peer = peer.With(PeerSettings.KeepBlocks);
+            return peer.Switches
+                ? new(StartOrSwitch(peer, workload, precision), isPeer: true, stays: true)
+                : new(Start(peer, workload, precision), isPeer: true);
+        }
+        peer = peer.With(cap);
+        var best = Start(peer, workload, precision);
+        if (options.TrialSteps == 0 || best.Report.SecondsPerStep is not null)
+            return new(best, isPeer: true);
+        string? settings = null;
+        var asItComes = new List<double>();
+        foreach (var setting in PeerSettings.All)
         {
             EngineProcess? other = null;
             try
             {
-                other = StartWith(setting);
-                var (ours, theirs) = (new List<double>(), new List<double>());
+                other = Start(peer.With(setting), workload, precision);
+                var (soFar, now) = (new List<double>(), new List<double>());
                 for (int i = 0; i < options.TrialSteps; i++)
                 {
-                    ours.AddRange(best.Run(1).Seconds);
-                    theirs.AddRange(other.Run(1).Seconds);
+                    soFar.AddRange(best.Run(1).Seconds);
+                    now.AddRange(other.Run(1).Seconds);
                 }
-                if (TrainingBenchmark.Median(theirs) < TrainingBenchmark.Median(ours))
+                if (settings is null)
+                    asItComes.AddRange(soFar);
+                if (TrainingBenchmark.Median(now) < TrainingBenchmark.Median(soFar))
                 {
                     (best, other) = (other, best);
-                    note = string.Join(' ', setting.Select(variable => $"{variable.Key}={variable.Value}"));
+                    settings = PeerSettings.Describe(setting);
                 }
             }
             catch
@@ -199,9 +225,10 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
                 other?.Dispose();
             }
         }
-        if (note is not null)
-            log.WriteLine($"{peer.Name}: faster with {note}");
-        return new(best, note);
+        if (settings is null)
+            return new(best, isPeer: true);
+        log.WriteLine($"{peer.Name}: faster with {settings}");
+        return new(best, isPeer: true) { Settings = settings, SecondsAsItComes = TrainingBenchmark.Median(asItComes) };
     }
 
     /// <summary>A peer in the process of the one before it, if that is still there, on batches from a file.</summary>
@@ -294,7 +321,7 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
 
     /// <summary>An engine, and its steps of the rounds so far.</summary>
     /// <param name="stays">The process is not this one's to end.</param>
-    private sealed class Contestant(EngineProcess process, string? note = null, bool stays = false) : IDisposable
+    private sealed class Contestant(EngineProcess process, bool isPeer = false, bool stays = false) : IDisposable
     {
         private readonly List<double> seconds = [];
 
@@ -302,7 +329,13 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
 
         public EngineReport Report { get; } = process.Report;
 
-        public string? Note => note;
+        public bool IsPeer => isPeer;
+
+        /// <summary>Of the environment that it runs in, for people; null as it comes.</summary>
+        public string? Settings { get; init; }
+
+        /// <summary>Median of its steps as it comes, in the trial; null where it runs so.</summary>
+        public double? SecondsAsItComes { get; init; }
 
         public long PeakBytes { get; private set; } = process.Report.PeakBytes;
 

@@ -15,14 +15,15 @@ With --batches FILE the two batches come from there instead of golden.py, which 
 speakers, int64, in golden.batch's order and shapes, and nothing else.
 
 Modes:
-    eager-nchw      as PyTorch comes, and as TorchSharp runs it
+    eager-nchw      as PyTorch comes
     channels-last   the memory order in which its convolutions are fastest on most machines
     compile         channels-last under torch.compile, on a GPU with its steps recorded as CUDA graphs (PyTorch 2)
     cuda-graph      channels-last, the whole step with its Adam recorded as one CUDA graph and replayed (GPU)
 
-PyTorch at its best, as far as measured on processors: glibc told to keep large blocks instead of mapping and clearing them anew in every step, denormals
+PyTorch at its best, as far as measured on processors: denormals
 flushed, gradients set to None, Adam in one kernel where this version has that for the device, else over lists of tensors, all cores, two warm-up steps in
-each mode; how its threads wait is tried by who starts it (GOMP_SPINCOUNT). On a GPU besides: cuDNN tries its algorithms on the first steps, clips come from
+each mode. What the environment can do besides is tried by who starts it: how threads wait (GOMP_SPINCOUNT=1000), and whether glibc keeps large blocks instead of
+mapping and clearing them anew in every step (MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736). On a GPU besides: cuDNN tries its algorithms on the first steps, clips come from
 pinned memory as bytes without waiting. Precision fp32 there is strict: no TF32 anywhere; tf32 allows it in convolutions and products; bf16 is autocast.
 """
 import argparse
@@ -35,7 +36,6 @@ import statistics
 import sys
 import time
 
-ENVIRONMENT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "68719476736"}
 FINGERPRINT_STEPS = 3
 
 
@@ -209,10 +209,6 @@ def give_up(torch):
 
 def main():
     options = arguments(sys.argv[1:])
-    if any(os.environ.get(k) != v for k, v in ENVIRONMENT.items()):
-        # the allocator reads these before main: start again with them
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(options.threads)})
-
     engine = Engine(options)
     if not options.serve:
         if "seconds_per_step" not in engine.report:

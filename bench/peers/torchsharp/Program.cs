@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Text.Json;
 using Avedis.Bench;
 using Avedis.Bench.Peers.TorchSharp;
@@ -9,26 +8,33 @@ using Avedis.Trainer.Benchmark;
 using TorchSharp;
 using static TorchSharp.torch;
 
-// torchsharp-peer --device cpu|cuda --preset demo|paper --precision fp32|tf32 --batch N --threads N
-// speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and optimiser.
+// torchsharp-peer --device cpu|cuda --mode MODE --preset demo|paper --precision fp32|tf32|bf16 --batch N --threads N
+// modes: eager-nchw; channels-last, the same with its convolutions' tensors as N, H, W, C in memory; bf16-cast, the only one at bf16: TorchSharp has
+// no autocast, so what convolutions take is cast to it by hand.
+// It speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and optimiser.
 const int FingerprintSteps = 3;
+const double Limit = 60; // a first step longer than this many seconds is reported alone, unwarmed
 
 var options = Enumerable.Range(0, args.Length / 2).ToDictionary(i => args[2 * i], i => args[2 * i + 1]);
-string precision = options["--precision"];
+string precision = options["--precision"], mode = options["--mode"];
 int clips = int.Parse(options["--batch"], CultureInfo.InvariantCulture), threads = int.Parse(options["--threads"], CultureInfo.InvariantCulture);
-if (precision == "bf16")
-    return Fail("TorchSharp has no autocast: no bf16");
-if (LoadFailure() is { } failure)
+if (TorchLibrary.Load() is { } failure)
     return Fail(failure);
 if (options["--device"] == "cuda" && !cuda.is_available())
     return Fail($"libtorch {__version__} sees no GPU");
+TrunkForm form = mode switch
+{
+    "eager-nchw" => new(ChannelsLast: false, float32),
+    "channels-last" => new(ChannelsLast: true, float32),
+    _ => new(ChannelsLast: true, bfloat16),
+};
 set_num_threads(threads);
 backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = precision == "tf32";
 
 var device = new torch.Device(options["--device"]);
 var preset = Preset.Named(options["--preset"]);
 var size = preset.Batch(clips);
-var network = new TwoStreamNetwork(preset, device);
+var network = new TwoStreamNetwork(preset, device, form);
 using var adam = optim.Adam(network.Parameters, lr: 1e-4, beta1: 0.9, beta2: 0.999, eps: 1e-8);
 using var frameCounts = full([clips], size.Frames, dtype: int64, device: device);
 using var stepCounts = full([clips], TwoStreamNetwork.VoiceSteps(size.MelSteps), dtype: int64, device: device);
@@ -44,10 +50,18 @@ Tensor[][] batches =
 ];
 int done = 0;
 
-double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => Step().Loss)];
-string version = $"{typeof(torch).Assembly.GetName().Version!.ToString(3)} (libtorch {__version__})";
-string? note = device.type == DeviceType.CUDA ? "peak memory is the host's: TorchSharp does not tell the GPU's" : null;
-Say(new EngineReport("torchsharp", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes, Note: note));
+var first = Step();
+bool warm = first.Seconds <= Limit;
+double[] losses = [first.Loss, .. Enumerable.Range(1, warm ? FingerprintSteps - 1 : 0).Select(_ => Step().Loss)];
+string version = $"{typeof(torch).Assembly.GetName().Version!.ToString(3)} (libtorch {Version.Parse(__version__).ToString(3)})";
+string?[] notes =
+[
+    device.type == DeviceType.CUDA ? "peak memory is the host's: TorchSharp does not tell the GPU's" : null,
+    warm ? null : $"one step without warm-up: it took more than {Limit} s",
+];
+Say(new EngineReport(
+    $"torchsharp-{mode}", version, options["--preset"], precision, clips, get_num_threads(), losses, ProcessMemory.PeakRssBytes,
+    warm ? null : first.Seconds, string.Join("; ", notes.OfType<string>()) is { Length: > 0 } note ? note : null));
 while (Console.In.ReadLine() is { } line)
     Say(new Timing([.. Enumerable.Range(0, int.Parse(line, CultureInfo.InvariantCulture)).Select(_ => Step().Seconds)], ProcessMemory.PeakRssBytes));
 return 0;
@@ -68,21 +82,6 @@ return 0;
     if (device.type == DeviceType.CUDA)
         cuda.synchronize();
     return (value, watch.Elapsed.TotalSeconds);
-}
-
-// null, or why TorchSharp's own library does not load: TorchSharp itself would say so in some fifty lines
-static string? LoadFailure()
-{
-    try
-    {
-        NativeLibrary.Load(Path.Combine(AppContext.BaseDirectory, "libLibTorchSharp.so"));
-        return null;
-    }
-    catch (DllNotFoundException missing)
-    {
-        string[] lines = missing.Message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        return lines.LastOrDefault(line => line.Contains("not found", StringComparison.Ordinal)) ?? lines[^1];
-    }
 }
 
 static void Say<T>(T message)

@@ -16,17 +16,25 @@ internal sealed record Preset(
     public GoldenBatchSize Batch(int clips) => new(clips, Frames, Pixels, Mels, MelSteps, Speakers, Emotions);
 }
 
+/// <summary>How convolutions and what stands between them run.</summary>
+/// <param name="ChannelsLast">Whether their tensors lie in memory as N, H, W, C: libtorch sees it by the strides of inputs and weights and
+/// keeps to it.</param>
+/// <param name="Type">Of activations, and of the weights as convolutions take them. The weights that learn, what batch norms learn and keep,
+/// and all behind the means over time are float32 in any case.</param>
+internal sealed record TrunkForm(bool ChannelsLast, ScalarType Type);
+
 /// <summary>The two-stream network without auxiliary heads, with golden weights: bench/peers/pytorch/network.py in TorchSharp's words.</summary>
 internal sealed class TwoStreamNetwork
 {
     private readonly torch.Device device;
+    private readonly TrunkForm form;
     private readonly Stream face, voice;
     private readonly Linear emotionEmbedding, emotionHead, speakerEmbedding, speakerHead;
     private readonly List<Parameter> parameters = [];
 
-    public TwoStreamNetwork(Preset preset, torch.Device device)
+    public TwoStreamNetwork(Preset preset, torch.Device device, TrunkForm form)
     {
-        this.device = device;
+        (this.device, this.form) = (device, form);
         int pixels = Extent(Extent(preset.Pixels, 7, 2), 3, 2);
         pixels = Extent(Extent(Extent(pixels, 5, 2, 1), 3, 2, 1), 3, 2);
         int rows = Extent(Extent(Extent(preset.Mels, 5, 2, 1), 3, 2), 3, 2);
@@ -55,13 +63,16 @@ internal sealed class TwoStreamNetwork
     {
         var pixels = faces.to(float32) * (2f / 255) - 1;
         long clips = faces.shape[0], frames = faces.shape[1];
-        var faceSteps = face.Forward(pixels.flatten(0, 1).unsqueeze(1)).flatten(1).view(clips, frames, -1);
-        var voiceSteps = voice.Forward(mels.unsqueeze(1)).squeeze(2).transpose(1, 2);
+        var faceSteps = face.Forward(Image(pixels.flatten(0, 1))).flatten(1).to(float32).view(clips, frames, -1);
+        var voiceSteps = voice.Forward(Image(mels)).squeeze(2).transpose(1, 2).to(float32);
         var joint = cat([MaskedMean(faceSteps, frameCounts), MaskedMean(voiceSteps, stepCounts)], 1);
         var emotion = emotionHead.forward(nn.functional.relu(emotionEmbedding.forward(joint)));
         var speaker = speakerHead.forward(nn.functional.relu(speakerEmbedding.forward(joint)));
         return 0.5f * (nn.functional.cross_entropy(emotion, emotions) + nn.functional.cross_entropy(speaker, speakers));
     }
+
+    // x [N, H, W] as [N, 1, H, W]; with one channel both orders are the same bytes, and the strides say which one is meant
+    private Tensor Image(Tensor x) => (form.ChannelsLast ? x.unsqueeze(3).permute(0, 3, 1, 2) : x.unsqueeze(1)).to(form.Type);
 
     // x [N, T, C] over the first lengths[n] steps
     private Tensor MaskedMean(Tensor x, Tensor lengths)
@@ -88,20 +99,23 @@ internal sealed class TwoStreamNetwork
     /// <summary>Six convolutions, each with batch norm and ReLU, with max pooling where given.</summary>
     private sealed class Stream
     {
-        private readonly List<(Conv2d Conv, BatchNorm2d Norm)> blocks = [];
+        private readonly TrunkForm form;
+        private readonly List<(Parameter Weight, long[] Strides, long[] Padding, BatchNorm2d Norm)> blocks = [];
         private readonly Dictionary<int, (int R, int S, int StrideH, int StrideW, int Pad)> pools;
 
         public Stream(
             TwoStreamNetwork network, string name, int[] channels, (int R, int S, int StrideH, int StrideW, int Pad)[] windows,
             Dictionary<int, (int R, int S, int StrideH, int StrideW, int Pad)> pools)
         {
-            this.pools = pools;
+            (this.pools, form) = (pools, network.form);
             for (int i = 0, inputs = 1; i < channels.Length; inputs = channels[i++])
             {
                 var (r, s, strideH, strideW, pad) = windows[i];
                 var conv = nn.Conv2d(inputs, channels[i], (r, s), stride: (strideH, strideW), padding: (pad, pad), bias: false);
+                if (form.ChannelsLast)
+                    conv.weight = new Parameter(ChannelsLast(conv.weight!.detach()));
                 blocks.Add((
-                    network.Golden($"{name}.conv{i + 1}", conv, inputs * r * s),
+                    network.Golden($"{name}.conv{i + 1}", conv, inputs * r * s).weight!, [strideH, strideW], [pad, pad],
                     network.Golden($"{name}.bn{i + 1}", nn.BatchNorm2d(channels[i], eps: 1e-5, momentum: 0.1), channels[i])));
             }
         }
@@ -110,11 +124,21 @@ internal sealed class TwoStreamNetwork
         {
             for (int i = 0; i < blocks.Count; i++)
             {
-                x = nn.functional.relu(blocks[i].Norm.forward(blocks[i].Conv.forward(x)));
-                if (pools.TryGetValue(i + 1, out var pool))
-                    x = nn.functional.max_pool2d(x, [pool.R, pool.S], [pool.StrideH, pool.StrideW], [pool.Pad, pool.Pad]);
+                // what the backward pass needs its graph holds: our own handles are given up at once, as Python gives up a name
+                var (weight, strides, padding, norm) = blocks[i];
+                using var image = x;
+                using var convolved = nn.functional.conv2d(image, weight.to(form.Type), strides: strides, padding: padding);
+                x = norm.forward(convolved).relu_(); // in place: no backward pass needs what the batch norm gave
+                if (!pools.TryGetValue(i + 1, out var pool))
+                    continue;
+                using var active = x;
+                x = nn.functional.max_pool2d(active, [pool.R, pool.S], [pool.StrideH, pool.StrideW], [pool.Pad, pool.Pad]);
             }
             return x;
         }
+
+        // of x [K, C, R, S]: the same numbers in memory as K, R, S, C. A view makes the strides those of that order where C is 1, too
+        private static Tensor ChannelsLast(Tensor x) =>
+            x.permute(0, 2, 3, 1).contiguous().view(x.shape[0], x.shape[2], x.shape[3], x.shape[1]).permute(0, 3, 1, 2);
     }
 }

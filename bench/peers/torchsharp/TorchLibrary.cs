@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
-using TorchSharp;
 
-namespace Avedis.Peers;
+namespace Avedis.Bench.Peers.TorchSharp;
 
 /// <summary>
 /// TorchSharp's native library, which the build has copied beside the program and TorchSharp itself loads from there.
@@ -38,8 +37,6 @@ internal static class TorchLibrary
         {
             return $"{File}: {error.Message}";
         }
-        // the cases are small, and sums of one thread are the same on every machine
-        torch.set_num_threads(1);
         return null;
     }
 

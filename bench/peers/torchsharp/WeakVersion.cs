@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 
-namespace Avedis.Peers;
+namespace Avedis.Bench.Peers.TorchSharp;
 
 /// <summary>
 /// Takes a demand for a version of a library out of a shared library (ELF, 64 bits, little endian), where nothing of that version is used: marks it weak
