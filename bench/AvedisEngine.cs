@@ -89,10 +89,14 @@ public sealed class AvedisEngine : IDisposable
     /// <exception cref="DeviceUnavailableException"/>
     public static void Serve(string device, Workload workload, string precision, int threads, TextReader input, TextWriter output)
     {
-        using var engine = new AvedisEngine(Open(device, threads, precision), workload, Activations(precision));
+        var backend = Open(device, threads, precision);
+        using var engine = new AvedisEngine(backend, workload, Activations(precision));
         double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => engine.Step().Loss)];
         var report = new EngineReport(
-            "avedis", Machine.Revision, workload.Preset, precision, workload.Clips, threads, losses, engine.PeakBytes(device), PlannedBytes: engine.runtime.Memory.TotalBytes);
+            "avedis", Machine.Revision, workload.Preset, precision, workload.Clips, threads, losses, engine.PeakBytes(device), PlannedBytes: engine.runtime.Memory.TotalBytes,
+            FlopsDone: backend is CpuBackend processor
+                ? StepArithmetic.FlopsDone(workload, processor, precision == "bf16" ? DType.BF16 : DType.F32)
+                : null);
         output.WriteLine(JsonSerializer.Serialize(report, BenchJson.Options));
         while (input.ReadLine() is { } line)
         {

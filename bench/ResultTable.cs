@@ -14,6 +14,7 @@ namespace Avedis.Bench;
 /// <param name="PeakBytes">Largest resident set of the engine's process; on a GPU what its tensors take there.</param>
 /// <param name="Losses">Of the first steps: the fingerprint.</param>
 /// <param name="PercentOfFloor">Time that the step's arithmetic takes at the device's peak rate, in percent of the step's time; see bench/NOTES.md.</param>
+/// <param name="PercentOfDone">The same of the multiplications that the engine really does, where they are fewer.</param>
 /// <param name="PeakGflops">That rate, 10^9 multiplications and additions a second in this precision; null, as the percentage, where it is not known.</param>
 /// <param name="IsaCap">Widest instruction set that the engines were allowed; null without a cap.</param>
 /// <param name="SecondsAsItComes">Per step of a peer without any settings of its environment, median of a few steps in the trial that chose the
@@ -22,7 +23,7 @@ public sealed record ResultRow(
     string Engine, string Version, string Preset, string Precision, int Batch, int Threads,
     double ClipsPerSecond, double SecondsPerStep, long PeakBytes, double[] Losses, int Steps, int RoundsKept, int RoundsDiscarded, string Date,
     double? PercentOfFloor = null, double? PeakGflops = null, string? IsaCap = null, string? Note = null,
-    double? SecondsAsItComes = null)
+    double? SecondsAsItComes = null, double? PercentOfDone = null)
 {
     /// <summary>Rows with the same setting took turns in one run.</summary>
     public (string Preset, string Precision, int Batch, string? IsaCap) Setting => (Preset, Precision, Batch, IsaCap);
@@ -130,7 +131,8 @@ public static class ResultTable
                 "As it comes: a peer's seconds per step without the settings listed here, of the few steps that chose them.");
         if (results.Rows.Any(row => row.PeakGflops is not null))
             text.AppendLine().AppendLine(
-                $"The floor is the step's arithmetic at the device's peak rate ({string.Join(", ", Peaks(results.Rows))}); bench/NOTES.md says how it is counted.");
+                $"The floor is the step's arithmetic by direct sums at the device's peak rate ({string.Join(", ", Peaks(results.Rows))}); of work done: " +
+                "the same of the multiplications that Avedis really does. bench/NOTES.md says how both are counted.");
         var rounds = results.Rows.GroupBy(row => row.Setting).Select(setting => (setting.Max(r => r.RoundsKept), setting.Max(r => r.RoundsDiscarded))).ToList();
         text.AppendLine().AppendLine(Text(
             $"Rounds in which other programs used more than {results.ForeignLimit:P0} of the processors do not count: {rounds.Sum(r => r.Item2)} of {rounds.Sum(r => r.Item1 + r.Item2)}."));
@@ -144,14 +146,14 @@ public static class ResultTable
     public static string Tables(IReadOnlyList<ResultRow> rows)
     {
         var text = new StringBuilder();
-        text.AppendLine("| preset | precision | clips | instructions | engine | clips/s | s per step | as it comes, s | of floor | peak memory, MiB | Avedis: speed | Avedis: memory | steps |");
-        text.AppendLine("|---|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+        text.AppendLine("| preset | precision | clips | instructions | engine | clips/s | s per step | as it comes, s | of floor | of work done | peak memory, MiB | Avedis: speed | Avedis: memory | steps |");
+        text.AppendLine("|---|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (var setting in rows.GroupBy(row => row.Setting))
         {
             var ours = setting.FirstOrDefault(row => row.Engine == Avedis);
             foreach (var row in setting)
                 text.AppendLine(
-                    Text($"{Head(row)} {row.Engine} | {row.ClipsPerSecond:G4} | {row.SecondsPerStep:G4} | {row.SecondsAsItComes:G4} | {Percent(row.PercentOfFloor)} ") +
+                    Text($"{Head(row)} {row.Engine} | {row.ClipsPerSecond:G4} | {row.SecondsPerStep:G4} | {row.SecondsAsItComes:G4} | {Percent(row.PercentOfFloor)} | {Percent(row.PercentOfDone)} ") +
                     Text($"| {row.PeakBytes / 1048576.0:F0} | {Times(Speed(ours, row))} | {Times(Memory(ours, row))} | {row.Steps} |"));
         }
         var own = rows.Where(row => row.Engine == Avedis).Where(row => Peers(row, rows).Any()).ToList();

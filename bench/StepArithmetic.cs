@@ -26,6 +26,20 @@ public static class StepArithmetic
             + ForwardAndBackward * size.Clips * branches;
     }
 
+    /// <summary>
+    /// What the processor really does of them: Winograd's convolutions multiply less often. Their transforms, additions most of all, are not counted.
+    /// </summary>
+    public static double FlopsDone(Workload workload, CpuBackend backend, DType act)
+    {
+        double saved = 0;
+        foreach (var layer in StepLayers.Convolutions(workload.Preset, workload.Clips).Where(layer => !layer.Stem))
+        {
+            double direct = (double)layer.Geometry.Output.Count * layer.Geometry.R * layer.Geometry.S * layer.Geometry.C;
+            saved += 2 * backend.Conv2dMultiplications(layer.Geometry, act).Sum(done => direct - done);
+        }
+        return Flops(workload) - saved;
+    }
+
     /// <summary>Of one image of one channel through a stack of convolutions, forward and backward.</summary>
     public static double Stream(IReadOnlyList<ConvRow> rows, IReadOnlyList<int> channels, int height, int width)
     {

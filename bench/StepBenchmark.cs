@@ -90,7 +90,8 @@ public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDispos
             DateTime.UtcNow.ToString("yyyy-MM-dd", CultureInfo.InvariantCulture), floor / seconds * 100, peak[precision],
             options.IsaCap == InstructionSet.Native ? null : options.IsaCap,
             string.Join("; ", new[] { engine.Report.Note, engine.Settings }.OfType<string>()) is { Length: > 0 } notes ? notes : null,
-            engine.IsPeer && !Gpu ? engine.SecondsAsItComes ?? seconds : null);
+            engine.IsPeer && !Gpu ? engine.SecondsAsItComes ?? seconds : null,
+            engine.Report.FlopsDone / (peak[precision] * 1e9) / seconds * 100);
 
         using var ours = new Contestant(StartAvedis(workload, precision));
         var rows = new List<ResultRow>();
