@@ -96,71 +96,75 @@ AVEDIS_INLINE void taps_from_points(const vfloat* m, vfloat* dg) {
 
 // ---- tiles
 
-// f(first channel, lanes): whole vectors, then what is left of the channels.
-template <class F>
-AVEDIS_INLINE void each_vector(int64_t channels, F f) {
-    int64_t c = 0;
-    for (; c + kLanes <= channels; c += kLanes) f(c, all_lanes{});
-    if (c < channels) f(c, static_cast<int>(channels - c));
+// Values of a tile, by rows and columns of kPoints, to its points: those of channel c of point p at
+// points + at[p] + (first + c) / kPanel * panel_step + (first + c) % kPanel. Here of the vector at channel c.
+template <bool Gradient, int MR, int MC, class Lanes>
+AVEDIS_INLINE void transform_vector(float* to, const int64_t* at, const float* const* values, int64_t c, Lanes lanes) {
+    constexpr int kRowPoints = MR + 2, kColumnPoints = MC + 2;
+    constexpr int kRowValues = Gradient ? MR : kRowPoints, kColumnValues = Gradient ? MC : kColumnPoints;
+    vfloat half[kRowPoints][kColumnValues];
+#pragma GCC unroll 6
+    for (int j = 0; j < kColumnValues; j++) {
+        vfloat in[kRowValues], out[kRowPoints];
+#pragma GCC unroll 6
+        for (int i = 0; i < kRowValues; i++) in[i] = load(values[i * kPoints + j] + c, lanes);
+        if constexpr (Gradient)
+            gradient_to_points<MR>(in, out);
+        else
+            to_points<MR>(in, out);
+#pragma GCC unroll 6
+        for (int i = 0; i < kRowPoints; i++) half[i][j] = out[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < kRowPoints; i++) {
+        vfloat out[kColumnPoints];
+        if constexpr (Gradient)
+            gradient_to_points<MC>(half[i], out);
+        else
+            to_points<MC>(half[i], out);
+#pragma GCC unroll 6
+        for (int j = 0; j < kColumnPoints; j++) store(to + at[i * kPoints + j], out[j], lanes);
+    }
 }
 
-// Values of a tile, by rows and columns of kPoints, to its points: those of channel c of point p at
-// points + at[p] + (first + c) / kPanel * panel_step + (first + c) % kPanel.
 template <bool Gradient, int MR, int MC>
 static void transform_tile(float* points, const int64_t* at, int64_t first, int64_t panel_step,
                            const float* const* values, int64_t channels) {
-    constexpr int kRowPoints = MR + 2, kColumnPoints = MC + 2;
-    constexpr int kRowValues = Gradient ? MR : kRowPoints, kColumnValues = Gradient ? MC : kColumnPoints;
-    each_vector(channels, [&](int64_t c, auto lanes) {
-        vfloat half[kRowPoints][kColumnValues];
-#pragma GCC unroll 6
-        for (int j = 0; j < kColumnValues; j++) {
-            vfloat in[kRowValues], out[kRowPoints];
-#pragma GCC unroll 6
-            for (int i = 0; i < kRowValues; i++) in[i] = load(values[i * kPoints + j] + c, lanes);
-            if constexpr (Gradient)
-                gradient_to_points<MR>(in, out);
-            else
-                to_points<MR>(in, out);
-#pragma GCC unroll 6
-            for (int i = 0; i < kRowPoints; i++) half[i][j] = out[i];
-        }
-        float* to = points + (first + c) / kPanel * panel_step + (first + c) % kPanel;
-#pragma GCC unroll 6
-        for (int i = 0; i < kRowPoints; i++) {
-            vfloat out[kColumnPoints];
-            if constexpr (Gradient)
-                gradient_to_points<MC>(half[i], out);
-            else
-                to_points<MC>(half[i], out);
-#pragma GCC unroll 6
-            for (int j = 0; j < kColumnPoints; j++) store(to + at[i * kPoints + j], out[j], lanes);
-        }
-    });
+    int64_t c = 0;
+    auto place = [&] { return points + (first + c) / kPanel * panel_step + (first + c) % kPanel; };
+    for (; c + kLanes <= channels; c += kLanes) transform_vector<Gradient, MR, MC>(place(), at, values, c, all_lanes{});
+    if (c < channels) transform_vector<Gradient, MR, MC>(place(), at, values, c, static_cast<int>(channels - c));
 }
 
 // Points of a tile, those of channel c of point p at points + at[p] + c, to its outputs; null outputs are left out.
+template <int MR, int MC, class Lanes>
+AVEDIS_INLINE void output_vector(float* const* outputs, const float* points, const int64_t* at, int64_t c,
+                                 Lanes lanes) {
+    vfloat half[MR][MC + 2];
+#pragma GCC unroll 6
+    for (int j = 0; j < MC + 2; j++) {
+        vfloat in[MR + 2], out[MR];
+#pragma GCC unroll 6
+        for (int i = 0; i < MR + 2; i++) in[i] = load(points + at[i * kPoints + j] + c, all_lanes{});
+        from_points<MR>(in, out);
+#pragma GCC unroll 6
+        for (int i = 0; i < MR; i++) half[i][j] = out[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < MR; i++) {
+        vfloat out[MC];
+        from_points<MC>(half[i], out);
+#pragma GCC unroll 6
+        for (int j = 0; j < MC; j++)
+            if (float* to = outputs[i * kPoints + j]) store(to + c, out[j], lanes);
+    }
+}
+
 template <int MR, int MC>
 static void output_tile(float* const* outputs, const float* points, const int64_t* at, int64_t channels) {
-    each_vector(channels, [&](int64_t c, auto lanes) {
-        vfloat half[MR][MC + 2];
-#pragma GCC unroll 6
-        for (int j = 0; j < MC + 2; j++) {
-            vfloat in[MR + 2], out[MR];
-#pragma GCC unroll 6
-            for (int i = 0; i < MR + 2; i++) in[i] = load(points + at[i * kPoints + j] + c, all_lanes{});
-            from_points<MR>(in, out);
-#pragma GCC unroll 6
-            for (int i = 0; i < MR; i++) half[i][j] = out[i];
-        }
-#pragma GCC unroll 6
-        for (int i = 0; i < MR; i++) {
-            vfloat out[MC];
-            from_points<MC>(half[i], out);
-            for (int j = 0; j < MC; j++)
-                if (outputs[i * kPoints + j]) store(outputs[i * kPoints + j] + c, out[j], lanes);
-        }
-    });
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes) output_vector<MR, MC>(outputs, points, at, c, all_lanes{});
+    if (c < channels) output_vector<MR, MC>(outputs, points, at, c, static_cast<int>(channels - c));
 }
 
 // ---- weights

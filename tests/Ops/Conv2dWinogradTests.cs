@@ -15,9 +15,9 @@ public sealed class Conv2dWinogradTests
 
     /// <summary>
     /// Root mean square of a pass's error, relative to that of its result, with inputs behind a ReLU and weights of Kaiming's deviation:
-    /// half as much again as was measured on these shapes (1.0, 1.2 and 0.9e-6). Direct sums have 2 to 6e-7.
+    /// half as much again as was measured on these shapes (1.0, 1.2 and 1.8e-6). Direct sums have 2 to 7e-7.
     /// </summary>
-    private static readonly double[] largestError = [1.6e-6, 1.8e-6, 1.4e-6];
+    private static readonly double[] largestError = [1.6e-6, 1.8e-6, 2.7e-6];
 
     private static readonly Conv2dGeometry[] geometries =
     [
@@ -29,6 +29,8 @@ public sealed class Conv2dWinogradTests
         new(20, 3, 3, 64, 48, 3, 3, 1, 1, 1, 1),
         // several chunks of tiles, and images that share one
         new(3, 23, 31, 16, 16, 3, 3, 1, 1, 1, 1),
+        // and of the gradient of the weights, which has larger ones
+        new(2, 94, 90, 16, 16, 3, 3, 1, 1, 1, 1),
         // without padding, and with much
         new(2, 15, 18, 24, 16, 3, 3, 1, 1, 0, 0),
         new(2, 11, 12, 24, 16, 3, 3, 1, 1, 2, 2),
