@@ -9,6 +9,9 @@
 // Where several ranks normalise over all of their rows, each gives the moments of its own and takes those of all, and
 // step 1 of the backward pass is a call of its own, whose means the ranks add up before step 2.
 //
+// In the first step of either pass each thread goes through its rows from the last to the first: it finds in the cache
+// what was written last, and leaves there what the second step, from the first to the last, begins with.
+//
 // Sums run over runs of kRun rows in float, and over runs in double, inside blocks whose bounds depend on the shape
 // alone: the same bits with any number of threads.
 #include <cmath>
@@ -76,11 +79,10 @@ template <class T>
 static void moments(double* mean, double* deviation, const T* x, int64_t rows, int64_t c) {
     int64_t size = (block_rows(rows, 4 * kRun) + kRun - 1) / kRun * kRun, blocks = (rows + size - 1) / size;
     double* partial = scratch<double, 1>(blocks * 2 * c);
-#pragma omp parallel for schedule(static) if (blocks > 1)
-    for (int64_t i = 0; i < blocks; i++) {
+    parallel_backwards(blocks, [&](int64_t i) {
         double* block = partial + i * 2 * c;
         rows_of_this_machine<T>().moments(block, block + c, x, c, i * size, std::min(rows, (i + 1) * size));
-    }
+    });
     std::copy(partial, partial + c, mean);
     std::copy(partial + c, partial + 2 * c, deviation);
     for (int64_t i = 1; i < blocks; i++)
@@ -121,8 +123,7 @@ static double* gradient_sums(const T* dy, const uint8_t* argmax, const T* x, con
     int64_t blocks = (units + size - 1) / size;
     double* partial = scratch<double, 1>(blocks * 2 * c);
     std::fill(partial, partial + blocks * 2 * c, 0.0);
-#pragma omp parallel for schedule(static) if (blocks > 1)
-    for (int64_t i = 0; i < blocks; i++) {
+    parallel_backwards(blocks, [&](int64_t i) {
         double* sums = partial + i * 2 * c;
         int64_t end = std::min(units, (i + 1) * size);
         if (pool)
@@ -131,7 +132,7 @@ static double* gradient_sums(const T* dy, const uint8_t* argmax, const T* x, con
         else
             for (int64_t run = i * size; run < end; run += kRun)
                 kernels.sums(sums, dy, x, ch, c, run, std::min(end, run + kRun));
-    }
+    });
     for (int64_t i = 1; i < blocks; i++)
         for (int64_t k = 0; k < 2 * c; k++) partial[k] += partial[i * 2 * c + k];
     return partial;

@@ -116,39 +116,50 @@ static void sums_of_run(double* sums, const T* dy, const T* x, channels ch, int6
     for (int64_t k = 0; k < 2 * c; k++) sums[k] += first[k];
 }
 
-// x of the winners of one output pixel.
-template <class T, class Lanes>
-AVEDIS_INLINE vfloat winners(const uint8_t* argmax, const T* image, const avedis_pool2d_geometry& g, const window& win,
-                             int32_t k, Lanes lanes) {
-    vint winner = load(argmax + k, lanes);
-    vfloat value = {};
+// x [Vectors] of the winners of one output pixel, channels from k on in vectors of `lanes`.
+template <int Vectors, class T, class Lanes>
+AVEDIS_INLINE void winners(vfloat* value, const uint8_t* argmax, const T* image, const avedis_pool2d_geometry& g,
+                           const window& win, int32_t k, Lanes lanes) {
+    vint winner[Vectors];
+    for (int v = 0; v < Vectors; v++) winner[v] = load(argmax + k + v * kLanes, lanes), value[v] = vfloat{};
     for (int32_t r = win.rows.begin; r < win.rows.end; r++) {
-        const T* x = image + (win.corner + static_cast<int64_t>(r) * g.w) * g.c + k;
-        for (int32_t s = win.columns.begin; s < win.columns.end; s++) {
-            vfloat here = load(x + static_cast<int64_t>(s) * g.c, lanes);
-            value = winner == r * g.s + s ? here : value;
-        }
+        const T* x = image + (win.corner + static_cast<int64_t>(r) * g.w + win.columns.begin) * g.c + k;
+        for (int32_t s = win.columns.begin; s < win.columns.end; s++, x += g.c)
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; v++) {
+                vfloat here = load(x + v * kLanes, lanes);
+                value[v] = winner[v] == r * g.s + s ? here : value[v];
+            }
     }
-    return value;
 }
 
 // The same sums of one output row: x is read where it won.
 template <class T>
 static void sums_of_pool_row(double* sums, const T* dy, const uint8_t* argmax, const T* x, channels ch,
                              avedis_pool2d_geometry g, int64_t row) {
+    constexpr int kSome = 4;
     int32_t p = pool_p(g), q = pool_q(g), c = g.c, k;
     float *first = scratch<float, 0>(2 * c), *second = first + c;
     std::fill(first, first + 2 * c, 0.0f);
     const T* image = x + row / p * g.h * g.w * c;
+    vfloat value[kSome];
     for (int32_t j = 0; j < q; j++) {
         window win(g, static_cast<int32_t>(row % p), j);
         int64_t out = (row * q + j) * c;
-        for (k = 0; k + kLanes <= c; k += kLanes)
-            add_sums(first, second, load(dy + out + k, kLanes), winners(argmax + out, image, g, win, k, all_lanes()),
-                     ch, k, all_lanes());
+        for (k = 0; k + kSome * kLanes <= c; k += kSome * kLanes) {
+            winners<kSome>(value, argmax + out, image, g, win, k, all_lanes());
+#pragma GCC unroll 4
+            for (int v = 0; v < kSome; v++)
+                add_sums(first, second, load(dy + out + k + v * kLanes, kLanes), value[v], ch, k + v * kLanes,
+                         all_lanes());
+        }
+        for (; k + kLanes <= c; k += kLanes) {
+            winners<1>(value, argmax + out, image, g, win, k, all_lanes());
+            add_sums(first, second, load(dy + out + k, kLanes), value[0], ch, k, all_lanes());
+        }
         if (k == c) continue;
-        add_sums(first, second, load(dy + out + k, c - k), winners(argmax + out, image, g, win, k, c - k), ch, k,
-                 c - k);
+        winners<1>(value, argmax + out, image, g, win, k, c - k);
+        add_sums(first, second, load(dy + out + k, c - k), value[0], ch, k, c - k);
     }
     for (k = 0; k < 2 * c; k++) sums[k] += first[k];
 }
@@ -167,17 +178,15 @@ static void gradient_range(T* dx, const T* dy, const T* x, channels ch, int64_t 
 template <class T>
 static void gradient_pool_row(T* dx, const T* dy, const uint8_t* argmax, const T* x, channels ch,
                               avedis_pool2d_geometry g, int64_t row) {
-    int32_t p = pool_p(g), q = pool_q(g), h = static_cast<int32_t>(row % g.h), k;
+    int32_t p = pool_p(g), q = pool_q(g), h = static_cast<int32_t>(row % g.h);
     int64_t first = row / g.h * p * q * g.c;
+    span rows = covering(h, g.stride_h, g.pad_h, g.r, p);
     for (int32_t w = 0; w < g.w; w++) {
-        cover at(g, p, q, h, w);
         int64_t pixel = (row * g.w + w) * g.c;
-        for (k = 0; k + kLanes <= g.c; k += kLanes)
-            write_gradient(dx + pixel, unpool(dy + first, argmax + first, g, q, at, k, all_lanes()),
-                           load(x + pixel + k, kLanes), ch, k, all_lanes());
-        if (k == g.c) continue;
-        write_gradient(dx + pixel, unpool(dy + first, argmax + first, g, q, at, k, g.c - k),
-                       load(x + pixel + k, g.c - k), ch, k, g.c - k);
+        unpool_pixel(dy + first, argmax + first, g, q, cover(g, rows, q, h, w),
+                     [&](int32_t k, vfloat dz, auto lanes) AVEDIS_INLINE_LAMBDA {
+                         write_gradient(dx + pixel, dz, load(x + pixel + k, lanes), ch, k, lanes);
+                     });
     }
 }
 

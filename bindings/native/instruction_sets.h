@@ -1,8 +1,8 @@
 // Compiles the file AVEDIS_KERNELS once per instruction set, each time into a namespace of its own with the vectors of
 // lanes.inl, kLanes floats each, and picks one at run time, within what oneDNN may use.
 //
-// Such a file has a function `kernels`, which returns its table of functions. AVEDIS_HAS_AVX512 and AVEDIS_HAS_BF16 say
-// whether it may use these instructions, the latter those that multiply bfloat16.
+// Such a file has a function `kernels`, which returns its table of functions. AVEDIS_HAS_AVX2, AVEDIS_HAS_AVX512 and
+// AVEDIS_HAS_BF16 say whether it may use these instructions, the last those that multiply bfloat16.
 #ifndef AVEDIS_KERNELS
 #error "define AVEDIS_KERNELS before including this file"
 #endif
@@ -14,6 +14,7 @@
 
 namespace avedis {
 
+#define AVEDIS_HAS_AVX2 0
 #define AVEDIS_HAS_AVX512 0
 #define AVEDIS_HAS_BF16 0
 namespace plain {
@@ -22,6 +23,8 @@ constexpr int kLanes = 8;
 #include AVEDIS_KERNELS
 }  // namespace plain
 
+#undef AVEDIS_HAS_AVX2
+#define AVEDIS_HAS_AVX2 1
 #pragma GCC push_options
 #pragma GCC target("arch=x86-64-v3")
 namespace avx2 {
@@ -52,6 +55,7 @@ constexpr int kLanes = 16;
 #include AVEDIS_KERNELS
 }  // namespace avx512_bf16
 #pragma GCC pop_options
+#undef AVEDIS_HAS_AVX2
 #undef AVEDIS_HAS_AVX512
 #undef AVEDIS_HAS_BF16
 

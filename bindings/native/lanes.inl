@@ -53,6 +53,28 @@ AVEDIS_INLINE void store(uint8_t* p, vint v, int lanes) {
 AVEDIS_INLINE vshort narrow(vuint v) {
     return (vshort)_mm512_cvtepi32_epi16((__m512i)v);
 }
+#elif AVEDIS_HAS_AVX2
+AVEDIS_INLINE vfloat load(const bf16* p, int lanes) {
+    return (vfloat)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)read<vshort>(p, lanes)), 16);
+}
+
+AVEDIS_INLINE vint load(const uint8_t* p, int lanes) {
+    int64_t bytes = 0;
+    std::memcpy(&bytes, p, lanes);
+    return (vint)_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes));
+}
+
+AVEDIS_INLINE void store(uint8_t* p, vint v, int lanes) {
+    const __m256i first = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1,
+                                           -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    __m256i halves = _mm256_shuffle_epi8((__m256i)v, first);
+    __m128i eight = _mm_unpacklo_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+    std::memcpy(p, &eight, lanes);
+}
+
+AVEDIS_INLINE vshort narrow(vuint v) {
+    return __builtin_convertvector(v, vshort);
+}
 #else
 // Spelled as shuffles where __builtin_convertvector becomes one scalar move per channel.
 AVEDIS_INLINE vfloat load(const bf16* p, int lanes) {

@@ -10,13 +10,11 @@ template <class T>
 static void backward_row(T* dx, const T* dy, const uint8_t* argmax, avedis_pool2d_geometry g, int64_t row) {
     int32_t p = pool_p(g), q = pool_q(g), h = static_cast<int32_t>(row % g.h);
     int64_t first = row / g.h * p * q * g.c;
+    span rows = covering(h, g.stride_h, g.pad_h, g.r, p);
     for (int32_t w = 0; w < g.w; w++) {
-        cover at(g, p, q, h, w);
         T* pixel = dx + (row * g.w + w) * g.c;
-        int32_t k = 0;
-        for (; k + kLanes <= g.c; k += kLanes)
-            store(pixel + k, unpool(dy + first, argmax + first, g, q, at, k, all_lanes()), all_lanes());
-        if (k < g.c) store(pixel + k, unpool(dy + first, argmax + first, g, q, at, k, g.c - k), g.c - k);
+        unpool_pixel(dy + first, argmax + first, g, q, cover(g, rows, q, h, w),
+                     [&](int32_t k, vfloat dz, auto lanes) AVEDIS_INLINE_LAMBDA { store(pixel + k, dz, lanes); });
     }
 }
 

@@ -57,8 +57,9 @@ struct window {
 // The windows that hold input pixel (h, w): outputs [rows) x [columns), and what a winner is called in the first of
 // them.
 struct cover {
-    AVEDIS_INLINE cover(const avedis_pool2d_geometry& g, int32_t p, int32_t q, int32_t h, int32_t w)
-        : rows(covering(h, g.stride_h, g.pad_h, g.r, p)),
+    // `rows` are those that hold row h.
+    AVEDIS_INLINE cover(const avedis_pool2d_geometry& g, span rows, int32_t q, int32_t h, int32_t w)
+        : rows(rows),
           columns(covering(w, g.stride_w, g.pad_w, g.s, q)),
           name((h + g.pad_h - rows.begin * g.stride_h) * g.s + w + g.pad_w - columns.begin * g.stride_w) {}
 

@@ -16,8 +16,9 @@
 // the shape, and their share is left out.
 //
 //   forward    1. Gram matrix, from rows whose pixels are sorted by column modulo the stride, so that one tap of
-//              neighbouring positions is a vector; 2. kStemBlock channels of a few rows of z at a time, which stay in
-//              the cache until they are pooled.
+//              neighbouring positions is a vector; a product of taps is that of two others, a stride further up or
+//              left, but for the edges of the image, so few are summed over all positions (stem_gram). 2. kStemBlock
+//              channels of a few rows of z at a time, which stay in the cache until they are pooled.
 //   backward   the windows of the winners, kStemPiece pixels at a time; channel by channel, so that D_k stays in
 //   registers.
 //
@@ -140,66 +141,217 @@ static void by_image(int64_t begin, int64_t end, int64_t rows_of_image, Body bod
 // Gram matrix that is summed in float; so it is summed in double.
 constexpr int64_t kFewPositions = 64;
 
-// sums [signals, signals] += products of signals i <= j.
-static void gram_in_double(double* sums, const stem_signal* signals, int64_t count_of_signals, int64_t rows,
-                       int64_t count) {
-    for (int64_t i = 0; i < count_of_signals; i++)
-        for (int64_t j = i; j < count_of_signals; j++)
-            for (int64_t row = 0; row < rows; row++) {
-                const float* a = signals[i].first + row * signals[i].step;
-                const float* b = signals[j].first + row * signals[j].step;
-                for (int64_t q = 0; q < count; q++) sums[i * count_of_signals + j] += static_cast<double>(a[q]) * b[q];
-            }
+// Rows of positions whose pixels are sorted at a time, for the second cache, and pixels of which sums are made in float
+// at a time, for the first.
+constexpr int64_t kSortedRows = 32, kCachedPixels = 8192;
+
+// sums [count_a, count_b] = products of signals.
+static void gram_in_double(double* sums, const float* const* a, int64_t count_a, const float* const* b, int64_t count_b,
+                           int64_t rows, int64_t pitch, int64_t count) {
+    for (int64_t i = 0; i < count_a; i++)
+        for (int64_t j = 0; j < count_b; j++) {
+            double sum = 0;
+            for (int64_t row = 0; row < rows; row++)
+                for (int64_t q = 0; q < count; q++)
+                    sum += static_cast<double>(a[i][row * pitch + q]) * b[j][row * pitch + q];
+            sums[i * count_b + j] = sum;
+        }
 }
 
-// Phases of a row: pixels whose columns leave the same remainder lie side by side.
+static void edges_in_double(double* sums, const float* upper, const float* lower, int64_t columns, int64_t last,
+                            int64_t rows, int64_t pitch) {
+    for (int64_t a = 0; a < columns; a++)
+        for (int64_t b = 0; b < columns; b++) {
+            double sum = 0;
+            for (int64_t row = 0; row < rows * pitch; row += pitch)
+                sum += static_cast<double>(upper[row + last + a]) * lower[row + last + b] -
+                       static_cast<double>(upper[row + a]) * lower[row + b];
+            sums[a * columns + b] = sum;
+        }
+}
+
+// y [count] = every nth element of x.
+AVEDIS_CLONES static void every_nth(float* y, const float* x, int64_t count, int64_t n) {
+    if (n == 1)
+        std::copy_n(x, count, y);
+    else if (n == 2)
+        for (int64_t i = 0; i < count; i++) y[i] = x[2 * i];
+    else
+        for (int64_t i = 0; i < count; i++) y[i] = x[n * i];
+}
+
+// count is a multiple of eight.
+AVEDIS_CLONES static double sum_of_row(const float* x, int64_t count) {
+    double sums[8] = {};
+    for (int64_t i = 0; i < count; i += 8)
+        for (int64_t lane = 0; lane < 8; lane++) sums[lane] += x[i + lane];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+// A row of the image, three times over.
+struct stem_row {
+    explicit stem_row(const stem_shape& s)
+        : phase((s.pitch() + s.step - 1) / s.step + stem_shape::kSlack),
+          cut((s.pool.w + stem_shape::kSlack - 1) / stem_shape::kSlack * stem_shape::kSlack),
+          phases(s.pitch()),
+          cuts(phases + s.step * phase),
+          pitch(cuts + s.step * cut),
+          column(scratch<int64_t, 0>(s.columns)) {
+        for (int64_t b = 0; b < s.columns; b++) column[b] = phases + b % s.step * phase + b / s.step;
+    }
+
+    // From its start: the padded pixels; from `phases` on those of equal columns modulo the step side by side; from
+    // `cuts` on of each phase the first pool.w, and zeros. Elements in all.
+    int64_t phase, cut, phases, cuts, pitch;
+    // Where the signal of a column of the window begins.
+    int64_t* column;
+};
+
+// Rows [first, last) of an image, padded, from row `top` on.
 template <class T>
-static void gram_of_rows(double* sums, const T* image, const stem_shape& s, int64_t first, int64_t last, float shift) {
-    int64_t input = (last - first - 1) * s.conv.stride_h + s.conv.r;
-    int64_t top = first * s.conv.stride_h - s.conv.pad_h, pitch = s.pitch();
-    int64_t phase = (pitch + s.step - 1) / s.step, sorted_pitch = phase * s.step + stem_shape::kSlack;
-    float* row = scratch<float, 0>(pitch);
-    float* sorted = scratch<float, 1>(input * sorted_pitch + pitch);
-    for (int64_t i = 0; i < input; i++) {
-        padded_rows(row, image, s, top + i, top + i + 1, shift);
-        for (int64_t p = 0; p < s.step; p++)
-            for (int64_t q = 0; p + q * s.step < pitch; q++)
-                sorted[i * sorted_pitch + p * phase + q] = row[p + q * s.step];
+static void sort_rows(float* rows, const stem_row& row, const T* image, const stem_shape& s, int64_t top, int64_t count,
+                      float shift) {
+    for (int64_t i = 0; i < count; i++, rows += row.pitch) {
+        padded_rows(rows, image, s, top + i, top + i + 1, shift);
+        for (int64_t p = 0; p < s.step; p++) {
+            float *phase = rows + row.phases + p * row.phase, *cut = rows + row.cuts + p * row.cut;
+            int64_t pixels = (s.pitch() - p + s.step - 1) / s.step;
+            every_nth(phase, rows + p, pixels, s.step);
+            std::fill(phase + pixels, phase + row.phase, 0.0f);
+            std::copy_n(phase, s.pool.w, cut);
+            std::fill(cut + s.pool.w, cut + row.cut, 0.0f);
+        }
     }
-    float* ones = sorted + input * sorted_pitch;
-    std::fill(ones, ones + pitch, 1.0f);
-    stem_signal* signals = scratch<stem_signal, 0>(s.taps + 1);
-    for (int64_t tap = 0; tap < s.taps; tap++) {
-        int64_t column = tap % s.columns;
-        signals[tap] = {sorted + tap / s.columns * sorted_pitch + column % s.step * phase + column / s.step,
-                        s.conv.stride_h * sorted_pitch};
+}
+
+// Most pairs of taps have the products of a pair that lies a step further up, or a step further left, but for those at
+// the edges of the image. With X a row of positions, A and B two rows of a window, and a, b columns of it,
+//   sum_q X_A[q * step + a] X_B[q * step + b]
+// is that of (a - step, b - step) without its first product and with one more at the end; and so it is with rows of
+// positions. `differences` has such sums where a pair has no other, and what is to be added to the other where it has.
+struct stem_gram {
+    stem_gram(double* differences, const stem_shape& s, const stem_row& row)
+        : differences(differences), s(s), row(row), kernels(kernels_of_this_machine()) {}
+
+    // Adds to pairs of rows [from, to) of the window with rows from themselves on, to `last`, over `count` rows of
+    // positions that start at rows of the image; they count for pairs that lie `below` rows further down.
+    void add(const float* rows, int64_t from, int64_t to, int64_t last, int64_t below, int64_t count, double sign) {
+        const int64_t columns = s.columns, step = std::min(s.step, columns), rest = columns - step;
+        const int64_t pitch = s.conv.stride_h * row.pitch;
+        bool few = s.positions() <= kFewPositions;
+        auto multiply = few ? gram_in_double : kernels.gram;
+        auto multiply_edges = few ? edges_in_double : kernels.gram_edges;
+        const float **left = scratch<const float*, 0>(2 * s.taps), **right = left + s.taps;
+        double* products = scratch<double, 2>(s.taps * s.taps);
+        for (int64_t r = from; r < to; r++) {
+            double* sums = differences + (r + below) * columns * (s.taps + 1);  // of the first column of r with itself
+            const float* here = rows + r * row.pitch;
+            // the first columns of this row with all columns from this row on
+            int64_t others = 0;
+            for (int64_t a = 0; a < step; a++) left[a] = here + row.cuts + a * row.cut;
+            for (int64_t lower = r; lower < last; lower++)
+                for (int64_t b = 0; b < columns; b++) right[others++] = rows + lower * row.pitch + row.column[b];
+            multiply(products, left, step, right, others, count, pitch, s.pool.w);
+            for (int64_t a = 0; a < step; a++)
+                for (int64_t b = a; b < others; b++) sums[a * s.taps + b] += sign * products[a * others + b];
+            // the first columns of the rows below with the other columns of this row
+            int64_t lowers = 0;
+            for (int64_t lower = r + 1; lower < last; lower++)
+                for (int64_t b = 0; b < step; b++) left[lowers++] = rows + lower * row.pitch + row.cuts + b * row.cut;
+            for (int64_t a = 0; a < rest; a++) right[a] = here + row.column[step + a];
+            multiply(products, left, lowers, right, rest, count, pitch, s.pool.w);
+            const double* product = products;
+            for (int64_t lower = 1; lower < last - r; lower++)
+                for (int64_t b = 0; b < step; b++)
+                    for (int64_t a = 0; a < rest; a++)
+                        sums[(step + a) * s.taps + lower * columns + b] += sign * *product++;
+            // the others: the last product, less one in front of the first
+            for (int64_t lower = r; lower < last && rest > 0; lower++) {
+                multiply_edges(products, here, rows + lower * row.pitch, rest, s.pool.w * s.step, count, pitch);
+                for (int64_t a = 0; a < rest; a++)
+                    for (int64_t b = lower == r ? a : 0; b < rest; b++)
+                        sums[(step + a) * s.taps + (lower - r) * columns + step + b] += sign * products[a * rest + b];
+            }
+        }
     }
-    signals[s.taps] = {ones, 0};
-    auto gram = s.positions() <= kFewPositions ? gram_in_double : kernels_of_this_machine().gram;
-    gram(sums, signals, s.taps + 1, last - first, s.pool.w);
+
+    // Makes sums of the differences.
+    void complete() {
+        const int64_t columns = s.columns, rows_up = s.conv.stride_h;
+        for (int64_t a = 0; a < s.taps; a++)
+            for (int64_t b = a; b < s.taps; b++)
+                if (a % columns >= s.step && b % columns >= s.step)
+                    differences[a * s.taps + b] += differences[(a - s.step) * s.taps + b - s.step];
+        for (int64_t a = rows_up * columns; a < s.taps; a++)
+            for (int64_t b = a; b < s.taps; b++)
+                differences[a * s.taps + b] += differences[(a - rows_up * columns) * s.taps + b - rows_up * columns];
+    }
+
+    double* differences;
+    const stem_shape& s;
+    const stem_row& row;
+    const stem_kernels& kernels;
+};
+
+// sums [taps] += signals of rows [first, last) of positions.
+static void add_signals(double* sums, const float* rows, const stem_row& row, const stem_shape& s, int64_t count) {
+    double* columns = scratch<double, 2>(s.columns);
+    for (int64_t i = 0; i < (count - 1) * s.conv.stride_h + s.conv.r; i++, rows += row.pitch) {
+        for (int64_t column = 0; column < s.columns; column++)
+            columns[column] = column < s.step ? sum_of_row(rows + row.cuts + column * row.cut, row.cut)
+                                              : columns[column - s.step] +
+                                                    static_cast<double>(rows[(s.pool.w - 1) * s.step + column]) -
+                                                    rows[column - s.step];
+        // row i belongs to row r of the windows of position row (i - r) / stride
+        for (int64_t r = i % s.conv.stride_h; r < s.conv.r && r <= i; r += s.conv.stride_h)
+            if ((i - r) / s.conv.stride_h < count)
+                for (int64_t column = 0; column < s.columns; column++) sums[r * s.columns + column] += columns[column];
+    }
+}
+
+// sums [taps + taps * taps] += signals, and differences of their products, of rows [first, last) of positions.
+template <class T>
+static void statistics_of_rows(double* sums, const T* image, const stem_shape& s, const stem_row& row, int64_t first,
+                               int64_t last, float shift) {
+    const int64_t up = std::min(s.conv.stride_h, s.conv.r), count = last - first;
+    float* rows = scratch<float, 0>(((count - 1) * s.conv.stride_h + s.conv.r) * row.pitch + stem_shape::kSlack);
+    sort_rows(rows, row, image, s, first * s.conv.stride_h - s.conv.pad_h, (count - 1) * s.conv.stride_h + s.conv.r,
+              shift);
+    add_signals(sums, rows, row, s, count);
+    stem_gram gram(sums + s.taps, s, row);
+    const int64_t some = std::max<int64_t>(4, kCachedPixels / (s.conv.stride_h * row.pitch));
+    for (int64_t begin = 0; begin < count; begin += some)
+        gram.add(rows + begin * s.conv.stride_h * row.pitch, 0, up, s.conv.r, 0, std::min(some, count - begin), 1);
+    if (first == 0) gram.add(rows, 0, s.conv.r - up, s.conv.r - up, up, 1, -1);
+    if (last == s.pool.h) gram.add(rows + (count - 1) * s.conv.stride_h * row.pitch, up, s.conv.r, s.conv.r, 0, 1, 1);
 }
 
 template <class T>
 static void input_statistics(stem_state state, const T* x, const stem_shape& s) {
     int64_t rows = static_cast<int64_t>(s.conv.n) * s.pool.h, blocks = std::min<int64_t>(64, rows);
-    int64_t side = s.taps + 1, image_size = s.width * s.conv.h;
+    int64_t size = s.taps + s.taps * s.taps, image_size = s.width * s.conv.h;
     float shift = static_cast<float>(*state.shift = typical_pixel(x, s));
-    double* partial = scratch<double, 0>(blocks * side * side);
-    std::fill(partial, partial + blocks * side * side, 0.0);
+    stem_row row(s);
+    double* partial = scratch<double, 0>(blocks * size);
 #pragma omp parallel for schedule(static)
-    for (int64_t block = 0; block < blocks; block++)
+    for (int64_t block = 0; block < blocks; block++) {
+        std::fill_n(partial + block * size, size, 0.0);
         by_image(block * rows / blocks, (block + 1) * rows / blocks, s.pool.h,
                  [&](int64_t image, int64_t first, int64_t last) {
-                     gram_of_rows(partial + block * side * side, x + image * image_size, s, first, last, shift);
+                     for (int64_t begin = first; begin < last; begin += kSortedRows)
+                         statistics_of_rows(partial + block * size, x + image * image_size, s, row, begin,
+                                            std::min(last, begin + kSortedRows), shift);
                  });
+    }
     for (int64_t block = 1; block < blocks; block++)
-        for (int64_t i = 0; i < side * side; i++) partial[i] += partial[block * side * side + i];
-    double n = static_cast<double>(s.positions());
-    for (int64_t i = 0; i < s.taps; i++) state.mean[i] = partial[i * side + s.taps] / n;
+        for (int64_t i = 0; i < size; i++) partial[i] += partial[block * size + i];
+    double *sums = partial, *products = partial + s.taps, n = static_cast<double>(s.positions());
+    stem_gram(products, s, row).complete();
+    for (int64_t i = 0; i < s.taps; i++) state.mean[i] = sums[i] / n;
     for (int64_t i = 0; i < s.taps; i++)
         for (int64_t j = i; j < s.taps; j++)
             state.covariance[i * s.taps + j] = state.covariance[j * s.taps + i] =
-                partial[i * side + j] / n - state.mean[i] * state.mean[j];
+                products[i * s.taps + j] / n - state.mean[i] * state.mean[j];
     for (int64_t i = 0; i < s.taps; i++) {
         if (s.meets_image(i)) continue;
         state.mean[i] = -*state.shift;
@@ -267,8 +419,7 @@ static void pack_weights(Z* packed, const float* weight, const float* a, const s
 // Rows [begin, end) of the pooled output of one image, multiplied as Z.
 template <class Z, class T>
 static void forward_band(T* y, uint8_t* argmax, const T* image, const Z* packed, affine f, const stem_shape& s,
-                         void (*convolve)(float*, const Z*, const Z*, stem_window, int64_t, int64_t), int64_t begin,
-                         int64_t end) {
+                         stem_convolution<Z> convolve, int64_t begin, int64_t end) {
     const auto& conv = s.conv;
     const auto& pool = s.pool;
     auto rows_of = [&](int64_t i) {
@@ -294,9 +445,9 @@ static void forward_band(T* y, uint8_t* argmax, const T* image, const Z* packed,
             held = from;
             for (next = from + kept; next < to; next++)
                 convolve(z + (next - held) * row_size, rows + (next * conv.stride_h - conv.pad_h - top) * s.pitch(),
-                         packed, {conv.r, s.columns, s.pitch()}, pool.w, s.step);
+                         packed, {conv.r, s.columns, s.pitch()}, pool.w, s.step, channels);
             int64_t out = i * pool_q(pool) * conv.k + k;
-            kernels.pool(best, winner, z, pool, i, held);
+            kernels.pool(best, winner, z, pool, i, held, channels);
             kernels.rows.of(T{}).finish_row(y + out, argmax ? argmax + out : nullptr, best, winner, here, pool, i,
                                             channels);
         }
@@ -305,8 +456,7 @@ static void forward_band(T* y, uint8_t* argmax, const T* image, const Z* packed,
 
 template <class Z, class T>
 static void forward_images(T* y, uint8_t* argmax, const T* x, const float* weight, const float* signs, affine f,
-                           const stem_shape& s,
-                           void (*convolve)(float*, const Z*, const Z*, stem_window, int64_t, int64_t)) {
+                           const stem_shape& s, stem_convolution<Z> convolve) {
     Z* packed = scratch<Z, 3>((s.conv.k + kStemBlock - 1) / kStemBlock * kStemBlock * packed_taps<Z>(s));
     pack_weights(packed, weight, signs, s);
     int64_t p = pool_p(s.pool), image_size = s.width * s.conv.h, out_size = p * pool_q(s.pool) * s.conv.k;
@@ -336,18 +486,20 @@ static void forward(T* y, uint8_t* argmax, const T* x, const float* weight, floa
 
 // ---- gradient of the weights
 
-// sums [k, 1 + pieces * kStemPiece] += sum of dA, and of dA times the window, over pooled row i of one image.
+// sums [k, 1 + pieces * kStemPiece] += sum of dA, and of dA times the window, over `count` pooled rows of one image,
+// from row i on.
 template <class T>
-static void gradient_of_row(double* sums, const T* image, const T* dy, const T* y, const uint8_t* argmax,
-                            const stem_shape& s, int64_t i, float shift, bool relu) {
+static void gradient_of_rows(double* sums, const T* image, const T* dy, const T* y, const uint8_t* argmax,
+                             const stem_shape& s, int64_t i, int64_t count, float shift, bool relu) {
     const auto& conv = s.conv;
     const auto& pool = s.pool;
     int64_t q = pool_q(pool), pitch = s.pitch(), length = s.pieces * kStemPiece, pieces_of_row = s.pieces / conv.r;
-    int64_t top = (i * pool.stride_h - pool.pad_h) * conv.stride_h - conv.pad_h;
-    int64_t input = (pool.r - 1) * conv.stride_h + conv.r;
+    int64_t row_step = static_cast<int64_t>(pool.stride_h) * conv.stride_h;  // of the image
+    int64_t top = i * row_step - pool.pad_h * conv.stride_h - conv.pad_h;
+    int64_t input = (count - 1) * row_step + (pool.r - 1) * conv.stride_h + conv.r;
     float* rows = scratch<float, 0>(input * pitch + kStemPiece);
     padded_rows(rows, image, s, top, top + input, shift);
-    float *sum = scratch<float, 1>(length + (1 + q) * kStemBlock), *window = sum + kStemBlock,
+    float *sum = scratch<float, 1>(length + (1 + count * q) * kStemBlock), *window = sum + kStemBlock,
           *gradients = window + length;
     // where the windows of the elements of a pooling window start, and the pieces of a window
     int32_t* corners = scratch<int32_t, 0>(pool.r * pool.s + s.pieces);
@@ -360,10 +512,10 @@ static void gradient_of_row(double* sums, const T* image, const T* dy, const T* 
     const int32_t at_once = kernels.lanes;
     for (int32_t k = 0; k < conv.k; k += at_once) {
         int lanes = std::min(at_once, conv.k - k);
-        kernels.rows.of(T{}).active_row(sum, gradients, dy + k, y + k, q, conv.k, relu, lanes);
+        kernels.rows.of(T{}).active_row(sum, gradients, dy + k, y + k, count * q, conv.k, relu, lanes);
         for (int lane = 0; lane < lanes; lane++, sums += 1 + length) {
-            kernels.gather(window, gradients + lane, argmax + k + lane, conv.k, q, rows, pool.stride_w * s.step,
-                           corners, offsets, s.pieces);
+            kernels.gather(window, gradients + lane, argmax + k + lane, conv.k, count, q, rows, row_step * pitch,
+                           pool.stride_w * s.step, corners, offsets, s.pieces);
             sums[0] += sum[lane];
             for (int64_t t = 0; t < length; t++) sums[1 + t] += window[t];
         }
@@ -438,15 +590,20 @@ int32_t avedis_stem_backward(float* dweight, float* dgamma, float* dbeta, const 
         float shift = static_cast<float>(*state.shift);
         int64_t p = pool_p(*pool), q = pool_q(*pool), rows = conv->n * p, blocks = std::min<int64_t>(64, rows);
         int64_t stride = 1 + s.pieces * kStemPiece, size = conv->k * stride;
+        // rows whose sums are added up in float: as many positions as a row of the larger networks has
+        const int64_t at_once = std::max<int64_t>(1, 128 / q);
         double* partial = scratch<double, 0>(blocks * size);
         std::fill(partial, partial + blocks * size, 0.0);
 #pragma omp parallel for schedule(static)
         for (int64_t block = 0; block < blocks; block++)
-            for (int64_t row = block * rows / blocks; row < (block + 1) * rows / blocks; row++) {
-                int64_t out = row * q * conv->k;
-                gradient_of_row(partial + block * size, x + row / p * s.width * conv->h, dy + out, y + out,
-                                argmax + out, s, row % p, shift, relu);
-            }
+            by_image(block * rows / blocks, (block + 1) * rows / blocks, p,
+                     [&](int64_t image, int64_t first, int64_t last) {
+                         for (int64_t row = first; row < last; row += at_once) {
+                             int64_t out = (image * p + row) * q * conv->k;
+                             gradient_of_rows(partial + block * size, x + image * s.width * conv->h, dy + out, y + out,
+                                              argmax + out, s, row, std::min(at_once, last - row), shift, relu);
+                         }
+                     });
         for (int64_t block = 1; block < blocks; block++)
             for (int64_t i = 0; i < size; i++) partial[i] += partial[block * size + i];
 

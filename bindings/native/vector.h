@@ -14,6 +14,7 @@
 // through instruction_sets.h.
 #define AVEDIS_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #define AVEDIS_INLINE inline __attribute__((always_inline))
+#define AVEDIS_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace avedis {
 
@@ -70,6 +71,18 @@ void parallel_ranges(int64_t count, int64_t piece, Body body) {
     int64_t pieces = (count + piece - 1) / piece;
 #pragma omp parallel for schedule(static) if (pieces > 1)
     for (int64_t i = 0; i < pieces; i++) body(i * piece, std::min(count, (i + 1) * piece));
+}
+
+// body(i) over [0, count): each thread has a part of its own, the same as in a loop with a static schedule, and goes
+// through it from the end.
+template <class Body>
+void parallel_backwards(int64_t count, Body body) {
+#pragma omp parallel if (count > 1)
+    {
+        int64_t threads = omp_get_num_threads(), each = count / threads, more = count % threads;
+        int64_t thread = omp_get_thread_num(), begin = thread * each + std::min(thread, more);
+        for (int64_t i = begin + each + (thread < more); i-- > begin;) body(i);
+    }
 }
 
 // Elements of a piece of a flat loop: large against the cost of a barrier, small against a cache.
