@@ -3,8 +3,9 @@ using System.Diagnostics;
 namespace Avedis.Engine;
 
 /// <summary>
-/// Measures <see cref="PrecisionRates"/> on a layer like those in the middle of a network, a 3x3 convolution of a small batch, forward and both
-/// gradients. What counts is how fast the engine's own convolutions are, whatever algorithm they use, not what the processor's units could do.
+/// Measures <see cref="PrecisionRates"/> on a layer like those in the middle of a network, a 3x3 convolution of a small batch, forward and
+/// both gradients. What counts is how fast the engine's own convolutions are, whatever algorithm they use, not what the processor's units
+/// could do.
 /// </summary>
 public static class ConvolutionTrial
 {
@@ -38,8 +39,8 @@ public static class ConvolutionTrial
     }
 
     /// <summary>
-    /// Shortest time of each, all taking turns, until none has become clearly shorter for some rounds: whoever disturbs for a while disturbs
-    /// all of them.
+    /// Shortest time of each, all taking turns, until none has become clearly shorter for some rounds: whoever disturbs for a while
+    /// disturbs all of them.
     /// </summary>
     /// <param name="runs">Each returns the time that it took.</param>
     internal static double[] Fastest(params IReadOnlyList<Func<double>> runs)
@@ -91,7 +92,7 @@ public static class ConvolutionTrial
             if (values.Type == DType.F32)
                 device.Ops.Upload<float>(values, numbers);
             else
-                device.Ops.Upload<ushort>(values, Array.ConvertAll(numbers, number => (ushort)(BitConverter.SingleToUInt32Bits(number) >> 16)));
+                device.Ops.Upload<ushort>(values, [.. numbers.Select(number => (ushort)(BitConverter.SingleToUInt32Bits(number) >> 16))]);
         }
 
         public double Seconds()

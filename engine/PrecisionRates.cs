@@ -10,8 +10,8 @@ namespace Avedis.Engine;
 public sealed record PrecisionRates(double Fp32, double Bf16, string Unit)
 {
     /// <summary>
-    /// BF16 is chosen where it is at least so many times as fast: its results are a little coarser, and where two rates are nearly the same,
-    /// noise must not decide.
+    /// BF16 is chosen where it is at least so many times as fast: its results are a little coarser, and where two rates are nearly the
+    /// same, noise must not decide.
     /// </summary>
     public const double ClearFactor = 1.25;
 

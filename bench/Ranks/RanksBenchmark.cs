@@ -110,7 +110,8 @@ public static class RanksBenchmark
         var training = TrainingOptions.Paper with { Strategy = "baseline", Ranks = new() { BucketBytes = bucketBytes } };
         var backend = AvedisEngine.Open("cpu", threads: 1, precision);
         var work = new Workload(preset, clips / ranks.Size);
-        using var runtime = new Runtime(backend, work.Network, work.Shape(new PrecisionChoice(AvedisEngine.Activations(precision), null).Act), training, collective: ranks);
+        var act = new PrecisionChoice(AvedisEngine.Activations(precision), null).Act;
+        using var runtime = new Runtime(backend, work.Network, work.Shape(act), training, collective: ranks);
         runtime.Network.Initialise(training.Seed);
         var batch = AvedisEngine.GoldenBatch(ranks.Rank, work.Size);
         var seconds = new List<double>();

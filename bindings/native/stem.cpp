@@ -158,6 +158,7 @@ static void gram_in_double(double* sums, const float* const* a, int64_t count_a,
         }
 }
 
+// As gram_edges of the kernels.
 static void edges_in_double(double* sums, const float* upper, const float* lower, int64_t columns, int64_t last,
                             int64_t rows, int64_t pitch) {
     for (int64_t a = 0; a < columns; a++)
@@ -170,7 +171,7 @@ static void edges_in_double(double* sums, const float* upper, const float* lower
         }
 }
 
-// y [count] = every nth element of x.
+// y [count] = every nth element of x; for the networks' strides, 1 and 2, in vectors.
 AVEDIS_CLONES static void every_nth(float* y, const float* x, int64_t count, int64_t n) {
     if (n == 1)
         std::copy_n(x, count, y);
@@ -207,7 +208,7 @@ struct stem_row {
     int64_t* column;
 };
 
-// Rows [first, last) of an image, padded, from row `top` on.
+// rows [count, row.pitch] = rows of an image from row `top` on; those beyond it are padding.
 template <class T>
 static void sort_rows(float* rows, const stem_row& row, const T* image, const stem_shape& s, int64_t top, int64_t count,
                       float shift) {
@@ -293,7 +294,8 @@ struct stem_gram {
     const stem_kernels& kernels;
 };
 
-// sums [taps] += signals of rows [first, last) of positions.
+// sums [taps] += signals, summed over `count` rows of positions. Columns a step further right have the same sums, less
+// the first pixel and with one more at the end.
 static void add_signals(double* sums, const float* rows, const stem_row& row, const stem_shape& s, int64_t count) {
     double* columns = scratch<double, 2>(s.columns);
     for (int64_t i = 0; i < (count - 1) * s.conv.stride_h + s.conv.r; i++, rows += row.pitch) {

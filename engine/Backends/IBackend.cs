@@ -17,7 +17,7 @@ public interface IBackend : IDisposable
     /// <summary>What runs the operations, for people: processor or GPU, instruction set, threads.</summary>
     string Description { get; }
 
-    /// <summary>How fast the hardware multiplies each number format, where that is known; null: <see cref="ConvolutionTrial"/> measures it.</summary>
+    /// <summary>How fast the hardware multiplies each number format, where known; null: see <see cref="ConvolutionTrial"/>.</summary>
     PrecisionRates? KnownRates { get; }
 
     // ---- memory -------------------------------------------------------------------------------------------------------

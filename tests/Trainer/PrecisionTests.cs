@@ -7,7 +7,9 @@ using NUnit.Framework;
 
 namespace Avedis.Tests;
 
-/// <summary>What precision auto chooses by, that a run records it, and that a resumed run keeps it. How fast this machine is plays no part.</summary>
+/// <summary>
+/// What precision auto chooses by, that a run records it, and that a resumed run keeps it. How fast this machine is plays no part.
+/// </summary>
 [NonParallelizable]
 public sealed class PrecisionTests
 {
@@ -80,7 +82,8 @@ public sealed class PrecisionTests
         var state = State("run");
         Assert.That(state.Rates, Is.Not.Null);
         Assert.That(state.Precision, Is.EqualTo(state.Rates!.PreferBf16 ? "bf16" : "fp32"));
-        Assert.That(text, Does.Contain($"precision auto: {state.Precision} (convolutions: {state.Rates};").And.Contain($", {state.Precision}\n"));
+        Assert.That(text, Does.Contain($"precision auto: {state.Precision} (convolutions: {state.Rates};"));
+        Assert.That(text, Does.Contain($", {state.Precision}\n"));
     }
 
     [Test]
@@ -121,7 +124,10 @@ public sealed class PrecisionTests
     }
 
     private string[] Arguments(string run, params string[] more) =>
-        ["train", TinyCorpus.Prepared, "--run", Path.Combine(folder, run), "--device", "cpu", "--epochs", "1", .. TinyCorpus.SmallNetwork, .. more];
+    [
+        "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, run), "--device", "cpu", "--epochs", "1", .. TinyCorpus.SmallNetwork,
+        .. more,
+    ];
 
     private string Train(string run, params string[] more)
     {

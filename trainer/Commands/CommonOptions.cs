@@ -31,7 +31,8 @@ public sealed class CommonOptions
 
     public Option<string?> Precision { get; } = new("--precision")
     {
-        Description = "auto, fp32, tf32 (GPU only) or bf16: number format of activations. auto measures the device. [default: auto, bf16 where convolutions are clearly faster in it, else fp32]",
+        Description = "auto, fp32, tf32 (GPU only) or bf16: number format of activations. auto measures, and takes bf16 where " +
+            "convolutions are clearly faster in it, else fp32. [default: auto]",
     };
 
     public Option<ulong?> Seed { get; } = new("--seed") { Description = "Seed of weights and data order. [default: 1]" };

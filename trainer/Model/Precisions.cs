@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Serialization;
 using Avedis.Engine;
 using Avedis.Trainer.Training;
@@ -36,7 +37,9 @@ public static class Precisions
 
     /// <summary>"precision auto: fp32 (convolutions: ...)".</summary>
     public static string Line(PrecisionChoice choice) =>
-        $"precision auto: {choice.Name} (convolutions: {choice.Rates}; bf16 is taken where it is {PrecisionRates.ClearFactor} times as fast)";
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"precision auto: {choice.Name} (convolutions: {choice.Rates}; bf16 is taken from {PrecisionRates.ClearFactor} times as fast)");
 
     /// <summary>The precision that a run recorded.</summary>
     public static Precision Named(string name) => name switch

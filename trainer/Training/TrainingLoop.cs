@@ -426,7 +426,8 @@ public sealed class TrainingLoop : IDisposable
     private void GoBack(Failure failure)
     {
         var guard = config.Training.Guard;
-        string replay = (Leads ? failure.Keep(folder, config with { Training = config.Training with { Precision = precision.Precision } }) : null) is { } kept ? $"; avedis replay {kept} finds the operation" : "";
+        var chosen = config with { Training = config.Training with { Precision = precision.Precision } };
+        string replay = (Leads ? failure.Keep(folder, chosen) : null) is { } kept ? $"; avedis replay {kept} finds the operation" : "";
         if (guard.OnNonFinite == OnNonFinite.Stop || state.Returns >= guard.Limit)
             throw new UserException(
                 ExitCode.Diverged,

@@ -7,7 +7,9 @@ namespace Avedis.Trainer.Training;
 /// <summary>Number format of activations and their gradients; weights, statistics and losses are always FP32.</summary>
 public enum Precision
 {
-    /// <summary>BF16 where convolutions are clearly faster in it (<see cref="PrecisionRates"/>), else FP32; the run says which, and keeps it.</summary>
+    /// <summary>
+    /// BF16 where convolutions are clearly faster in it (<see cref="PrecisionRates"/>), else FP32; the run says which, and keeps it.
+    /// </summary>
     Auto,
     Fp32,
 
