@@ -17,6 +17,7 @@
 #include "conv2d_operand.h"
 #include "conv2d_weight.h"
 #include "conv2d_winograd.h"
+#include "gemm.h"
 #include "onednn.h"
 #include "status.h"
 

@@ -27,9 +27,9 @@ struct winograd_kernels {
     using transform = void (*)(float* points, const int64_t* at, int64_t first, int64_t panel_step,
                                const float* const* values, int64_t channels);
     using product = void (*)(float* c, int64_t c_step, const float* a, int64_t a_step, const float* b, int64_t depth,
-                             int64_t rows, int64_t channels);
+                             int64_t rows, int64_t columns, bool add);
 
-    int64_t panel, rows;
+    int64_t panel;
     transform values[4], gradients[4];  // by size of the tile: 3x3, 3x4, 4x3, 4x4
     void (*outputs[4])(float* const* outputs, const float* points, const int64_t* at, int64_t channels);
     void (*weights)(float* points, int64_t point_step, const float* const* taps, int64_t count, int rows, int columns);
@@ -236,7 +236,7 @@ private:
                     kernels.multiply(to + panel * kernels.panel, products_tile, from, values_tile,
                                      panel_of(weights, r, point, panel) + views.begin * inputs * kernels.panel,
                                      std::max<int64_t>(views.end - views.begin, 0) * inputs, rows,
-                                     outputs - panel * kernels.panel);
+                                     outputs - panel * kernels.panel, false);
             }
     }
 
@@ -335,10 +335,10 @@ private:
         auto needed = tiles.needed(tiles.residues[0], i, j);
         int64_t channel = panel * kernels.panel;
         if (channel >= needed.end * view_channels || channel + kernels.panel <= needed.begin * view_channels) return;
-        kernels.add_outer(sums + point * sums_step + panel * g.k * kernels.panel, kernels.panel,
-                          gradients + point * gradients_step, gradients_tile,
-                          values + point * values_step + panel * values_panel,
-                          tiles.count(kind, end) - tiles.count(kind, first), g.k, views() * view_channels - channel);
+        kernels.add_outer(
+            sums + point * sums_step + panel * g.k * kernels.panel, kernels.panel, gradients + point * gradients_step,
+            gradients_tile, values + point * values_step + panel * values_panel,
+            tiles.count(kind, end) - tiles.count(kind, first), g.k, views() * view_channels - channel, true);
     }
 
     void add_taps(float* dweight, const float* sums, int64_t k) const {

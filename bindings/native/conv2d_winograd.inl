@@ -9,10 +9,10 @@
 // columns, then along rows. Lavin and Gray, "Fast algorithms for convolutional neural networks", 2016, equations 5 to 9
 // and 13.
 
+#include "product.inl"
+
 constexpr float kA = 0.625f, kB = 1.5f, kA2 = kA * kA, kB2 = kB * kB;
 constexpr float kScale0 = 1 / (kA2 * kB2), kScaleA = 1 / (2 * kA2 * (kA2 - kB2)), kScaleB = 1 / (2 * kB2 * (kB2 - kA2));
-constexpr int kPanel = 2 * kLanes;            // channels of a panel
-constexpr int kRows = kLanes == 16 ? 14 : 6;  // rows of a product that stay in registers
 
 // B': inputs d [M + 2] to points o [M + 2].
 template <int M>
@@ -213,57 +213,9 @@ static void transform_sums(float* const* taps, const float* sums, int64_t point_
     }
 }
 
-// ---- products
-
-// c [Rows, Vectors] = sum over d of a [Rows][d] * b [d][Vectors]; of a [d][Rows] and added to c where Outer.
-template <bool Outer, int Rows, int Vectors>
-static void product(float* c, int64_t c_step, const float* a, int64_t a_step, const float* b, int64_t depth) {
-    vfloat sum[Rows][Vectors] = {};
-    for (int64_t d = 0; d < depth; d++, b += kPanel, a += Outer ? a_step : 1) {
-        vfloat right[Vectors];
-#pragma GCC unroll 2
-        for (int v = 0; v < Vectors; v++) std::memcpy(&right[v], b + v * kLanes, sizeof(vfloat));
-#pragma GCC unroll 16
-        for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 2
-            for (int v = 0; v < Vectors; v++) sum[r][v] += right[v] * (Outer ? a[r] : a[r * a_step]);
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; r++)
-#pragma GCC unroll 2
-        for (int v = 0; v < Vectors; v++) {
-            float* to = c + r * c_step + v * kLanes;
-            if (Outer) sum[r][v] += load(to, all_lanes{});
-            store(to, sum[r][v], all_lanes{});
-        }
-}
-
-template <bool Outer, int Vectors, int... Rows>
-static void product_rows(float* c, int64_t c_step, const float* a, int64_t a_step, const float* b, int64_t depth,
-                         int64_t rows, std::integer_sequence<int, Rows...>) {
-    static constexpr void (*of_rows[])(float*, int64_t, const float*, int64_t, const float*,
-                                       int64_t) = {product<Outer, Rows + 1, Vectors>...};
-    int64_t blocks = (rows + kRows - 1) / kRows;
-    for (int64_t i = 0; i < blocks; i++) {
-        int64_t begin = rows * i / blocks, end = rows * (i + 1) / blocks;
-        of_rows[end - begin - 1](c + begin * c_step, c_step, a + begin * (Outer ? 1 : a_step), a_step, b, depth);
-    }
-}
-
-// The same for any number of rows, of one panel.
-template <bool Outer>
-static void product_panel(float* c, int64_t c_step, const float* a, int64_t a_step, const float* b, int64_t depth,
-                          int64_t rows, int64_t channels) {
-    if (channels > kLanes)
-        product_rows<Outer, 2>(c, c_step, a, a_step, b, depth, rows, std::make_integer_sequence<int, kRows>());
-    else
-        product_rows<Outer, 1>(c, c_step, a, a_step, b, depth, rows, std::make_integer_sequence<int, kRows>());
-}
-
 static const winograd_kernels& kernels() {
     static constexpr winograd_kernels table{
         kPanel,
-        kRows,
         {transform_tile<false, 3, 3>, transform_tile<false, 3, 4>, transform_tile<false, 4, 3>,
          transform_tile<false, 4, 4>},
         {transform_tile<true, 3, 3>, transform_tile<true, 3, 4>, transform_tile<true, 4, 3>,

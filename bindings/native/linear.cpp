@@ -1,6 +1,7 @@
 // Fully connected layers: y [n, o] = x [n, i] * weight [o, i]^T + bias [o]. bfloat16 activations are widened first: the
 // weights stay as precise as they are, and the products of a batch of clips are too small to gain from a narrower type.
-#include "onednn.h"
+#include "gemm.h"
+#include "vector.h"
 #include "status.h"
 
 namespace avedis {

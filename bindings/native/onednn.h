@@ -117,31 +117,4 @@ struct blocked_layout {
     std::vector<std::pair<int64_t, int64_t>> blocks;  // axis and size
 };
 
-// c [m, n] = a [m, k] * b [k, n], or += ; row-major floats. A transposed operand lies in memory with its extents
-// swapped. Blocks of c by its shape alone, each by one thread: left to itself oneDNN may split k over its threads, and
-// the bits would depend on their number.
-inline void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float* a, const float* b,
-                 float* c, bool accumulate) {
-    constexpr int64_t kBlock = 128, kMostBlocks = 16;
-    int64_t columns = std::min((n + kBlock - 1) / kBlock, kMostBlocks);
-    int64_t rows = std::min((m + kBlock - 1) / kBlock, std::max<int64_t>(kMostBlocks / columns, 1));
-    dnnl_status_t worst = dnnl_success;
-    // oneDNN is sequential within a parallel region
-#pragma omp parallel for schedule(static) collapse(2)
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j++) {
-            int64_t row = m * i / rows, column = n * j / columns;
-            dnnl_status_t status =
-                dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', m * (i + 1) / rows - row,
-                           n * (j + 1) / columns - column, k, 1, a + row * (transpose_a ? 1 : k), transpose_a ? m : k,
-                           b + column * (transpose_b ? k : 1), transpose_b ? k : n, accumulate ? 1.0f : 0.0f,
-                           c + row * n + column, n);
-            if (status != dnnl_success) {
-#pragma omp atomic write
-                worst = status;
-            }
-        }
-    if (worst != dnnl_success) throw dnnl::error(worst, "dnnl_sgemm failed");
-}
-
 }  // namespace avedis
