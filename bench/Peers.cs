@@ -112,7 +112,7 @@ public static class TorchSharpPeers
     }
 
     internal static Peer Start(string program, string mode, string device) =>
-        new($"torchsharp-{mode}", "dotnet", [program, "--device", device, "--mode", mode], new Dictionary<string, string>())
+        new($"torchsharp-{mode}", "dotnet", [program, "step", "--device", device, "--mode", mode], new Dictionary<string, string>())
         {
             Precisions = mode == "bf16-cast" ? ["bf16"] : ["fp32", "tf32"],
         };
