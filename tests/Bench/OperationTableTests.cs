@@ -47,7 +47,7 @@ public sealed class OperationTableTests
     public void The_page_of_the_repository_has_the_marks()
     {
         string page = File.ReadAllText(Path.Combine(Repository.Root, "docs", "performance.md"));
-        Assert.That(page, Does.Match($"(?s){OperationTable.Begin}\n.*\\| convolution forward \\|.*\n{OperationTable.End}\n"));
+        Assert.That(page, Does.Match($"(?s)\n{OperationTable.Begin}\n.*\n{OperationTable.End}\n"));
     }
 
     [Test]

@@ -249,7 +249,7 @@ public sealed class StepBenchmarkTests
         string starts = Path.GetTempFileName();
         Peer Of(string name) => new(name, "/bin/bash", ["-c", TriedPeer, "peer", name], new Dictionary<string, string> { ["STARTS"] = starts });
         Peer[] peers = [Of("varies"), Of("does not"), Of("bf16 only") with { Precisions = ["bf16"] }];
-        var options = new StepOptions("cpu", 2, peers, InstructionSet.Native, 1, 0, 1, TimeSpan.FromMinutes(2), trialSteps);
+        var options = new StepOptions("cpu", 2, peers, InstructionSet.Native, 1, 0, double.PositiveInfinity, TimeSpan.FromMinutes(2), trialSteps);
         ResultRow[] rows;
         using (var benchmark = new StepBenchmark(options, TextWriter.Null))
             rows = benchmark.Run("demo", 1, "fp32", _ => { }).Rows;

@@ -19,8 +19,8 @@ using TorchSharp;
 namespace Avedis.Bench.Peers.TorchSharp.Operations;
 
 /// <summary>
-/// Operations of a training step, ours and TorchSharp's, in one run of BenchmarkDotNet and one process, whose inputs and results are the same. Nothing is timed
-/// before the results have been compared. TorchSharp has its images in the memory order in which it is faster.
+/// Operations of a training step, ours and TorchSharp's, in one run of BenchmarkDotNet and one process, whose inputs are the same. Nothing is timed before all
+/// results have been compared. TorchSharp has its images in the memory order in which it is faster.
 /// </summary>
 public class OperationBenchmarks
 {
@@ -35,10 +35,10 @@ public class OperationBenchmarks
     private static int threads;
     private static CpuBackend backend = null!;
 
-    private ISide side = null!;
+    private Action run = null!, giveBack = null!;
 
     /// <summary>What is known of a case besides its times.</summary>
-    private sealed record Facts(string Way, long? OurBytes, long? TheirBytes);
+    private sealed record Facts(Layout Layout, string Way, long? OurBytes, long? TheirBytes);
 
     public static IEnumerable<string> Operations => cases.Keys;
 
@@ -49,36 +49,30 @@ public class OperationBenchmarks
     private OperationCase Case => cases[Operation];
 
     [Benchmark(Baseline = true)]
-    public void TorchSharp() => side.Run();
+    public void TorchSharp() => run();
 
     [Benchmark]
-    public void Avedis() => side.Run();
+    public void Avedis() => run();
 
     [GlobalSetup(Target = nameof(TorchSharp))]
     public void SetUpTheirs()
     {
-        Console.Error.WriteLine($"{facts.Count + 1} of {cases.Count}: {Operation}");
         // libtorch counts threads for each thread that calls it
         torch.set_num_threads(threads);
-        var theirs = TheirSide.Fastest(Case.Layouts, Case.Theirs);
-        using var ours = Ours();
-        Compare(ours, theirs);
-        string[] way = [.. new[] { Name(theirs.Layout), Case.Autograd ? "autograd" : "a direct call" }.OfType<string>()];
-        facts.Add(Operation, new(string.Join(", ", way), Memory(ours), Memory(theirs)));
-        side = theirs;
+        var side = new TheirSide(facts[Operation].Layout, Case.Theirs);
+        (run, giveBack) = (side.Run, side.Dispose);
     }
 
     [GlobalSetup(Target = nameof(Avedis))]
     public void SetUpOurs()
     {
-        if (!facts.ContainsKey(Operation))
-            throw new InvalidOperationException($"{Operation}: not compared");
-        side = Ours();
+        var side = new OurSide(backend, Case.Ours);
         side.Ready();
+        (run, giveBack) = (side.Run, side.Dispose);
     }
 
     [GlobalCleanup]
-    public void CleanUp() => side.Dispose();
+    public void CleanUp() => giveBack();
 
     /// <summary>Runs what the options say, prints BenchmarkDotNet's summary, and writes the table where --out says.</summary>
     /// <param name="options">--preset and --batch with commas between several, --threads, --filter (a regular expression) and --out, the last two optional.</param>
@@ -96,6 +90,16 @@ public class OperationBenchmarks
             Console.Error.WriteLine($"bench: no operation is called {filter}");
             return ExitCode.Usage;
         }
+        torch.set_num_threads(threads);
+        int wrong = 0;
+        foreach (var one in cases.Values.ToArray())
+            if (!Prepare(one))
+            {
+                wrong++;
+                cases.Remove(one.Name);
+            }
+        if (cases.Count == 0)
+            return ExitCode.InternalError;
         var summary = BenchmarkRunner.Run<OperationBenchmarks>(Configuration());
         MarkdownExporter.Console.ExportToLog(summary, ConsoleLogger.Default);
         var failed = summary.Reports.Where(report => !report.Success).ToList();
@@ -114,10 +118,25 @@ public class OperationBenchmarks
             $"{DateTime.UtcNow:yyyy-MM-dd}.";
         if (options.GetValueOrDefault("--out") is { } file)
             OperationTable.Write(file, OperationTable.Markdown(about, [.. rows]));
-        return failed.Count == 0 && summary.Reports.Length == 2 * cases.Count ? ExitCode.Ok : ExitCode.InternalError;
+        return wrong == 0 && failed.Count == 0 && summary.Reports.Length == 2 * cases.Count ? ExitCode.Ok : ExitCode.InternalError;
     }
 
-    private OurSide Ours() => new(backend, Case.Ours);
+    /// <summary>Compares both sides' results, and finds out what the table says besides times.</summary>
+    /// <returns>Whether the results agree; if not, a line says where.</returns>
+    private static bool Prepare(OperationCase one)
+    {
+        using var theirs = TheirSide.Fastest(one.Layouts, one.Theirs);
+        using var ours = new OurSide(backend, one.Ours);
+        ours.Ready();
+        if (Difference(one, ours.Results(), theirs.Results()) is { } difference)
+        {
+            Console.Error.WriteLine($"bench: {one.Name}: {difference}");
+            return false;
+        }
+        string way = string.Join(", ", new[] { Name(theirs.Layout), one.Autograd ? "autograd" : "a direct call" }.OfType<string>());
+        facts.Add(one.Name, new(theirs.Layout, way, Memory(ours), Memory(theirs)));
+        return true;
+    }
 
     private static string? Name(Layout layout) => layout switch { Layout.ChannelsFirst => "NCHW", Layout.ChannelsLast => "channels-last", _ => null };
 
@@ -132,24 +151,24 @@ public class OperationBenchmarks
         });
     }
 
-    private void Compare(OurSide ours, TheirSide theirs)
+    /// <summary>Null, or how the results differ by more than rounding.</summary>
+    private static string? Difference(OperationCase one, float[][] ours, float[][] theirs)
     {
-        ours.Ready();
-        float[][] expected = theirs.Results(), found = ours.Results();
         // parameters are one run of memory of ours
-        if (found.Length == 1)
-            expected = [[.. expected.SelectMany(values => values)]];
-        if (expected.Length != found.Length)
-            throw new InvalidOperationException($"{Operation}: {found.Length} results, {expected.Length} of TorchSharp");
-        for (int i = 0; i < found.Length; i++)
+        if (ours.Length == 1)
+            theirs = [[.. theirs.SelectMany(values => values)]];
+        if (ours.Length != theirs.Length)
+            return $"{ours.Length} results, {theirs.Length} of TorchSharp";
+        for (int i = 0; i < ours.Length; i++)
         {
             // a mean over the batch: ours has the parts of each clip
-            float[] values = expected[i].Length == 1 ? [found[i].Sum()] : found[i];
-            double allowed = Tolerance * expected[i].Max(Math.Abs);
-            long wrong = values.Zip(expected[i]).LongCount(pair => !(Math.Abs(pair.First - pair.Second) <= allowed));
-            if (values.Length != expected[i].Length || wrong > (Case.Decides ? Undecided * values.Length : 0))
-                throw new InvalidOperationException($"{Operation}: result {i + 1} differs from TorchSharp's in {wrong} of {values.Length} elements by more than {allowed:G3}");
+            float[] values = theirs[i].Length == 1 ? [ours[i].Sum()] : ours[i];
+            double allowed = Tolerance * theirs[i].Max(Math.Abs);
+            long wrong = values.Zip(theirs[i]).LongCount(pair => !(Math.Abs(pair.First - pair.Second) <= allowed));
+            if (values.Length != theirs[i].Length || wrong > (one.Decides ? Undecided * values.Length : 0))
+                return Text($"result {i + 1} differs from TorchSharp's in {wrong} of {values.Length} elements by more than {allowed:G3}");
         }
+        return null;
     }
 
     private static double? Seconds(Summary summary, string operation, string method) => summary.Reports
@@ -157,6 +176,7 @@ public class OperationBenchmarks
         ?.ResultStatistics?.Median / 1e9;
 
     private static ManualConfig Configuration() => ManualConfig.CreateEmpty()
+        .AddLogger(NullLogger.Instance) // its lines for every iteration; the summary is printed by itself
         .AddJob(Job.Default
             .WithToolchain(new InProcessNoEmitToolchain(TimeSpan.FromMinutes(10), logOutput: false))
             .WithWarmupCount(1).WithIterationCount(5).WithIterationTime(TimeInterval.FromMilliseconds(40)).WithUnrollFactor(1).WithEvaluateOverhead(false))
@@ -165,13 +185,15 @@ public class OperationBenchmarks
         .AddColumn(new Column("Ratio", "Ours to TorchSharp's, medians", (summary, benchmark) =>
             Seconds(summary, CaseOf(benchmark), benchmark.Descriptor.WorkloadMethod.Name) / Seconds(summary, CaseOf(benchmark), nameof(TorchSharp)) is { } ratio ? $"{ratio:F2}" : "?"))
         .AddColumn(new Column("Working MiB", "Memory that a call takes beside its inputs, results included, native too", (_, benchmark) => Of(benchmark) is { } known
-            ? Text($"{(benchmark.Descriptor.WorkloadMethod.Name == nameof(Avedis) ? known.OurBytes : known.TheirBytes) / 1048576.0:F1}") : "?"))
-        .AddColumn(new Column("TorchSharp by", "Its memory order, and how it is called", (_, benchmark) => Of(benchmark)?.Way ?? "?"))
+            ? Text($"{(IsOurs(benchmark) ? known.OurBytes : known.TheirBytes) / 1048576.0:F1}") : "?"))
+        .AddColumn(new Column("TorchSharp by", "Its memory order, and how it is called", (_, benchmark) => IsOurs(benchmark) ? "" : Of(benchmark)?.Way ?? "?"))
         .AddColumnProvider(DefaultColumnProviders.Params, DefaultColumnProviders.Metrics)
         .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(80))
         .WithOptions(ConfigOptions.JoinSummary);
 
     private static string CaseOf(BenchmarkCase benchmark) => (string)benchmark.Parameters[nameof(Operation)];
+
+    private static bool IsOurs(BenchmarkCase benchmark) => benchmark.Descriptor.WorkloadMethod.Name == nameof(Avedis);
 
     private static Facts? Of(BenchmarkCase benchmark) => facts.GetValueOrDefault(CaseOf(benchmark));
 
