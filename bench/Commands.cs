@@ -17,8 +17,9 @@ using BenchmarkDotNet.Running;
 namespace Avedis.Bench;
 
 /// <summary>
-/// The command line of the benchmarks: step, operations, cost, ranks, kernels, data, host; tune, which chooses cuts of convolutions by trial; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu
-/// ends with. Exit codes are those of the program avedis: <see cref="ExitCode"/>.
+/// The command line of the benchmarks: step, operations, cost, ranks, kernels, data, host; tune, which chooses cuts of convolutions by
+/// trial; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu ends with.
+/// Exit codes are those of the program avedis: <see cref="ExitCode"/>.
 /// </summary>
 public static class Commands
 {
@@ -44,7 +45,10 @@ public static class Commands
 
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, single operations against TorchSharp on the processor and cuDNN and cuBLAS on a GPU, what a step costs, data against ffmpeg, host work. Exit codes are those of avedis, listed in README.md.");
+        var root = new RootCommand(
+            "Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, single operations against TorchSharp on the " +
+            "processor and cuDNN and cuBLAS on a GPU, what a step costs, data against ffmpeg, host work. Exit codes are those of avedis, " +
+            "listed in README.md.");
         root.Subcommands.Add(Step());
         root.Subcommands.Add(Operations());
         root.Subcommands.Add(Cost());
@@ -188,9 +192,13 @@ public static class Commands
         });
         var result = new Option<string?>("--out")
         {
-            Description = $"File for the table, as Markdown; in a file that has the lines {OperationTable.Begin} and {OperationTable.End}, between these.",
+            Description =
+                $"File for the table, as Markdown; in a file that has the lines {OperationTable.Begin} and {OperationTable.End}, " +
+                "between these.",
         };
-        var command = new Command("operations", "Times single operations of a training step beside TorchSharp's on the processor, by BenchmarkDotNet, once their results agree.")
+        var command = new Command(
+            "operations",
+            "Times operations of a training step beside TorchSharp's on the processor, by BenchmarkDotNet, once their results agree.")
         {
             preset, batch, Threads, filter, result,
         };
@@ -200,7 +208,8 @@ public static class Commands
             string[] batches = [.. presets.Select(size => Text(parsed.GetValue(batch) ?? (size == "paper" ? 1 : 32)))];
             List<string> arguments =
             [
-                "operations", "--preset", string.Join(',', presets), "--batch", string.Join(',', batches), "--threads", Text(parsed.GetRequiredValue(Threads)),
+                "operations", "--preset", string.Join(',', presets), "--batch", string.Join(',', batches), "--threads",
+                Text(parsed.GetRequiredValue(Threads)),
                 .. parsed.GetValue(filter) is { } chosen ? ["--filter", chosen] : Array.Empty<string>(),
                 .. parsed.GetValue(result) is { } file ? ["--out", Path.GetFullPath(file)] : Array.Empty<string>(),
             ];

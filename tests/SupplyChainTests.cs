@@ -16,10 +16,12 @@ public sealed partial class SupplyChainTests
     private static string[] Solution =>
         [.. Directory.GetDirectories(Repository.Root).SelectMany(folder => Directory.GetFiles(folder, "*.csproj")).Order(StringComparer.Ordinal)];
 
-    /// <summary>Outside the solution, since their packages are large: the comparisons with libtorch, which restore them by themselves.</summary>
+    /// <summary>Outside the solution, since their packages are large: the comparisons with libtorch, which restore them by
+    /// themselves.</summary>
     private static string[] Peers =>
     [
-        Path.Combine(Repository.Root, "tests", "Peers", "Peers.csproj"), Path.Combine(Repository.Root, "bench", "peers", "torchsharp", "TorchSharpPeer.csproj"),
+        Path.Combine(Repository.Root, "tests", "Peers", "Peers.csproj"),
+        Path.Combine(Repository.Root, "bench", "peers", "torchsharp", "TorchSharpPeer.csproj"),
     ];
 
     private static string[] Projects => [.. Solution, .. Peers];
@@ -41,7 +43,8 @@ public sealed partial class SupplyChainTests
         Assert.That(Solution, Is.Not.Empty);
         foreach (string project in Projects)
         {
-            Assert.That(solution.Contains(Path.GetFileName(project), StringComparison.Ordinal), Is.EqualTo(!Peers.Contains(project)), project);
+            Assert.That(solution.Contains(Path.GetFileName(project), StringComparison.Ordinal), Is.EqualTo(!Peers.Contains(project)),
+                project);
             Assert.That(File.Exists(Path.Combine(Path.GetDirectoryName(project)!, "packages.lock.json")), $"lock file of {project}");
         }
     }
@@ -98,10 +101,14 @@ public sealed partial class SupplyChainTests
             foreach (var (name, entry) in Locked(project))
             {
                 string version = (string)entry["resolved"]!;
-                string use = Path.GetFileNameWithoutExtension(project) switch { "Bench" => "bench", "Tests" => "test", "Peers" or "TorchSharpPeer" => "peers", _ => "runtime" };
+                string use = Path.GetFileNameWithoutExtension(project) switch
+                {
+                    "Bench" => "bench", "Tests" => "test", "Peers" or "TorchSharpPeer" => "peers", _ => "runtime",
+                };
                 string folder = Path.Combine(packages, name.ToLowerInvariant(), version);
                 // of what these alone restore, where they have not run yet, the licence is taken as listed
-                string licence = Peers.Contains(project) && !Directory.Exists(folder) ? listed.SingleOrDefault(p => p.Name == name)?.Licence ?? "" : LicenceOf(folder);
+                string licence = Peers.Contains(project) && !Directory.Exists(folder)
+                    ? listed.SingleOrDefault(p => p.Name == name)?.Licence ?? "" : LicenceOf(folder);
                 found.TryAdd((name, version), new(name, version, licence, use));
             }
         Assert.That(listed, Is.EquivalentTo(found.Values));

@@ -238,7 +238,8 @@ public sealed class StepBenchmarkTests
         [ -z "$MALLOC_MMAP_MAX_" ] || seconds=0.1
         [ -z "$GOMP_SPINCOUNT" ] || seconds=0.4
         [ "$1" = varies ] || seconds=0.2
-        echo "{\"engine\":\"$1\",\"version\":\"1\",\"preset\":\"demo\",\"precision\":\"fp32\",\"batch\":1,\"threads\":2,\"losses\":[],\"peak_bytes\":7}"
+        rest='"version":"1","preset":"demo","precision":"fp32","batch":1,"threads":2,"losses":[],"peak_bytes":7'
+        echo "{\"engine\":\"$1\",$rest}"
         while read -r line; do echo "{\"seconds\":[$seconds],\"peak_bytes\":9}"; done
         """;
 
@@ -247,9 +248,11 @@ public sealed class StepBenchmarkTests
     public void A_peer_takes_part_with_the_settings_that_suit_it_and_the_table_has_it_as_it_comes_too(int trialSteps)
     {
         string starts = Path.GetTempFileName();
-        Peer Of(string name) => new(name, "/bin/bash", ["-c", TriedPeer, "peer", name], new Dictionary<string, string> { ["STARTS"] = starts });
+        var variables = new Dictionary<string, string> { ["STARTS"] = starts };
+        Peer Of(string name) => new(name, "/bin/bash", ["-c", TriedPeer, "peer", name], variables);
         Peer[] peers = [Of("varies"), Of("does not"), Of("bf16 only") with { Precisions = ["bf16"] }];
-        var options = new StepOptions("cpu", 2, peers, InstructionSet.Native, 1, 0, double.PositiveInfinity, TimeSpan.FromMinutes(2), trialSteps);
+        var options = new StepOptions("cpu", 2, peers, InstructionSet.Native, 1, 0, double.PositiveInfinity, TimeSpan.FromMinutes(2),
+            trialSteps);
         ResultRow[] rows;
         using (var benchmark = new StepBenchmark(options, TextWriter.Null))
             rows = benchmark.Run("demo", 1, "fp32", _ => { }).Rows;

@@ -40,9 +40,11 @@ public sealed class WeakVersionTests
     {
         byte[] uses = File.ReadAllBytes(Library("int uses_recent(void) { return recent(); }")), before = [.. uses];
         Assert.That(
-            Assert.Throws<InvalidDataException>(() => WeakVersion.Mark(uses, "BASE_2", "recent"))!.Message, Is.EqualTo("it refers to recent of BASE_2"));
+            Assert.Throws<InvalidDataException>(() => WeakVersion.Mark(uses, "BASE_2", "recent"))!.Message,
+                Is.EqualTo("it refers to recent of BASE_2"));
         Assert.That(
-            Assert.Throws<InvalidDataException>(() => WeakVersion.Mark(uses, "BASE_2", "another"))!.Message, Is.EqualTo("it needs recent of BASE_2"));
+            Assert.Throws<InvalidDataException>(() => WeakVersion.Mark(uses, "BASE_2", "another"))!.Message,
+                Is.EqualTo("it needs recent of BASE_2"));
         Assert.That(uses, Is.EqualTo(before));
         Assert.Throws<InvalidDataException>(() => WeakVersion.Mark("#!/bin/sh"u8.ToArray(), "BASE_2", "recent"));
     }
@@ -52,10 +54,13 @@ public sealed class WeakVersionTests
     // built against a base with two versions, beside one that has the first alone
     private string Library(string code)
     {
-        const string Old = "int old(void) { return 1; }", Recent = "int recent(void) { return 2; }", OldVersion = "BASE_1 { global: old; local: *; };";
+        const string Old = "int old(void) { return 1; }", Recent = "int recent(void) { return 2; }",
+            OldVersion = "BASE_1 { global: old; local: *; };";
         string file = Path.Combine(folder, "libuser.so");
-        Compile(Path.Combine(folder, "libbase.so"), Old + Recent, Script("two", $"{OldVersion} BASE_2 {{ global: recent; }} BASE_1;"), "-Wl,-soname,libbase.so");
-        Compile(file, "int old(void); int recent(void);" + code, "-Wl,-u,recent", $"-L{folder}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed", "-lbase");
+        Compile(Path.Combine(folder, "libbase.so"), Old + Recent, Script("two", $"{OldVersion} BASE_2 {{ global: recent; }} BASE_1;"),
+            "-Wl,-soname,libbase.so");
+        Compile(file, "int old(void); int recent(void);" + code, "-Wl,-u,recent", $"-L{folder}", "-Wl,-rpath,$ORIGIN",
+            "-Wl,--no-as-needed", "-lbase");
         Compile(Path.Combine(folder, "libbase.so"), Old, Script("one", OldVersion), "-Wl,-soname,libbase.so");
         return file;
     }

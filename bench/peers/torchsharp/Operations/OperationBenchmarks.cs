@@ -19,15 +19,16 @@ using TorchSharp;
 namespace Avedis.Bench.Peers.TorchSharp.Operations;
 
 /// <summary>
-/// Operations of a training step, ours and TorchSharp's, in one run of BenchmarkDotNet and one process, whose inputs are the same. Nothing is timed before all
-/// results have been compared. TorchSharp has its images in the memory order in which it is faster.
+/// Operations of a training step, ours and TorchSharp's, in one run of BenchmarkDotNet and one process, whose inputs are the same. Nothing
+/// is timed before all results have been compared. TorchSharp has its images in the memory order in which it is faster.
 /// </summary>
 public class OperationBenchmarks
 {
-    /// <summary>Of the largest element of a result. Sums of some hundred thousand products in FP32, added up in another order, differ by a tenth of it.</summary>
+    /// <summary>Of the largest element of a result. Sums of some hundred thousand products in FP32, added up in another order, differ by a
+    /// tenth of it.</summary>
     private const double Tolerance = 1e-4;
 
-    /// <summary>Of the elements of a result, where rounding may decide who wins: two of a window seldom are so near to each other.</summary>
+    /// <summary>Of the elements of a result, where rounding may decide who wins: two of a window seldom are that near.</summary>
     private const double Undecided = 1e-5;
 
     private static readonly Dictionary<string, OperationCase> cases = [];
@@ -75,7 +76,8 @@ public class OperationBenchmarks
     public void CleanUp() => giveBack();
 
     /// <summary>Runs what the options say, prints BenchmarkDotNet's summary, and writes the table where --out says.</summary>
-    /// <param name="options">--preset and --batch with commas between several, --threads, --filter (a regular expression) and --out, the last two optional.</param>
+    /// <param name="options">--preset and --batch with commas between several, --threads, --filter (a regular expression) and --out, the
+    /// last two optional.</param>
     /// <returns>Exit code.</returns>
     public static int Run(IReadOnlyDictionary<string, string> options)
     {
@@ -83,7 +85,8 @@ public class OperationBenchmarks
         using var opened = backend = new CpuBackend(threads);
         var filter = new Regex(options.GetValueOrDefault("--filter") ?? "", RegexOptions.IgnoreCase);
         foreach (var (preset, batch) in options["--preset"].Split(',').Zip(options["--batch"].Split(',')))
-            foreach (var one in OperationCase.Of(preset, int.Parse(batch, CultureInfo.InvariantCulture)).Where(one => filter.IsMatch(one.Name)))
+            foreach (var one in OperationCase.Of(preset, int.Parse(batch, CultureInfo.InvariantCulture))
+                .Where(one => filter.IsMatch(one.Name)))
                 cases.Add(one.Name, one);
         if (cases.Count == 0)
         {
@@ -112,9 +115,10 @@ public class OperationBenchmarks
             where ours is not null && theirs is not null
             let known = facts[one.Name]
             select new OperationRow(
-                one.Preset, one.Batch, one.Operation, one.Layer, one.Shape, ours.Value, theirs.Value, known.Way, known.OurBytes, known.TheirBytes);
-        string about =
-            $"{Machine.Describe()}, {threads} threads. Avedis {Machine.Revision}; TorchSharp {typeof(torch).Assembly.GetName().Version!.ToString(3)}, libtorch {torch.__version__}. " +
+                one.Preset, one.Batch, one.Operation, one.Layer, one.Shape, ours.Value, theirs.Value, known.Way, known.OurBytes,
+                known.TheirBytes);
+        string version = typeof(torch).Assembly.GetName().Version!.ToString(3), libtorch = Version.Parse(torch.__version__).ToString(3);
+        string about = $"{Machine.Describe()}, {threads} threads. Avedis {Machine.Revision}; TorchSharp {version}, libtorch {libtorch}. " +
             $"{DateTime.UtcNow:yyyy-MM-dd}.";
         if (options.GetValueOrDefault("--out") is { } file)
             OperationTable.Write(file, OperationTable.Markdown(about, [.. rows]));
@@ -138,7 +142,8 @@ public class OperationBenchmarks
         return true;
     }
 
-    private static string? Name(Layout layout) => layout switch { Layout.ChannelsFirst => "NCHW", Layout.ChannelsLast => "channels-last", _ => null };
+    private static string? Name(Layout layout) =>
+        layout switch { Layout.ChannelsFirst => "NCHW", Layout.ChannelsLast => "channels-last", _ => null };
 
     /// <summary>Of a side that has run before: what is built in the first call stays.</summary>
     private static long? Memory(ISide side)
@@ -172,21 +177,27 @@ public class OperationBenchmarks
     }
 
     private static double? Seconds(Summary summary, string operation, string method) => summary.Reports
-        .SingleOrDefault(report => report.BenchmarkCase.Descriptor.WorkloadMethod.Name == method && CaseOf(report.BenchmarkCase) == operation)
+        .SingleOrDefault(report => report.BenchmarkCase.Descriptor.WorkloadMethod.Name == method
+            && CaseOf(report.BenchmarkCase) == operation)
         ?.ResultStatistics?.Median / 1e9;
 
     private static ManualConfig Configuration() => ManualConfig.CreateEmpty()
         .AddLogger(NullLogger.Instance) // its lines for every iteration; the summary is printed by itself
         .AddJob(Job.Default
             .WithToolchain(new InProcessNoEmitToolchain(TimeSpan.FromMinutes(10), logOutput: false))
-            .WithWarmupCount(1).WithIterationCount(5).WithIterationTime(TimeInterval.FromMilliseconds(40)).WithUnrollFactor(1).WithEvaluateOverhead(false))
+            .WithWarmupCount(1).WithIterationCount(5).WithIterationTime(TimeInterval.FromMilliseconds(40)).WithUnrollFactor(1)
+            .WithEvaluateOverhead(false))
         .AddDiagnoser(new MemoryDiagnoser(new MemoryDiagnoserConfig(displayGenColumns: false)))
         .AddColumn(TargetMethodColumn.Method, StatisticColumn.Median, StatisticColumn.Min, StatisticColumn.Max)
         .AddColumn(new Column("Ratio", "Ours to TorchSharp's, medians", (summary, benchmark) =>
-            Seconds(summary, CaseOf(benchmark), benchmark.Descriptor.WorkloadMethod.Name) / Seconds(summary, CaseOf(benchmark), nameof(TorchSharp)) is { } ratio ? $"{ratio:F2}" : "?"))
-        .AddColumn(new Column("Working MiB", "Memory that a call takes beside its inputs, results included, native too", (_, benchmark) => Of(benchmark) is { } known
-            ? Text($"{(IsOurs(benchmark) ? known.OurBytes : known.TheirBytes) / 1048576.0:F1}") : "?"))
-        .AddColumn(new Column("TorchSharp by", "Its memory order, and how it is called", (_, benchmark) => IsOurs(benchmark) ? "" : Of(benchmark)?.Way ?? "?"))
+        {
+            double? own = Seconds(summary, CaseOf(benchmark), benchmark.Descriptor.WorkloadMethod.Name);
+            return own / Seconds(summary, CaseOf(benchmark), nameof(TorchSharp)) is { } ratio ? Text($"{ratio:F2}") : "?";
+        }))
+        .AddColumn(new Column("Working MiB", "Memory that a call takes beside its inputs, results included, native too", (_, benchmark) =>
+            Of(benchmark) is { } known ? Text($"{(IsOurs(benchmark) ? known.OurBytes : known.TheirBytes) / 1048576.0:F1}") : "?"))
+        .AddColumn(new Column("TorchSharp by", "Its memory order, and how it is called", (_, benchmark) =>
+            IsOurs(benchmark) ? "" : Of(benchmark)?.Way ?? "?"))
         .AddColumnProvider(DefaultColumnProviders.Params, DefaultColumnProviders.Metrics)
         .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(80))
         .WithOptions(ConfigOptions.JoinSummary);

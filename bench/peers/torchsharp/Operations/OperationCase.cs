@@ -29,57 +29,69 @@ internal sealed record OperationCase(
     public static IEnumerable<OperationCase> Of(string preset, int batch)
     {
         OperationCase Case(
-            string operation, string layer, string shape, IReadOnlyList<Layout> layouts, Func<BenchTensors, Func<BenchTensors, BuiltOperation>> ours,
-            Func<Layout, Func<Tensor[]>> theirs, bool autograd = false, bool decides = false) =>
+            string operation, string layer, string shape, IReadOnlyList<Layout> layouts,
+            Func<BenchTensors, Func<BenchTensors, BuiltOperation>> ours, Func<Layout, Func<Tensor[]>> theirs,
+            bool autograd = false, bool decides = false) =>
             new(preset, batch, operation, layer, shape, layouts, ours, theirs, autograd, decides);
         var layers = StepLayers.Convolutions(preset, batch);
         static string Names(IEnumerable<ConvolutionLayer> same) => string.Join(", ", same.Select(layer => layer.Name));
-        var convolutions = layers.Where(layer => !layer.Stem).GroupBy(layer => layer.Geometry).Select(same => (G: same.Key, Names: Names(same))).ToList();
-        foreach (var (g, names) in convolutions)
-            yield return Case("convolution forward", names, Describe(g), images, tensors => Forward(tensors, g), layout => Forward(layout, g));
-        foreach (var (g, names) in convolutions)
-            yield return Case(
-                "convolution, gradient of x", names, Describe(g), images, tensors => BackwardData(tensors, g), layout => Backward(layout, g, ofWeight: false), autograd: true);
+        var behind = layers.Where(layer => !layer.Stem).ToList();
+        var convolutions = behind.GroupBy(layer => layer.Geometry).Select(same => (G: same.Key, Names: Names(same))).ToList();
         foreach (var (g, names) in convolutions)
             yield return Case(
-                "convolution, gradient of weights", names, Describe(g), images, tensors => BackwardWeight(tensors, g), layout => Backward(layout, g, ofWeight: true),
-                autograd: true);
+                "convolution forward", names, Describe(g), images, tensors => Forward(tensors, g), layout => Forward(layout, g));
+        foreach (var (g, names) in convolutions)
+            yield return Case(
+                "convolution, gradient of x", names, Describe(g), images,
+                tensors => BackwardData(tensors, g), layout => Backward(layout, g, ofWeight: false), autograd: true);
+        foreach (var (g, names) in convolutions)
+            yield return Case(
+                "convolution, gradient of weights", names, Describe(g), images,
+                tensors => BackwardWeight(tensors, g), layout => Backward(layout, g, ofWeight: true), autograd: true);
         foreach (var layer in layers.Where(layer => layer.Stem))
             yield return Case(
-                "first block, forward and backward", layer.Name, $"{Describe(layer.Geometry)}, pooled to {layer.Output}", images, tensors => Stem(tensors, layer),
-                layout => Block(layout, layer, convolution: true), autograd: true, decides: true);
+                "first block, forward and backward", layer.Name, $"{Describe(layer.Geometry)}, pooled to {layer.Output}", images,
+                tensors => Stem(tensors, layer), layout => Block(layout, layer, convolution: true), autograd: true, decides: true);
         foreach (var same in layers.Where(layer => layer.Pool is not null).GroupBy(layer => layer.Pool!.Value))
             yield return Case(
-                "max pooling, forward and backward", Names(same), $"{same.Key.Input} to {same.Key.Output}", images, tensors => MaxPool(tensors, same.Key),
-                layout => MaxPool(layout, same.Key), autograd: true);
-        foreach (var same in layers.Where(layer => !layer.Stem).GroupBy(layer => layer.Geometry.Output))
+                "max pooling, forward and backward", Names(same), $"{same.Key.Input} to {same.Key.Output}", images,
+                tensors => MaxPool(tensors, same.Key), layout => MaxPool(layout, same.Key), autograd: true);
+        foreach (var same in behind.GroupBy(layer => layer.Geometry.Output))
             yield return Case(
                 "batch norm, forward and backward", Names(same), same.Key.ToString(), images,
-                tensors => BatchNorm(tensors, same.Key, same.Key, new(Epsilon, Momentum, Relu: false, Pool: null)), layout => BatchNorm(layout, same.Key), autograd: true);
-        foreach (var same in layers.Where(layer => !layer.Stem).GroupBy(layer => (layer.Geometry.Output, layer.Pool, layer.Output)))
+                tensors => BatchNorm(tensors, same.Key, same.Key, new(Epsilon, Momentum, Relu: false, Pool: null)),
+                layout => BatchNorm(layout, same.Key), autograd: true);
+        foreach (var same in behind.GroupBy(layer => (Input: layer.Geometry.Output, layer.Pool, layer.Output)))
+        {
+            var (input, pool, output) = same.Key;
             yield return Case(
-                "batch norm, ReLU, pooling, both ways", Names(same), same.Key.Pool is null ? same.Key.Item1.ToString() : $"{same.Key.Item1} to {same.Key.Item3}", images,
-                tensors => BatchNorm(tensors, same.Key.Item1, same.Key.Item3, new(Epsilon, Momentum, Relu: true, same.Key.Pool)),
+                "batch norm, ReLU, pooling, both ways", Names(same), pool is null ? $"{input}" : $"{input} to {output}", images,
+                tensors => BatchNorm(tensors, input, output, new(Epsilon, Momentum, Relu: true, pool)),
                 layout => Block(layout, same.First(), convolution: false), autograd: true, decides: true);
+        }
         foreach (var last in layers.Where(layer => layer.Name.EndsWith("conv6", StringComparison.Ordinal)))
         {
             var steps = new Shape(batch, (int)(last.Output.Count / batch / last.Geometry.K), last.Geometry.K);
             yield return Case(
-                "masked mean, forward and backward", last.Name, steps.ToString(), noImages, tensors => MaskedMean(tensors, steps), _ => MaskedMean(steps), autograd: true);
+                "masked mean, forward and backward", last.Name, $"{steps}", noImages,
+                tensors => MaskedMean(tensors, steps), _ => MaskedMean(steps), autograd: true);
         }
         var linears = StepLayers.Linears(preset, batch);
         foreach (var embedding in linears.Where(layer => layer.Name.EndsWith(".embedding", StringComparison.Ordinal)))
         {
             var shape = new Shape(embedding.Rows, embedding.Outputs);
-            yield return Case("gradient reversal", embedding.Name, shape.ToString(), noImages, tensors => Reversal(tensors, shape), _ => Reversal(shape));
+            yield return Case(
+                "gradient reversal", embedding.Name, $"{shape}", noImages, tensors => Reversal(tensors, shape), _ => Reversal(shape));
         }
         foreach (var head in linears.Where(layer => layer.Name.EndsWith(".head", StringComparison.Ordinal)))
         {
             var logits = new Shape(head.Rows, head.Outputs);
             yield return Case(
-                "softmax cross-entropy, with gradient", head.Name, logits.ToString(), noImages, tensors => CrossEntropy(tensors, logits), _ => CrossEntropy(logits), autograd: true);
+                "softmax cross-entropy, with gradient", head.Name, $"{logits}", noImages,
+                tensors => CrossEntropy(tensors, logits), _ => CrossEntropy(logits), autograd: true);
             yield return Case(
-                "uniform confusion, with gradient", head.Name, logits.ToString(), noImages, tensors => Confusion(tensors, logits), _ => Confusion(logits), autograd: true);
+                "uniform confusion, with gradient", head.Name, $"{logits}", noImages,
+                tensors => Confusion(tensors, logits), _ => Confusion(logits), autograd: true);
         }
         Shape[] parameters =
         [
@@ -87,10 +99,15 @@ internal sealed record OperationCase(
             .. linears.SelectMany(layer => new[] { new Shape(layer.Outputs, layer.Inputs), new(layer.Outputs) }),
         ];
         yield return Case(
-            "Adam", "all parameters", $"[{parameters.Sum(shape => shape.Count)}] in {parameters.Length} tensors", noImages, tensors => Adam(tensors, parameters), _ => Adam(parameters));
+            "Adam", "all parameters", $"[{parameters.Sum(shape => shape.Count)}] in {parameters.Length} tensors", noImages,
+            tensors => Adam(tensors, parameters), _ => Adam(parameters));
     }
 
-    private static string Describe(Conv2dGeometry g) => $"{g.Input} by {g.R}x{g.S}{(g.StrideH * g.StrideW > 1 ? $", stride {g.StrideH}x{g.StrideW}" : "")} to {g.Output}";
+    private static string Describe(Conv2dGeometry g)
+    {
+        string stride = g.StrideH * g.StrideW > 1 ? $", stride {g.StrideH}x{g.StrideW}" : "";
+        return $"{g.Input} by {g.R}x{g.S}{stride} to {g.Output}";
+    }
 
     // every tensor of a case has a seed of its own: both sides have the same numbers
     private static FormulaNumbers Numbers(uint seed) => FormulaNumbers.For("fp32", seed);
@@ -142,16 +159,19 @@ internal sealed record OperationCase(
         {
             var memory = outputs.Backend.StemMemory(g, settings, Act);
             outputs.RequireWorkspace(memory.Workspace);
-            var (state, scratch) = (outputs.Bytes("state", memory.State), outputs.Bytes("scratch", Math.Max(memory.ForwardScratch, memory.BackwardScratch)));
+            var (state, scratch) = (outputs.Bytes("state", memory.State),
+                outputs.Bytes("scratch", Math.Max(memory.ForwardScratch, memory.BackwardScratch)));
             var (y, argmax) = (outputs.Zeroes("y", layer.Output, Act), outputs.Zeroes("argmax", layer.Output, DType.U8));
             var (dWeight, sums) = (outputs.Zeroes("dWeight", g.Weight, DType.F32), new NormResults(outputs, g.K));
             return new(
                 () =>
                 {
                     outputs.Backend.StemForward(
-                        y, argmax, sums.Mean, sums.InverseStd, norm.RunningMean, norm.RunningVariance, state, scratch, x, weight, norm.Gamma, norm.Beta, g, settings);
+                        y, argmax, sums.Mean, sums.InverseStd, norm.RunningMean, norm.RunningVariance, state, scratch, x, weight,
+                        norm.Gamma, norm.Beta, g, settings);
                     outputs.Backend.StemBackward(
-                        dWeight, sums.DGamma, sums.DBeta, scratch, dY, y, argmax, x, weight, norm.Gamma, norm.Beta, sums.Mean, sums.InverseStd, state, g, settings);
+                        dWeight, sums.DGamma, sums.DBeta, scratch, dY, y, argmax, x, weight, norm.Gamma, norm.Beta, sums.Mean,
+                        sums.InverseStd, state, g, settings);
                 },
                 y, dWeight, sums.DGamma, sums.DBeta);
         };
@@ -162,7 +182,8 @@ internal sealed record OperationCase(
         var (x, dY) = (inputs.Of("x", g.Input, Act, Numbers(X)), inputs.Of("dY", g.Output, Act, Numbers(DY)));
         return outputs =>
         {
-            var (y, argmax, dX) = (outputs.Zeroes("y", g.Output, Act), outputs.Zeroes("argmax", g.Output, DType.U8), outputs.Zeroes("dX", g.Input, Act));
+            var (y, argmax, dX) = (outputs.Zeroes("y", g.Output, Act), outputs.Zeroes("argmax", g.Output, DType.U8),
+                outputs.Zeroes("dX", g.Input, Act));
             return new(
                 () =>
                 {
@@ -185,7 +206,8 @@ internal sealed record OperationCase(
                 () =>
                 {
                     outputs.Backend.BatchNormForward(
-                        y, argmax, sums.Mean, sums.InverseStd, norm.RunningMean, norm.RunningVariance, x, moments: null, norm.Gamma, norm.Beta, settings);
+                        y, argmax, sums.Mean, sums.InverseStd, norm.RunningMean, norm.RunningVariance, x, moments: null, norm.Gamma,
+                        norm.Beta, settings);
                     outputs.Backend.BatchNormBackward(
                         dX, sums.DGamma, sums.DBeta, dY, argmax, x, norm.Gamma, norm.Beta, sums.Mean, sums.InverseStd, settings);
                 },
@@ -213,7 +235,8 @@ internal sealed record OperationCase(
 
     private static Func<BenchTensors, BuiltOperation> Reversal(BenchTensors inputs, Shape shape)
     {
-        var (dY, strength) = (inputs.Of("dY", shape, DType.F32, Numbers(DY)), inputs.Of("strength", new Shape(1), DType.F32, _ => Strength));
+        var (dY, strength) = (inputs.Of("dY", shape, DType.F32, Numbers(DY)),
+            inputs.Of("strength", new Shape(1), DType.F32, _ => Strength));
         return outputs =>
         {
             var dX = outputs.Zeroes("dX", shape, DType.F32);
@@ -224,12 +247,14 @@ internal sealed record OperationCase(
     private static Func<BenchTensors, BuiltOperation> CrossEntropy(BenchTensors inputs, Shape logits)
     {
         var clips = new Shape(logits[0]);
-        var (x, weights) = (inputs.Of("logits", logits, DType.F32, Numbers(X)), inputs.Of("weights", clips, DType.F32, _ => 1f / logits[0]));
+        var (x, weights) = (inputs.Of("logits", logits, DType.F32, Numbers(X)),
+            inputs.Of("weights", clips, DType.F32, _ => 1f / logits[0]));
         var labels = inputs.Of("labels", clips, DType.I32, n => (int)(n % logits[1]));
         return outputs =>
         {
             var (loss, probabilities, dLogits) =
-                (outputs.Zeroes("loss", clips, DType.F32), outputs.Zeroes("probabilities", logits, DType.F32), outputs.Zeroes("dLogits", logits, DType.F32));
+                (outputs.Zeroes("loss", clips, DType.F32), outputs.Zeroes("probabilities", logits, DType.F32),
+                outputs.Zeroes("dLogits", logits, DType.F32));
             return new(() => outputs.Backend.SoftmaxCrossEntropy(loss, probabilities, dLogits, x, labels, weights, 1), loss, dLogits);
         };
     }
@@ -237,10 +262,12 @@ internal sealed record OperationCase(
     private static Func<BenchTensors, BuiltOperation> Confusion(BenchTensors inputs, Shape logits)
     {
         var clips = new Shape(logits[0]);
-        var (x, weights) = (inputs.Of("logits", logits, DType.F32, Numbers(X)), inputs.Of("weights", clips, DType.F32, _ => 1f / logits[0]));
+        var (x, weights) = (inputs.Of("logits", logits, DType.F32, Numbers(X)),
+            inputs.Of("weights", clips, DType.F32, _ => 1f / logits[0]));
         return outputs =>
         {
-            var (loss, kl, dLogits) = (outputs.Zeroes("loss", clips, DType.F32), outputs.Zeroes("kl", clips, DType.F32), outputs.Zeroes("dLogits", logits, DType.F32));
+            var (loss, kl, dLogits) = (outputs.Zeroes("loss", clips, DType.F32), outputs.Zeroes("kl", clips, DType.F32),
+                outputs.Zeroes("dLogits", logits, DType.F32));
             return new(() => outputs.Backend.UniformConfusion(loss, kl, dLogits, x, weights, 1), loss, dLogits);
         };
     }
@@ -252,8 +279,10 @@ internal sealed record OperationCase(
         var options = new AdamOptions();
         var (values, gradients) = (inputs.Zeroes("parameters", all, DType.F32), inputs.Of("gradients", all, DType.F32, Numbers(DY)));
         var (m, v) = (inputs.Zeroes("m", all, DType.F32), inputs.Zeroes("v", all, DType.F32));
-        var schedule = inputs.Of("schedule", new Shape(3), DType.F32, i => i switch { 0 => 1e-4f, 1 => 1 - options.Beta1, _ => 1 - options.Beta2 });
-        return outputs => new(() => outputs.Backend.Adam(values, gradients, m, v, schedule, options.Beta1, options.Beta2, options.Epsilon), values);
+        var schedule = inputs.Of("schedule", new Shape(3), DType.F32, i =>
+            i switch { 0 => 1e-4f, 1 => 1 - options.Beta1, _ => 1 - options.Beta2 });
+        return outputs => new(() => outputs.Backend.Adam(values, gradients, m, v, schedule, options.Beta1, options.Beta2, options.Epsilon),
+            values);
     }
 
     private static int Length(Shape steps, long clip) => Math.Max(1, steps[1] - (int)(clip % 3));
@@ -278,7 +307,8 @@ internal sealed record OperationCase(
     private static Tensor Convolve(Tensor x, Tensor weight, Conv2dGeometry g) =>
         nn.functional.conv2d(x, weight, strides: [g.StrideH, g.StrideW], padding: [g.PadH, g.PadW]);
 
-    private static Tensor Pooled(Tensor x, Pool2dGeometry g) => nn.functional.max_pool2d(x, [g.R, g.S], [g.StrideH, g.StrideW], [g.PadH, g.PadW]);
+    private static Tensor Pooled(Tensor x, Pool2dGeometry g) =>
+        nn.functional.max_pool2d(x, [g.R, g.S], [g.StrideH, g.StrideW], [g.PadH, g.PadW]);
 
     private static Func<Tensor[]> Forward(Layout layout, Conv2dGeometry g)
     {
@@ -420,6 +450,7 @@ internal sealed record OperationCase(
 
         public Tensor Beta { get; } = Values(new Shape(channels), OperationCase.Beta).requires_grad_();
 
-        public Tensor Apply(Tensor x) => nn.functional.batch_norm(x, runningMean, runningVariance, Gamma, Beta, training: true, Momentum, Epsilon);
+        public Tensor Apply(Tensor x) =>
+            nn.functional.batch_norm(x, runningMean, runningVariance, Gamma, Beta, training: true, Momentum, Epsilon);
     }
 }

@@ -105,7 +105,8 @@ internal sealed class TheirSide : ISide
     public float[][] Results()
     {
         using var scope = NewDisposeScope();
-        return [.. run().Select(result => (result.Dimensions == 4 ? result.permute(0, 2, 3, 1) : result).detach().contiguous().data<float>().ToArray())];
+        static Tensor InOurLayout(Tensor result) => result.Dimensions == 4 ? result.permute(0, 2, 3, 1) : result;
+        return [.. run().Select(result => InOurLayout(result).detach().contiguous().data<float>().ToArray())];
     }
 
     public void Dispose() => inputs.Dispose();

@@ -1,8 +1,10 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Avedis.Bench.Peers.TorchSharp.Operations;
 
-/// <summary>How much memory some work takes, whoever allocates it: the largest resident set of this process meanwhile, by Linux' own account.</summary>
+/// <summary>How much memory some work takes, whoever allocates it: the largest resident set of this process meanwhile, by Linux' own
+/// account.</summary>
 internal static partial class WorkingMemory
 {
     /// <summary>Pages of the allocator that nobody uses are given back first, so that the work has to take its memory anew.</summary>
@@ -28,8 +30,11 @@ internal static partial class WorkingMemory
     }
 
     // in KiB
-    private static long Status(string name) =>
-        1024 * long.Parse(File.ReadLines("/proc/self/status").Single(line => line.StartsWith(name, StringComparison.Ordinal))[name.Length..].Replace("kB", "", StringComparison.Ordinal));
+    private static long Status(string name)
+    {
+        string line = File.ReadLines("/proc/self/status").Single(line => line.StartsWith(name, StringComparison.Ordinal));
+        return 1024 * long.Parse(line[name.Length..].Replace("kB", "", StringComparison.Ordinal), CultureInfo.InvariantCulture);
+    }
 
     [LibraryImport("libc")]
     private static partial int malloc_trim(nuint pad);
