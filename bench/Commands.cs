@@ -1,8 +1,10 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Avedis.Bench.Kernels;
 using Avedis.Bench.Ranks;
 using Avedis.Bindings;
@@ -15,8 +17,9 @@ using BenchmarkDotNet.Running;
 namespace Avedis.Bench;
 
 /// <summary>
-/// The command line of the benchmarks: step, cost, ranks, kernels, data, host; tune, which chooses cuts of convolutions by trial; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu
-/// ends with. Exit codes are those of the program avedis: <see cref="ExitCode"/>.
+/// The command line of the benchmarks: step, operations, cost, ranks, kernels, data, host; tune, which chooses cuts of convolutions by
+/// trial; serve and peak, which step and cost start; table, which renews their results; and summary, which check-gpu ends with.
+/// Exit codes are those of the program avedis: <see cref="ExitCode"/>.
 /// </summary>
 public static class Commands
 {
@@ -42,8 +45,12 @@ public static class Commands
 
     public static int Run(string[] args, TextWriter output, TextWriter error)
     {
-        var root = new RootCommand("Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, what a step costs, single operations against cuDNN and cuBLAS, data against ffmpeg, host work. Exit codes are those of avedis, listed in README.md.");
+        var root = new RootCommand(
+            "Benchmarks of Avedis: whole training steps against PyTorch and TorchSharp, single operations against TorchSharp on the " +
+            "processor and cuDNN and cuBLAS on a GPU, what a step costs, data against ffmpeg, host work. Exit codes are those of avedis, " +
+            "listed in README.md.");
         root.Subcommands.Add(Step());
+        root.Subcommands.Add(Operations());
         root.Subcommands.Add(Cost());
         root.Subcommands.Add(RanksBenchmark.Command());
         root.Subcommands.Add(RanksBenchmark.Serve());
@@ -167,6 +174,75 @@ public static class Commands
             }
         }
         return found;
+    }
+
+    private static Command Operations()
+    {
+        var preset = Choice("--preset", "Whose network has the operations; all: demo, then paper.", "all", "demo", "paper", "all");
+        var batch = new Option<int?>("--batch") { Description = "Clips. [default: 32 of demo, 1 of paper]" };
+        batch.Validators.Add(AtLeast(1));
+        var filter = new Option<string?>("--filter")
+        {
+            Description = "Regular expression: only operations whose preset, name or layer has it, as 'convolution.*face'.",
+        };
+        filter.Validators.Add(given =>
+        {
+            if (given.Tokens.Count > 0 && !IsExpression(given.Tokens[0].Value))
+                given.AddError($"--filter: '{given.Tokens[0].Value}' is no regular expression.");
+        });
+        var result = new Option<string?>("--out")
+        {
+            Description =
+                $"File for the table, as Markdown; in a file that has the lines {OperationTable.Begin} and {OperationTable.End}, " +
+                "between these.",
+        };
+        var command = new Command(
+            "operations",
+            "Times operations of a training step beside TorchSharp's on the processor, by BenchmarkDotNet, once their results agree.")
+        {
+            preset, batch, Threads, filter, result,
+        };
+        command.SetAction(parsed =>
+        {
+            string[] presets = All(parsed.GetRequiredValue(preset), "demo", "paper");
+            string[] batches = [.. presets.Select(size => Text(parsed.GetValue(batch) ?? (size == "paper" ? 1 : 32)))];
+            List<string> arguments =
+            [
+                "operations", "--preset", string.Join(',', presets), "--batch", string.Join(',', batches), "--threads",
+                Text(parsed.GetRequiredValue(Threads)),
+                .. parsed.GetValue(filter) is { } chosen ? ["--filter", chosen] : Array.Empty<string>(),
+                .. parsed.GetValue(result) is { } file ? ["--out", Path.GetFullPath(file)] : Array.Empty<string>(),
+            ];
+            try
+            {
+                var start = new ProcessStartInfo("dotnet", [TorchSharpPeers.Build([]), .. arguments]);
+                foreach (var (variable, value) in PeerSettings.KeepBlocks)
+                    start.Environment[variable] = value;
+                using var process = Process.Start(start)!;
+                process.WaitForExit();
+                return process.ExitCode;
+            }
+            catch (EngineAbsentException absent)
+            {
+                throw new UserException(ExitCode.DeviceUnavailable, absent.Message, absent);
+            }
+        });
+        return command;
+
+        static string Text(int value) => value.ToString(CultureInfo.InvariantCulture);
+    }
+
+    private static bool IsExpression(string text)
+    {
+        try
+        {
+            _ = new Regex(text);
+            return true;
+        }
+        catch (ArgumentException)
+        {
+            return false;
+        }
     }
 
     private static Command Cost()

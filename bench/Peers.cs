@@ -29,8 +29,8 @@ public static class PeerSettings
         ["MALLOC_MMAP_MAX_"] = "0", ["MALLOC_TRIM_THRESHOLD_"] = "68719476736",
     };
 
-    /// <summary>OpenMP's threads wait as those of Avedis (bindings/Cpu/CpuLibrary.cs): which is faster depends on the machine and on what else
-    /// it does.</summary>
+    /// <summary>OpenMP's threads wait as those of Avedis (bindings/Cpu/CpuLibrary.cs): which is faster depends on the machine and on what
+    /// else it does.</summary>
     public static IReadOnlyDictionary<string, string> SpinBriefly { get; } = new Dictionary<string, string> { ["GOMP_SPINCOUNT"] = "1000" };
 
     /// <summary>What is tried, beside no variables at all.</summary>
@@ -100,7 +100,7 @@ public static class TorchSharpPeers
 {
     private const string Project = "bench/peers/torchsharp/TorchSharpPeer.csproj";
 
-    /// <summary>channels-last by the strides of tensors, bf16-cast by casting what convolutions take: TorchSharp has no word for either.</summary>
+    /// <summary>channels-last by the strides of tensors, bf16-cast by casting what convolutions take: TorchSharp names neither.</summary>
     public static string[] Modes { get; } = ["eager-nchw", "channels-last", "bf16-cast"];
 
     /// <param name="modes">Of <see cref="Modes"/>; empty for all.</param>
@@ -112,7 +112,7 @@ public static class TorchSharpPeers
     }
 
     internal static Peer Start(string program, string mode, string device) =>
-        new($"torchsharp-{mode}", "dotnet", [program, "--device", device, "--mode", mode], new Dictionary<string, string>())
+        new($"torchsharp-{mode}", "dotnet", [program, "step", "--device", device, "--mode", mode], new Dictionary<string, string>())
         {
             Precisions = mode == "bf16-cast" ? ["bf16"] : ["fp32", "tf32"],
         };

@@ -17,8 +17,8 @@ namespace Avedis.Bench;
 /// <param name="PercentOfDone">The same of the multiplications that the engine really does, where they are fewer.</param>
 /// <param name="PeakGflops">That rate, 10^9 multiplications and additions a second in this precision; null, as the percentage, where it is not known.</param>
 /// <param name="IsaCap">Widest instruction set that the engines were allowed; null without a cap.</param>
-/// <param name="SecondsAsItComes">Per step of a peer without any settings of its environment, median of a few steps in the trial that chose the
-/// settings in <paramref name="Note"/>; null where nothing was tried.</param>
+/// <param name="SecondsAsItComes">Per step of a peer without any settings of its environment, median of a few steps in the trial that
+/// chose the settings in <paramref name="Note"/>; null where nothing was tried.</param>
 public sealed record ResultRow(
     string Engine, string Version, string Preset, string Precision, int Batch, int Threads,
     double ClipsPerSecond, double SecondsPerStep, long PeakBytes, double[] Losses, int Steps, int RoundsKept, int RoundsDiscarded, string Date,
@@ -35,8 +35,8 @@ public sealed record ResultRow(
 /// <summary>The contents of step.json.</summary>
 public sealed record ResultFile(string Device, string Machine, string Revision, double ForeignLimit, ResultRow[] Rows)
 {
-    /// <summary>Reads step.json, also one of before engines were named after their modes: there the mode of a "pytorch" is its "layout", and
-    /// a "torchsharp" is eager-nchw.</summary>
+    /// <summary>Reads step.json, also one of before engines were named after their modes: there the mode of a "pytorch" is its "layout",
+    /// and a "torchsharp" is eager-nchw.</summary>
     /// <exception cref="JsonException"/>
     public static ResultFile Parse(string json)
     {
@@ -146,14 +146,17 @@ public static class ResultTable
     public static string Tables(IReadOnlyList<ResultRow> rows)
     {
         var text = new StringBuilder();
-        text.AppendLine("| preset | precision | clips | instructions | engine | clips/s | s per step | as it comes, s | of floor | of work done | peak memory, MiB | Avedis: speed | Avedis: memory | steps |");
+        text.AppendLine(
+            "| preset | precision | clips | instructions | engine | clips/s | s per step | as it comes, s | of floor | of work done " +
+            "| peak memory, MiB | Avedis: speed | Avedis: memory | steps |");
         text.AppendLine("|---|---|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
         foreach (var setting in rows.GroupBy(row => row.Setting))
         {
             var ours = setting.FirstOrDefault(row => row.Engine == Avedis);
             foreach (var row in setting)
                 text.AppendLine(
-                    Text($"{Head(row)} {row.Engine} | {row.ClipsPerSecond:G4} | {row.SecondsPerStep:G4} | {row.SecondsAsItComes:G4} | {Percent(row.PercentOfFloor)} | {Percent(row.PercentOfDone)} ") +
+                    Text($"{Head(row)} {row.Engine} | {row.ClipsPerSecond:G4} | {row.SecondsPerStep:G4} | {row.SecondsAsItComes:G4} ") +
+                    Text($"| {Percent(row.PercentOfFloor)} | {Percent(row.PercentOfDone)} ") +
                     Text($"| {row.PeakBytes / 1048576.0:F0} | {Times(Speed(ours, row))} | {Times(Memory(ours, row))} | {row.Steps} |"));
         }
         var own = rows.Where(row => row.Engine == Avedis).Where(row => Peers(row, rows).Any()).ToList();

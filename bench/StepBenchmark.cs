@@ -20,10 +20,10 @@ public sealed record StepOptions(
 
 /// <summary>
 /// Times the whole training step of Avedis and of its peers in one run: each engine is a process that stays, they take turns (A, B, A, B), and all start from
-/// the same weights and clips, so their first losses must agree. On the processor all take turns with all, or in several groups with Avedis in
-/// each where memory does not hold all peers at once. On a GPU Avedis is timed first,
-/// then takes turns with one peer after the other, so that each has the card's memory to itself, what is measured can be kept before the
-/// next begins, and one process of PyTorch does for all its modes.
+/// the same weights and clips, so their first losses must agree. On the processor all take turns with all, or in several groups with
+/// Avedis in each where memory does not hold all peers at once. On a GPU Avedis is timed first, then takes turns with one peer after the
+/// other, so that each has the card's memory to itself, what is measured can be kept before the next begins, and one process of PyTorch
+/// does for all its modes.
 /// </summary>
 public sealed class StepBenchmark(StepOptions options, TextWriter log) : IDisposable
 {

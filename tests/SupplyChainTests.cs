@@ -16,10 +16,15 @@ public sealed partial class SupplyChainTests
     private static string[] Solution =>
         [.. Directory.GetDirectories(Repository.Root).SelectMany(folder => Directory.GetFiles(folder, "*.csproj")).Order(StringComparer.Ordinal)];
 
-    /// <summary>Outside the solution, since its packages are large: the comparison with libtorch, which restores them by itself.</summary>
-    private static string Peers => Path.Combine(Repository.Root, "tests", "Peers", "Peers.csproj");
+    /// <summary>Outside the solution, since their packages are large: the comparisons with libtorch, which restore them by
+    /// themselves.</summary>
+    private static string[] Peers =>
+    [
+        Path.Combine(Repository.Root, "tests", "Peers", "Peers.csproj"),
+        Path.Combine(Repository.Root, "bench", "peers", "torchsharp", "TorchSharpPeer.csproj"),
+    ];
 
-    private static string[] Projects => [.. Solution, Peers];
+    private static string[] Projects => [.. Solution, .. Peers];
 
     private static string Text(string file) => File.ReadAllText(Path.Combine(Repository.Root, file));
 
@@ -36,11 +41,10 @@ public sealed partial class SupplyChainTests
     {
         string solution = Text("Engine.sln");
         Assert.That(Solution, Is.Not.Empty);
-        Assert.That(solution, Does.Not.Contain(Path.GetFileName(Peers)));
         foreach (string project in Projects)
         {
-            if (project != Peers)
-                Assert.That(solution, Does.Contain(Path.GetFileName(project)));
+            Assert.That(solution.Contains(Path.GetFileName(project), StringComparison.Ordinal), Is.EqualTo(!Peers.Contains(project)),
+                project);
             Assert.That(File.Exists(Path.Combine(Path.GetDirectoryName(project)!, "packages.lock.json")), $"lock file of {project}");
         }
     }
@@ -89,7 +93,7 @@ public sealed partial class SupplyChainTests
         if (!Directory.Exists(packages))
             Assert.Ignore($"no packages in {packages}: the tests were built elsewhere");
         // who comes first decides: what the program has is not what only the tests have
-        string[] order = ["Bindings", "Engine", "Trainer", "Bench", "Tests", "Peers"];
+        string[] order = ["Bindings", "Engine", "Trainer", "Bench", "Tests", "Peers", "TorchSharpPeer"];
         Assert.That(Projects.Select(Path.GetFileNameWithoutExtension), Is.EquivalentTo(order));
         Package[] listed = [.. Rows("NuGet").Select(row => new Package(row[0], row[1], row[2], row[3]))];
         var found = new Dictionary<(string, string), Package>();
@@ -97,10 +101,14 @@ public sealed partial class SupplyChainTests
             foreach (var (name, entry) in Locked(project))
             {
                 string version = (string)entry["resolved"]!;
-                string use = Path.GetFileNameWithoutExtension(project) switch { "Bench" => "bench", "Tests" => "test", "Peers" => "peers", _ => "runtime" };
+                string use = Path.GetFileNameWithoutExtension(project) switch
+                {
+                    "Bench" => "bench", "Tests" => "test", "Peers" or "TorchSharpPeer" => "peers", _ => "runtime",
+                };
                 string folder = Path.Combine(packages, name.ToLowerInvariant(), version);
-                // of what tests/peers alone restores, where it has not run yet, the licence is taken as listed
-                string licence = project == Peers && !Directory.Exists(folder) ? listed.SingleOrDefault(p => p.Name == name)?.Licence ?? "" : LicenceOf(folder);
+                // of what these alone restore, where they have not run yet, the licence is taken as listed
+                string licence = Peers.Contains(project) && !Directory.Exists(folder)
+                    ? listed.SingleOrDefault(p => p.Name == name)?.Licence ?? "" : LicenceOf(folder);
                 found.TryAdd((name, version), new(name, version, licence, use));
             }
         Assert.That(listed, Is.EquivalentTo(found.Values));

@@ -9,8 +9,10 @@ namespace Avedis.Tests;
 public sealed class ResultTableTests
 {
     private static ResultRow Row(
-        string engine, string preset, double clipsPerSecond, string precision = "fp32", long peakMiB = 100, double? floor = null, string? cap = null) => new(
-        engine, "1", preset, precision, 8, 2, clipsPerSecond, 8 / clipsPerSecond, peakMiB << 20, [2.5], 10, 5, 1, "2020-01-02", floor, floor is null ? null : 450, cap);
+        string engine, string preset, double clipsPerSecond, string precision = "fp32", long peakMiB = 100, double? floor = null,
+        string? cap = null, double? asItComes = null) => new(
+        engine, "1", preset, precision, 8, 2, clipsPerSecond, 8 / clipsPerSecond, peakMiB << 20, [2.5], 10, 5, 1, "2020-01-02", floor,
+        floor is null ? null : 450, cap, SecondsAsItComes: asItComes);
 
     private static ResultFile Results(params ResultRow[] rows) => new("cpu", "a machine", "1.0", 0.1, rows);
 
@@ -24,17 +26,23 @@ public sealed class ResultTableTests
     public void The_first_table_gives_the_ratio_to_each_peer_and_the_second_that_to_the_best_and_the_third_that_to_each_of_any_precision()
     {
         string table = ResultTable.Markdown(Results(
-            Row("avedis", "demo", 60, peakMiB: 50, floor: 41.26), Row("pytorch-channels-last", "demo", 40, peakMiB: 125), Row("pytorch-eager-nchw", "demo", 30),
+            Row("avedis", "demo", 60, peakMiB: 50, floor: 41.26) with { PercentOfDone = 20.53 }, Row("pytorch-channels-last", "demo", 40, peakMiB: 125),
+            Row("pytorch-eager-nchw", "demo", 30, asItComes: 0.4),
             Row("avedis", "demo", 120, "bf16"), Row("pytorch-eager-nchw", "demo", 10, "bf16")));
         Assert.That(table, Does.Contain("| Avedis, as many times as fast as | pytorch-channels-last fp32 | pytorch-eager-nchw fp32 | pytorch-eager-nchw bf16 |"));
         Assert.That(table, Does.Contain("| demo fp32, 8 clips | 1.50 | 2.00 | 6.00 |").And.Contain("| demo bf16, 8 clips | 3.00 | 4.00 | 12.00 |"));
         var rows = Cells(table, "demo");
-        Assert.That(rows[..5].Select(row => (row[4], row[9], row[10])), Is.EqualTo(new[]
+        Assert.That(rows[..5].Select(row => (row[4], row[11], row[12])), Is.EqualTo(new[]
         {
             ("avedis", "1.00", "1.00"), ("pytorch-channels-last", "1.50", "0.40"), ("pytorch-eager-nchw", "2.00", "0.50"),
             ("avedis", "1.00", "1.00"), ("pytorch-eager-nchw", "12.00", "1.00"),
         }));
-        Assert.That(rows[0], Is.EqualTo(new[] { "demo", "fp32", "8", "all", "avedis", "60", "0.1333", "41.3 %", "50", "1.00", "1.00", "10" }));
+        Assert.That(rows[0], Is.EqualTo(new[]
+        {
+            "demo", "fp32", "8", "all", "avedis", "60", "0.1333", "", "41.3 %", "20.5 %", "50", "1.00", "1.00", "10",
+        }));
+        Assert.That(rows[2][7], Is.EqualTo("0.4"));
+        Assert.That(table, Does.Contain("As it comes: "));
         Assert.That(rows[5], Is.EqualTo(new[]
         {
             "demo", "fp32", "8", "all", "pytorch-channels-last", "1.50", "pytorch-channels-last fp32", "1.50", "pytorch-eager-nchw", "0.50",
@@ -48,8 +56,9 @@ public sealed class ResultTableTests
     [Test]
     public void A_peer_of_another_precision_alone_is_the_best_of_any()
     {
-        var rows = Cells(ResultTable.Markdown(Results(Row("avedis", "demo", 60, "bf16"), Row("torchsharp", "demo", 40))), "demo");
-        Assert.That(rows[^1], Is.EqualTo(new[] { "demo", "bf16", "8", "all", "", "", "torchsharp fp32", "1.50", "", "" }));
+        var rows = Cells(ResultTable.Markdown(Results(Row("avedis", "demo", 60, "bf16"), Row("torchsharp-eager-nchw", "demo", 40))),
+            "demo");
+        Assert.That(rows[^1], Is.EqualTo(new[] { "demo", "bf16", "8", "all", "", "", "torchsharp-eager-nchw fp32", "1.50", "", "" }));
     }
 
     [Test]
@@ -57,7 +66,7 @@ public sealed class ResultTableTests
     {
         string table = ResultTable.Markdown(Results(Row("avedis", "demo", 60), Row("torchsharp", "demo", 40), Row("avedis", "demo", 30, cap: "avx2"), Row("torchsharp", "demo", 25, cap: "avx2")));
         var rows = Cells(table, "demo");
-        Assert.That(rows[3][9], Is.EqualTo("1.20"));
+        Assert.That(rows[3][11], Is.EqualTo("1.20"));
         Assert.That(rows.Select(row => row[3]), Is.EqualTo(new[] { "all", "all", "avx2 at most", "avx2 at most", "all", "avx2 at most" }));
     }
 
@@ -65,7 +74,7 @@ public sealed class ResultTableTests
     public void Without_peers_there_is_no_ratio_to_the_best()
     {
         string table = ResultTable.Markdown(Results(Row("avedis", "demo", 60)));
-        Assert.That(table, Does.Not.Contain("best peer").And.Not.Contain("The floor"));
+        Assert.That(table, Does.Not.Contain("best peer").And.Not.Contain("The floor").And.Not.Contain("As it comes: "));
         Assert.That(Cells(table, "demo"), Has.Length.EqualTo(1));
     }
 
@@ -104,8 +113,12 @@ public sealed class ResultTableTests
     public void Results_of_before_engines_were_named_after_their_modes_are_read()
     {
         var file = ResultFile.Parse(
-            $"{Old}{OldRow("avedis", "nhwc")}, {OldRow("pytorch", "nchw")}, {OldRow("pytorch", "channels-last")}, {OldRow("pytorch", "compile")}]}}");
-        Assert.That(file.Rows.Select(row => row.Engine), Is.EqualTo(new[] { "avedis", "pytorch-eager-nchw", "pytorch-channels-last", "pytorch-compile" }));
+            $"{Old}{OldRow("avedis", "nhwc")}, {OldRow("pytorch", "nchw")}, {OldRow("pytorch", "channels-last")}, " +
+            $"{OldRow("pytorch", "compile")}, {OldRow("torchsharp", "nchw")}]}}");
+        Assert.That(file.Rows.Select(row => row.Engine), Is.EqualTo(new[]
+        {
+            "avedis", "pytorch-eager-nchw", "pytorch-channels-last", "pytorch-compile", "torchsharp-eager-nchw",
+        }));
         Assert.That(JsonSerializer.Serialize(file, BenchJson.Options), Does.Not.Contain("layout"));
     }
 
@@ -141,7 +154,8 @@ public sealed class ResultTableTests
             var results = ResultFile.Parse(json);
             Assert.That(json, Does.Not.Contain("\"layout\""), path);
             Assert.That(results.Rows.Select(row => row.Engine).Distinct(), Is.SubsetOf(
-                new[] { "avedis", "pytorch-eager-nchw", "pytorch-channels-last", "pytorch-compile", "pytorch-cuda-graph", "torchsharp" }), path);
+                PyTorchPeers.Modes.Select(mode => $"pytorch-{mode}").Concat(TorchSharpPeers.Modes.Select(mode => $"torchsharp-{mode}"))
+                    .Append("avedis")), path);
             Assert.That(
                 File.ReadAllText(Path.ChangeExtension(path, "md")), Is.EqualTo(ResultTable.Markdown(results)),
                 $"dotnet run -c Release --project bench -- table {Path.GetDirectoryName(path)}");

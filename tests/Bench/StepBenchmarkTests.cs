@@ -221,6 +221,53 @@ public sealed class StepBenchmarkTests
     }
 
     [Test]
+    public void TorchSharp_takes_part_in_bf16_by_casts_alone()
+    {
+        Peer[] peers = [.. TorchSharpPeers.Modes.Select(mode => TorchSharpPeers.Start("peer.dll", mode, "cpu"))];
+        string[] Taking(string precision) => [.. peers.Where(peer => peer.Takes(precision)).Select(peer => peer.Name)];
+        Assert.That(Taking("fp32"), Is.EqualTo(new[] { "torchsharp-eager-nchw", "torchsharp-channels-last" }));
+        Assert.That(Taking("bf16"), Is.EqualTo(new[] { "torchsharp-bf16-cast" }));
+        Assert.That(peers[1].Arguments, Is.EqualTo(new[] { "peer.dll", "step", "--device", "cpu", "--mode", "channels-last" }));
+        Assert.That(PyTorchPeers.Find(["/bin/true"], [], "cpu").All(peer => peer.Takes("fp32") && peer.Takes("bf16")));
+    }
+
+    // a peer whose steps take 0.3 s as it comes and 0.1 s where glibc keeps blocks and threads wait as they come; or 0.2 s in any case
+    private const string TriedPeer = """
+        echo "$1" >>"$STARTS"
+        seconds=0.3
+        [ -z "$MALLOC_MMAP_MAX_" ] || seconds=0.1
+        [ -z "$GOMP_SPINCOUNT" ] || seconds=0.4
+        [ "$1" = varies ] || seconds=0.2
+        rest='"version":"1","preset":"demo","precision":"fp32","batch":1,"threads":2,"losses":[],"peak_bytes":7'
+        echo "{\"engine\":\"$1\",$rest}"
+        while read -r line; do echo "{\"seconds\":[$seconds],\"peak_bytes\":9}"; done
+        """;
+
+    [TestCase(2)]
+    [TestCase(0)]
+    public void A_peer_takes_part_with_the_settings_that_suit_it_and_the_table_has_it_as_it_comes_too(int trialSteps)
+    {
+        string starts = Path.GetTempFileName();
+        var variables = new Dictionary<string, string> { ["STARTS"] = starts };
+        Peer Of(string name) => new(name, "/bin/bash", ["-c", TriedPeer, "peer", name], variables);
+        Peer[] peers = [Of("varies"), Of("does not"), Of("bf16 only") with { Precisions = ["bf16"] }];
+        var options = new StepOptions("cpu", 2, peers, InstructionSet.Native, 1, 0, double.PositiveInfinity, TimeSpan.FromMinutes(2),
+            trialSteps);
+        ResultRow[] rows;
+        using (var benchmark = new StepBenchmark(options, TextWriter.Null))
+            rows = benchmark.Run("demo", 1, "fp32", _ => { }).Rows;
+        string[] started = File.ReadAllLines(starts);
+        File.Delete(starts);
+
+        Assert.That(rows.Select(row => row.Engine), Is.EqualTo(new[] { "avedis", "varies", "does not" }));
+        Assert.That(rows.Select(row => row.SecondsAsItComes), Is.EqualTo(new double?[] { null, 0.3, 0.2 }));
+        Assert.That(rows.Skip(1).Select(row => row.SecondsPerStep), Is.EqualTo(new[] { trialSteps == 0 ? 0.3 : 0.1, 0.2 }));
+        Assert.That(rows[1].Note, Is.EqualTo(trialSteps == 0 ? null : "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736"));
+        Assert.That(rows[2].Note, Is.Null);
+        Assert.That(started, Has.Length.EqualTo(trialSteps == 0 ? 2 : 2 * (1 + PeerSettings.All.Count)).And.None.EqualTo("bf16 only"));
+    }
+
+    [Test]
     public void What_a_build_says_becomes_one_line()
     {
         Assert.That(
@@ -232,7 +279,7 @@ public sealed class StepBenchmarkTests
     [TestCase("--rounds", "0", "--rounds is 0; it has to be 1 or more.")]
     [TestCase("--batch", "-3", "--batch is -3; it has to be 1 or more.")]
     [TestCase("--peers", "pytorch,jax", "--peers: 'jax' is none of pytorch, torchsharp, none.")]
-    [TestCase("--mode", "fast", "--mode: 'fast' is none of eager-nchw, channels-last, compile, cuda-graph.")]
+    [TestCase("--mode", "fast", "--mode: 'fast' is none of eager-nchw, channels-last, compile, cuda-graph, bf16-cast.")]
     [TestCase("--isa", "avx3", "avx3")]
     public void A_wrong_option_is_one_line_and_the_exit_code_of_usage(string option, string value, string message)
     {

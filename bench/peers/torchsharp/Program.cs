@@ -3,23 +3,29 @@ using System.Globalization;
 using System.Text.Json;
 using Avedis.Bench;
 using Avedis.Bench.Peers.TorchSharp;
+using Avedis.Bench.Peers.TorchSharp.Operations;
 using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
 using TorchSharp;
 using static TorchSharp.torch;
 
-// torchsharp-peer --device cpu|cuda --mode MODE --preset demo|paper --precision fp32|tf32|bf16 --batch N --threads N
-// modes: eager-nchw; channels-last, the same with its convolutions' tensors as N, H, W, C in memory; bf16-cast, the only one at bf16: TorchSharp has
-// no autocast, so what convolutions take is cast to it by hand.
-// It speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and optimiser.
+// torchsharp-peer operations ...: Operations/OperationBenchmarks.cs
+// torchsharp-peer step --device cpu|cuda --mode MODE --preset demo|paper --precision fp32|tf32|bf16 --batch N --threads N
+// modes: eager-nchw; channels-last, the same with its convolutions' tensors as N, H, W, C in memory; bf16-cast, the only one at bf16:
+// TorchSharp has no autocast, so what convolutions take is cast to it by hand.
+// It speaks the protocol of bench/EngineProcess.cs, as bench/peers/pytorch/step.py --serve does: the same weights, clips, losses and
+// optimiser.
 const int FingerprintSteps = 3;
 const double Limit = 60; // a first step longer than this many seconds is reported alone, unwarmed
 
-var options = Enumerable.Range(0, args.Length / 2).ToDictionary(i => args[2 * i], i => args[2 * i + 1]);
-string precision = options["--precision"], mode = options["--mode"];
-int clips = int.Parse(options["--batch"], CultureInfo.InvariantCulture), threads = int.Parse(options["--threads"], CultureInfo.InvariantCulture);
+var options = args[1..].Chunk(2).ToDictionary(pair => pair[0], pair => pair[1]);
 if (TorchLibrary.Load() is { } failure)
     return Fail(failure);
+if (args[0] == "operations")
+    return OperationBenchmarks.Run(options);
+string precision = options["--precision"], mode = options["--mode"];
+int clips = int.Parse(options["--batch"], CultureInfo.InvariantCulture),
+    threads = int.Parse(options["--threads"], CultureInfo.InvariantCulture);
 if (options["--device"] == "cuda" && !cuda.is_available())
     return Fail($"libtorch {__version__} sees no GPU");
 TrunkForm form = mode switch

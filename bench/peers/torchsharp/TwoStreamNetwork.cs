@@ -19,8 +19,8 @@ internal sealed record Preset(
 /// <summary>How convolutions and what stands between them run.</summary>
 /// <param name="ChannelsLast">Whether their tensors lie in memory as N, H, W, C: libtorch sees it by the strides of inputs and weights and
 /// keeps to it.</param>
-/// <param name="Type">Of activations, and of the weights as convolutions take them. The weights that learn, what batch norms learn and keep,
-/// and all behind the means over time are float32 in any case.</param>
+/// <param name="Type">Of activations, and of the weights as convolutions take them. The weights that learn, what batch norms learn and
+/// keep, and all behind the means over time are float32 in any case.</param>
 internal sealed record TrunkForm(bool ChannelsLast, ScalarType Type);
 
 /// <summary>The two-stream network without auxiliary heads, with golden weights: bench/peers/pytorch/network.py in TorchSharp's words.</summary>
