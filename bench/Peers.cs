@@ -125,7 +125,9 @@ public static class TorchSharpPeers
     {
         string project = Find() ?? throw new EngineAbsentException($"torchsharp: {Project} is not above {AppContext.BaseDirectory}");
         string[] settings = ["-p:Configuration=Release", "-nologo", "-verbosity:quiet", .. properties];
-        Build("does not restore", ["msbuild", project, "-t:Restore", .. settings]);
+        // the committed lock file is that of the packages for the processor
+        string[] locked = properties.Length == 0 ? ["-p:RestoreLockedMode=true"] : [];
+        Build("does not restore", ["msbuild", project, "-t:Restore", .. locked, .. settings]);
         return Build("does not build", ["msbuild", project, "-t:Build", "-getProperty:TargetPath", .. settings]);
     }
 

@@ -57,6 +57,7 @@ public sealed partial class SupplyChainTests
         foreach (string project in Projects)
             Assert.That(File.ReadAllText(project), Does.Not.Contain("RestorePackagesWithLockFile").And.Not.Contain("ManagePackageVersionsCentrally"), project);
         Assert.That(Text(".ci/setup"), Does.Contain("dotnet restore \"$1\" --locked-mode"));
+        Assert.That(Text("bench/Peers.cs"), Does.Contain("\"-t:Restore\", .. locked").And.Contain("-p:RestoreLockedMode=true"));
         Assert.That(Text("tests/peers"), Does.Contain("dotnet restore tests/Peers --locked-mode"));
     }
 

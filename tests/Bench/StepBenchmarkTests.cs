@@ -238,9 +238,9 @@ public sealed class StepBenchmarkTests
         [ -z "$MALLOC_MMAP_MAX_" ] || seconds=0.1
         [ -z "$GOMP_SPINCOUNT" ] || seconds=0.4
         [ "$1" = varies ] || seconds=0.2
-        rest='"version":"1","preset":"demo","precision":"fp32","batch":1,"threads":2,"losses":[],"peak_bytes":7'
-        echo "{\"engine\":\"$1\",$rest}"
-        while read -r line; do echo "{\"seconds\":[$seconds],\"peak_bytes\":9}"; done
+        rest='"version":"1","preset":"demo","precision":"fp32","batch":1,"threads":2,"losses":[]'
+        echo "{\"engine\":\"$1\",$rest,\"peak_bytes\":$PEAK}"
+        while read -r line; do echo "{\"seconds\":[$seconds],\"peak_bytes\":$PEAK}"; done
         """;
 
     [TestCase(2)]
@@ -248,7 +248,7 @@ public sealed class StepBenchmarkTests
     public void A_peer_takes_part_with_the_settings_that_suit_it_and_the_table_has_it_as_it_comes_too(int trialSteps)
     {
         string starts = Path.GetTempFileName();
-        var variables = new Dictionary<string, string> { ["STARTS"] = starts };
+        var variables = new Dictionary<string, string> { ["STARTS"] = starts, ["PEAK"] = "7" };
         Peer Of(string name) => new(name, "/bin/bash", ["-c", TriedPeer, "peer", name], variables);
         Peer[] peers = [Of("varies"), Of("does not"), Of("bf16 only") with { Precisions = ["bf16"] }];
         var options = new StepOptions("cpu", 2, peers, InstructionSet.Native, 1, 0, double.PositiveInfinity, TimeSpan.FromMinutes(2),
@@ -265,6 +265,18 @@ public sealed class StepBenchmarkTests
         Assert.That(rows[1].Note, Is.EqualTo(trialSteps == 0 ? null : "MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736"));
         Assert.That(rows[2].Note, Is.Null);
         Assert.That(started, Has.Length.EqualTo(trialSteps == 0 ? 2 : 2 * (1 + PeerSettings.All.Count)).And.None.EqualTo("bf16 only"));
+    }
+
+    [Test]
+    public void Peers_that_memory_does_not_hold_at_once_take_turns_with_us_one_after_the_other()
+    {
+        var variables = new Dictionary<string, string> { ["STARTS"] = "/dev/null", ["PEAK"] = $"{1L << 50}" };
+        Peer Of(string name) => new(name, "/bin/bash", ["-c", TriedPeer, "peer", name], variables);
+        Peer[] peers = [Of("first"), Of("second")];
+        var options = new StepOptions("cpu", 2, peers, InstructionSet.Native, 1, 0, double.PositiveInfinity, TimeSpan.FromMinutes(2), 0);
+        using var benchmark = new StepBenchmark(options, TextWriter.Null);
+        var rows = benchmark.Run("demo", 1, "fp32", _ => { }).Rows;
+        Assert.That(rows.Select(row => (row.Engine, row.Steps)), Is.EqualTo(new[] { ("avedis", 2), ("first", 1), ("second", 1) }));
     }
 
     [Test]
