@@ -93,7 +93,8 @@ public sealed class AvedisEngine : IDisposable
         using var engine = new AvedisEngine(backend, workload, Activations(precision));
         double[] losses = [.. Enumerable.Range(0, FingerprintSteps).Select(_ => engine.Step().Loss)];
         var report = new EngineReport(
-            "avedis", Machine.Revision, workload.Preset, precision, workload.Clips, threads, losses, engine.PeakBytes(device), PlannedBytes: engine.runtime.Memory.TotalBytes,
+            "avedis", Machine.Revision, workload.Preset, precision, workload.Clips, threads, losses, engine.PeakBytes(device),
+            PlannedBytes: engine.runtime.Memory.TotalBytes,
             FlopsDone: backend is CpuBackend processor
                 ? StepArithmetic.FlopsDone(workload, processor, precision == "bf16" ? DType.BF16 : DType.F32)
                 : null);

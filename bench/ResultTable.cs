@@ -131,8 +131,9 @@ public static class ResultTable
                 "As it comes: a peer's seconds per step without the settings listed here, of the few steps that chose them.");
         if (results.Rows.Any(row => row.PeakGflops is not null))
             text.AppendLine().AppendLine(
-                $"The floor is the step's arithmetic by direct sums at the device's peak rate ({string.Join(", ", Peaks(results.Rows))}); of work done: " +
-                "the same of the multiplications that Avedis really does. bench/NOTES.md says how both are counted.");
+                "The floor is the step's arithmetic by direct sums at the device's peak rate " +
+                $"({string.Join(", ", Peaks(results.Rows))}); " +
+                "of work done: the same of the multiplications that Avedis really does. bench/NOTES.md says how both are counted.");
         var rounds = results.Rows.GroupBy(row => row.Setting).Select(setting => (setting.Max(r => r.RoundsKept), setting.Max(r => r.RoundsDiscarded))).ToList();
         text.AppendLine().AppendLine(Text(
             $"Rounds in which other programs used more than {results.ForeignLimit:P0} of the processors do not count: {rounds.Sum(r => r.Item2)} of {rounds.Sum(r => r.Item1 + r.Item2)}."));

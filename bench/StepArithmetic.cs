@@ -27,7 +27,7 @@ public static class StepArithmetic
     }
 
     /// <summary>
-    /// What the processor really does of them: Winograd's convolutions multiply less often. Their transforms, additions most of all, are not counted.
+    /// What the processor really does of them: Winograd's convolutions multiply less often. Their transforms are not counted.
     /// </summary>
     public static double FlopsDone(Workload workload, CpuBackend backend, DType act)
     {

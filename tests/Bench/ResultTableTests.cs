@@ -26,7 +26,8 @@ public sealed class ResultTableTests
     public void The_first_table_gives_the_ratio_to_each_peer_and_the_second_that_to_the_best_and_the_third_that_to_each_of_any_precision()
     {
         string table = ResultTable.Markdown(Results(
-            Row("avedis", "demo", 60, peakMiB: 50, floor: 41.26) with { PercentOfDone = 20.53 }, Row("pytorch-channels-last", "demo", 40, peakMiB: 125),
+            Row("avedis", "demo", 60, peakMiB: 50, floor: 41.26) with { PercentOfDone = 20.53 },
+            Row("pytorch-channels-last", "demo", 40, peakMiB: 125),
             Row("pytorch-eager-nchw", "demo", 30, asItComes: 0.4),
             Row("avedis", "demo", 120, "bf16"), Row("pytorch-eager-nchw", "demo", 10, "bf16")));
         Assert.That(table, Does.Contain("| Avedis, as many times as fast as | pytorch-channels-last fp32 | pytorch-eager-nchw fp32 | pytorch-eager-nchw bf16 |"));

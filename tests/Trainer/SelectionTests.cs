@@ -85,7 +85,8 @@ public sealed class SelectionTests
         var state = Train("--set", "training.selection.floor=1", "--set", "training.adversary.strength=0", "--protect", "speaker");
         Assert.That(state.Candidates, Is.Not.Empty);
         Assert.That(Kept(), Is.EqualTo(state.Front(1).Select(Selection.CheckpointName)));
-        Assert.That(new RunFolder(folder).Resolve("clean"), Does.EndWith(Selection.CheckpointName(state.Candidates.MinBy(c => (c.Leak, -c.Score, -c.Epoch))!)), "of equals the later");
+        var cleanest = state.Candidates.MinBy(c => (c.Leak, -c.Score, -c.Epoch))!; // of equals the later
+        Assert.That(new RunFolder(folder).Resolve("clean"), Does.EndWith(Selection.CheckpointName(cleanest)));
         Assert.That(MetricsLog.Read(new RunFolder(folder).MetricsPath).Where(m => m.Split == "validation").Select(m => m.Leaks!.Keys), Is.All.EquivalentTo(new[] { "speaker.emotion" }));
         Assert.That(TinyCorpus.Run("evaluate", TinyCorpus.Prepared, "--run", folder, "--checkpoint", "clean").Code, Is.Zero);
     }

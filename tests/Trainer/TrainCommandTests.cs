@@ -129,15 +129,18 @@ public sealed class TrainCommandTests
     public void Convolutions_are_direct_when_told_so()
     {
         void Convolve(string run, string how, int threads) => Train(
-            run, "--epochs", "1", "--device", "cpu", "--precision", "fp32", "--set", "training.maxSteps=2", "--set", $"training.convolutions={how}",
-            "--set", $"training.threads={threads}", "--set", "network.faceChannels=[4,16,16,16,16,16]",
+            run, "--epochs", "1", "--device", "cpu", "--precision", "fp32", "--set", "training.maxSteps=2",
+            "--set", $"training.convolutions={how}", "--set", $"training.threads={threads}",
+            "--set", "network.faceChannels=[4,16,16,16,16,16]",
             "--set", "network.voiceChannels=[4,16,16,16,16,16]");
         Convolve("auto", "auto", 1);
         Convolve("two threads", "auto", 2);
         Convolve("direct", "direct", 1);
         AssertSameState("auto", "two threads");
-        Assert.That(Hash(Path.Combine(Latest("direct"), "model.safetensors")), Is.Not.EqualTo(Hash(Path.Combine(Latest("auto"), "model.safetensors"))));
-        var (code, _, error) = TinyCorpus.Run("train", TinyCorpus.Prepared, "--run", RunPath("auto"), "--resume", "--set", "training.convolutions=direct");
+        string Model(string run) => Hash(Path.Combine(Latest(run), "model.safetensors"));
+        Assert.That(Model("direct"), Is.Not.EqualTo(Model("auto")));
+        var (code, _, error) = TinyCorpus.Run(
+            "train", TinyCorpus.Prepared, "--run", RunPath("auto"), "--resume", "--set", "training.convolutions=direct");
         Assert.That((code, error), Is.EqualTo((ExitCode.BadCheckpoint, error)));
         Assert.That(error, Does.Contain("training.convolutions was \"auto\", is \"direct\""));
     }

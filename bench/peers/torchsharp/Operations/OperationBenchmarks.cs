@@ -28,8 +28,8 @@ public class OperationBenchmarks
     /// tenth of it.</summary>
     private const double Tolerance = 1e-4;
 
-    /// <summary>Root mean square of the difference, relative to that of the result, where rounding may decide which element of a window wins:
-    /// few windows do, but each then sends its whole gradient elsewhere.</summary>
+    /// <summary>Root mean square of the difference, relative to that of the result, where rounding may decide which element of a window
+    /// wins: few windows differ, but each then sends its whole gradient elsewhere.</summary>
     private const double DecidedOtherwise = 5e-3;
 
     private static readonly Dictionary<string, OperationCase> cases = [];
@@ -175,8 +175,8 @@ public class OperationBenchmarks
             double allowed = Tolerance * theirs[i].Max(Math.Abs);
             long wrong = values.Zip(theirs[i]).LongCount(pair => !(Math.Abs(pair.First - pair.Second) <= allowed));
             if (one.Decides ? !(error <= DecidedOtherwise) : wrong > 0)
-                return Text($"result {i + 1} differs from TorchSharp's in {wrong} of {values.Length} elements by more than {allowed:G3}, ") +
-                    Text($"by {error:G3} of their root mean square in all");
+                return Text($"result {i + 1} differs from TorchSharp's in {wrong} of {values.Length} elements ") +
+                    Text($"by more than {allowed:G3}, by {error:G3} of their root mean square in all");
         }
         return null;
     }
