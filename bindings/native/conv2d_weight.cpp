@@ -124,10 +124,6 @@ private:
         int64_t column;
     };
 
-    static int64_t ceiling(int64_t count, int64_t part) {
-        return (count + part - 1) / part;
-    }
-
     static range part(int64_t count, int64_t parts, int64_t i) {
         return {count * i / parts, count * (i + 1) / parts};
     }

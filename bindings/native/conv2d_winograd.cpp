@@ -48,10 +48,6 @@ namespace avedis {
 constexpr int64_t kChunk = 48;
 constexpr int kGrid = kPoints * kPoints;
 
-static int64_t ceiling(int64_t count, int64_t part) {
-    return (count + part - 1) / part;
-}
-
 // Floats between points: whole lines, an odd number of them, so that the points of a tile fall into different sets of a
 // cache.
 static int64_t apart(int64_t floats) {
@@ -89,7 +85,7 @@ protected:
                 of[i * kPoints + j] = (i * tiles.column_points + j) * step + places[tiling::kind(i, j)] * tile_step;
     }
 
-    // Addresses of a tile's pixels in an image [rows, columns, channels]: rows row + i * row_step, columns likewise;
+    // Addresses of height x width pixels of an image [rows, columns, channels], by the steps and offsets of two views;
     // `outside` where there is none.
     template <class T>
     static void pixels(T** of, T* image, int rows, int columns, int64_t channels, tile_axis::view row,
@@ -121,6 +117,15 @@ protected:
                    tile.row.size + 2, tile.column.size + 2, zeros);
             kernels.values[tile.size()](values, of, static_cast<int64_t>(v) * view_channels, panel_step, from_pixels,
                                         channels);
+        }
+    }
+
+    // Where the 3 x 3 taps of a window lie in a filter whose taps are `step` apart; null where there is none.
+    template <class T>
+    void taps_of(T** of, const tile_axis::window& row, const tile_axis::window& column, T* filter, int64_t step) const {
+        for (int i = 0; i < 9; i++) {
+            int a = row.taps[static_cast<size_t>(i / 3)], b = column.taps[static_cast<size_t>(i % 3)];
+            of[i] = a < 0 || b < 0 ? nullptr : filter + (a * g.s + b) * step;
         }
     }
 
@@ -200,10 +205,7 @@ private:
                      *column = tiles.column_window(tiles.residues[r], static_cast<int>(v));
                 if (!row || !column) continue;
                 const float* window[9];
-                for (int i = 0; i < 9; i++) {
-                    int a = row->taps[static_cast<size_t>(i / 3)], b = column->taps[static_cast<size_t>(i % 3)];
-                    window[i] = a < 0 || b < 0 ? nullptr : turned + (a * g.s + b) * tap_floats;
-                }
+                taps_of<const float>(window, *row, *column, turned, tap_floats);
                 kernels.weights(panel_of(weights, r, 0, panel) + (v * inputs + first) * kernels.panel, weights_step,
                                 window, count, tiles.row_points, tiles.column_points);
             }
@@ -286,7 +288,6 @@ public:
         auto *zeros = static_cast<float*>(workspace), *values = zeros + zeros_floats();
         float *gradients = values + tiles.points() * values_step, *sums = gradients + tiles.points() * gradients_step;
         std::fill_n(zeros, std::max(g.c, g.k), 0.0f);
-        int64_t units = tiles.points() * panels;
 #pragma omp parallel
         {
 #pragma omp for schedule(static)
@@ -295,10 +296,9 @@ public:
                 int64_t first = tiles.tiles() * i / chunks, end = tiles.tiles() * (i + 1) / chunks;
 #pragma omp for schedule(dynamic, 4)
                 for (int64_t t = first; t < end; t++) transform(values, gradients, x, dy, first, t, zeros);
-#pragma omp for schedule(dynamic, 1)
-                for (int64_t unit = 0; unit < ceiling(units, kUnit); unit++)
-                    for (int64_t u = unit * kUnit; u < std::min(units, (unit + 1) * kUnit); u++)
-                        add_products(sums, values, gradients, u / panels, u % panels, first, end);
+#pragma omp for schedule(dynamic, kPanelsAtOnce)
+                for (int64_t i = 0; i < tiles.points() * panels; i++)
+                    add_products(sums, values, gradients, i / panels, i % panels, first, end);
             }
 #pragma omp for schedule(static)
             for (int64_t k = 0; k < g.k; k++) add_taps(static_cast<float*>(dweight), sums, k);
@@ -308,7 +308,7 @@ public:
 private:
     // Of the values and gradients of a chunk, which all threads share. Threads wait for each other twice in each chunk.
     static constexpr int64_t kChunkFloats = 1 << 20;
-    static constexpr int64_t kUnit = 4;  // panels of a point that a thread takes at a time
+    static constexpr int64_t kPanelsAtOnce = 4;  // that a thread takes
 
     int64_t zeros_floats() const {
         return apart(std::max(g.c, g.k));
@@ -348,10 +348,7 @@ private:
                  *column = tiles.column_window(tiles.residues[0], static_cast<int>(v));
             for (int64_t c = 0; c < g.c; c += lanes) {
                 float* window[9];
-                for (int i = 0; i < 9; i++) {
-                    int a = row->taps[static_cast<size_t>(i / 3)], b = column->taps[static_cast<size_t>(i % 3)];
-                    window[i] = a < 0 || b < 0 ? nullptr : dweight + (k * taps + a * g.s + b) * g.c + c;
-                }
+                taps_of(window, *row, *column, dweight + k * taps * g.c + c, g.c);
                 int64_t channel = v * view_channels + c;
                 kernels.sums(
                     window, sums + (channel / kernels.panel * g.k + k) * kernels.panel + channel % kernels.panel,

@@ -35,8 +35,7 @@ void gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, c
           bool accumulate) {
     const gemm_kernels& kernels = kernels_of_this_machine();
     int64_t block_columns = kBlockPanels * kernels.panel;
-    int64_t rows_of_blocks = (m + kBlockRows - 1) / kBlockRows,
-            columns_of_blocks = (n + block_columns - 1) / block_columns;
+    int64_t rows_of_blocks = ceiling(m, kBlockRows), columns_of_blocks = ceiling(n, block_columns);
     int64_t a_step = transpose_a ? m : k, b_step = transpose_b ? k : n;
 
     auto multiply = [&](int64_t row, int64_t rows, int64_t column, int64_t first, int64_t depth) {

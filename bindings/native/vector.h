@@ -85,6 +85,11 @@ void parallel_backwards(int64_t count, Body body) {
     }
 }
 
+// Parts that hold `count`, the last perhaps not full.
+inline int64_t ceiling(int64_t count, int64_t part) {
+    return (count + part - 1) / part;
+}
+
 // Elements of a piece of a flat loop: large against the cost of a barrier, small against a cache.
 constexpr int64_t kPiece = 16384;
 

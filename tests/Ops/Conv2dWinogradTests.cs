@@ -70,6 +70,8 @@ public sealed class Conv2dWinogradTests
         from pass in Enumerable.Range(0, passes.Length)
         select new TestCaseData(geometry, pass).SetArgDisplayNames(Conv2dTests.Describe(geometry), passes[pass]);
 
+    private static IEnumerable<TestCaseData> CasesOfImages() => Cases().Where(test => test.Arguments[1] is not BackwardWeight);
+
     private static IEnumerable<TestCaseData> DirectCases() =>
         directGeometries.Select(geometry => new TestCaseData(geometry).SetArgDisplayNames(Conv2dTests.Describe(geometry)));
 
@@ -141,12 +143,10 @@ public sealed class Conv2dWinogradTests
             Assert.That(With(threads), Is.EqualTo(one), $"{threads} threads");
     }
 
-    /// <summary>Whatever one image holds, the others keep their bits.</summary>
-    [TestCaseSource(nameof(Cases))]
+    /// <summary>Whatever one image holds, the others keep their bits. The gradient of the weights is a sum over all of them.</summary>
+    [TestCaseSource(nameof(CasesOfImages))]
     public void Images_do_not_mix(Conv2dGeometry g, int pass)
     {
-        if (pass == BackwardWeight)
-            Assert.Pass("its sums are over all images");
         var random = new Random(5);
         double[] a = Numbers.Uniform(random, (pass == BackwardData ? g.Output : g.Input).Count);
         double[] b = Numbers.Uniform(random, g.Weight.Count);
