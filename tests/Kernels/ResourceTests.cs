@@ -191,6 +191,7 @@ public sealed class ResourceTests
 
     /// <summary>Those of gradient projection are of many numbers, but it waits for memory all the same; log-mels are not part of a training step.</summary>
     [Test]
+    [Category(Tier.Long)]
     public void Only_sums_of_few_numbers_are_in_double()
     {
         CompiledKernels.RequireDisassembler();
