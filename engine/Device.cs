@@ -40,6 +40,12 @@ public sealed class Device : IDisposable
     public bool NormalisesOverRanks { get; init; }
 
     /// <summary>
+    /// Whether cheap activations are computed again in the backward pass instead of kept: on a processor, where others need the memory too, a sixth of
+    /// it for a hundredth of a step's time.
+    /// </summary>
+    public bool RecomputesActivations => backend.HostMemory;
+
+    /// <summary>
     /// Whether it leaves the backend's <see cref="IBackend.Margin"/> free; whoever lives for a moment beside a network takes of it instead.
     /// </summary>
     public bool LeavesMargin { get; init; } = true;

@@ -4,11 +4,14 @@ namespace Avedis.Engine;
 
 /// <summary>
 /// The offset of every tensor in the one arena of a <see cref="Device"/>: persistent tensors first, then transient ones packed so that two share
-/// memory only if no step uses both at the same time, then the backend's workspace. Packing is greedy by size (Pisarchyk and Lee 2020).
+/// memory only if no step uses both at the same time, then the backend's workspace. Packing is greedy (Pisarchyk and Lee 2020), in several orders.
 /// </summary>
 public sealed class MemoryPlan
 {
     private const long Alignment = 256;
+
+    // orders that are tried from each start: more gained nothing for the networks of the presets
+    private const int Tries = 100;
 
     private readonly List<(Tensor Tensor, long Offset)> places = [];
 
@@ -47,23 +50,64 @@ public sealed class MemoryPlan
             plan.PersistentBytes += Align(tensor.Bytes);
         }
 
-        // largest first, each at the lowest offset that is free throughout its life; ties keep the order of declaration
-        var placed = new List<(Tensor Tensor, long Begin, long End)>();
-        foreach (var tensor in transient.Where(t => steps.Any(s => s.ContainsKey(t))).OrderByDescending(t => t.Bytes))
+        Tensor[] used = [.. transient.Where(t => steps.Any(s => s.ContainsKey(t)))];
+        long[] offsets = Pack(used, steps);
+        for (int i = 0; i < used.Length; i++)
         {
-            long begin = 0, bytes = Align(tensor.Bytes);
-            foreach (var other in placed.Where(o => Overlap(tensor, o.Tensor, steps)).OrderBy(o => o.Begin))
-            {
-                if (other.Begin >= begin + bytes)
-                    break;
-                begin = Math.Max(begin, other.End);
-            }
-            placed.Add((tensor, begin, begin + bytes));
-            plan.places.Add((tensor, plan.PersistentBytes + begin));
-            plan.TransientBytes = Math.Max(plan.TransientBytes, begin + bytes);
-            plan.TransientBytesUnshared += bytes;
+            plan.places.Add((used[i], plan.PersistentBytes + offsets[i]));
+            plan.TransientBytes = Math.Max(plan.TransientBytes, offsets[i] + Align(used[i].Bytes));
+            plan.TransientBytesUnshared += Align(used[i].Bytes);
         }
         return plan;
+    }
+
+    /// <summary>
+    /// Offsets of the tightest of some packings: from the largest tensors, and from those that live longest, the tensor that reached furthest goes to the
+    /// front of the order, again and again.
+    /// </summary>
+    private static long[] Pack(Tensor[] tensors, IReadOnlyList<Dictionary<Tensor, Lifetime>> steps)
+    {
+        int[][] meets = [.. tensors.Select(a => Enumerable.Range(0, tensors.Length).Where(i => tensors[i] != a && Overlap(a, tensors[i], steps)).ToArray())];
+        long[] bytes = [.. tensors.Select(tensor => Align(tensor.Bytes))];
+        long[] lives = [.. tensors.Select(tensor => steps.Max(step => step.TryGetValue(tensor, out var life) ? (long)life.Last - life.First : 0))];
+        long[] offsets = new long[bytes.Length], best = [];
+        long least = long.MaxValue;
+        foreach (long[] keys in (long[][])[bytes, lives])
+        {
+            int[] order = [.. Enumerable.Range(0, bytes.Length).OrderByDescending(i => keys[i])]; // ties keep the order of declaration
+            for (int i = 0; i < Tries && order.Length > 0; i++)
+            {
+                int furthest = PackInOrder(offsets, bytes, order, meets);
+                if (offsets[furthest] + bytes[furthest] < least)
+                    (least, best) = (offsets[furthest] + bytes[furthest], [.. offsets]);
+                int at = Array.IndexOf(order, furthest);
+                Array.Copy(order, 0, order, 1, at);
+                order[0] = furthest;
+            }
+        }
+        return best;
+    }
+
+    /// <summary>Gives each the lowest offset that is free throughout its life; returns the one that reaches furthest.</summary>
+    /// <param name="meets">Of each, those that live when it does.</param>
+    private static int PackInOrder(long[] offsets, long[] bytes, int[] order, int[][] meets)
+    {
+        Array.Fill(offsets, -1);
+        int furthest = order[0];
+        foreach (int i in order)
+        {
+            long begin = 0;
+            for (int again = 0; again < meets[i].Length;)
+            {
+                int j = meets[i][again];
+                bool collides = offsets[j] >= 0 && offsets[j] < begin + bytes[i] && begin < offsets[j] + bytes[j];
+                (begin, again) = collides ? (offsets[j] + bytes[j], 0) : (begin, again + 1);
+            }
+            offsets[i] = begin;
+            if (begin + bytes[i] > offsets[furthest] + bytes[furthest])
+                furthest = i;
+        }
+        return furthest;
     }
 
     internal void SetAddresses(nint arena)

@@ -149,6 +149,10 @@ internal static unsafe partial class CpuNative
     [LibraryImport(Library, EntryPoint = "avedis_batch_norm_moments")]
     public static partial int BatchNormMoments(nint result, nint x, CpuType type, long rows, int c);
 
+    [LibraryImport(Library, EntryPoint = "avedis_batch_norm_apply")]
+    public static partial int BatchNormApply(
+        nint y, nint x, nint gamma, nint beta, nint mean, nint inverseStd, CpuType type, long rows, int c, int relu);
+
     [LibraryImport(Library, EntryPoint = "avedis_batch_norm_inference")]
     public static partial int BatchNormInference(
         nint y, nint x, nint gamma, nint beta, nint runningMean, nint runningVariance,

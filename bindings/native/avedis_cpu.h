@@ -53,9 +53,6 @@ AVEDIS_API int32_t avedis_set_threads(int32_t threads);
 AVEDIS_API const char* avedis_onednn_version();
 AVEDIS_API const char* avedis_instruction_set();
 
-// 1 if the processor multiplies bfloat16 natively (AVX512_BF16 or AMX).
-AVEDIS_API int32_t avedis_native_bf16();
-
 // ---- memory.cpp
 
 // Zeroed memory on a 64-byte boundary, spread over the memory of the cores that will use it.
@@ -127,6 +124,10 @@ AVEDIS_API int32_t avedis_batch_norm_forward(void* y, uint8_t* argmax, float* me
                                              float momentum, int32_t relu);
 // result [2, c]: mean of x and sum of squared deviations from it.
 AVEDIS_API int32_t avedis_batch_norm_moments(float* result, const void* x, int32_t type, int64_t rows, int32_t c);
+// y of a forward pass once more, without pooling.
+AVEDIS_API int32_t avedis_batch_norm_apply(void* y, const void* x, const float* gamma, const float* beta,
+                                           const float* mean, const float* inverse_std, int32_t type, int64_t rows,
+                                           int32_t c, int32_t relu);
 AVEDIS_API int32_t avedis_batch_norm_inference(void* y, const void* x, const float* gamma, const float* beta,
                                                const float* running_mean, const float* running_variance, int32_t type,
                                                int64_t rows, int32_t c, const avedis_pool2d_geometry* pool,

@@ -203,6 +203,15 @@ int32_t avedis_batch_norm_moments(float* result, const void* x, int32_t type, in
     });
 }
 
+int32_t avedis_batch_norm_apply(void* y, const void* x, const float* gamma, const float* beta, const float* mean,
+                                const float* inverse_std, int32_t type, int64_t rows, int32_t c, int32_t relu) {
+    return guarded(type, [&](auto zero) {
+        using T = decltype(zero);
+        affine f = affine_of(scratch<float, 1>(2 * c), gamma, beta, mean, inverse_std, c, relu);
+        apply<T>(static_cast<T*>(y), nullptr, static_cast<const T*>(x), f, rows, c, nullptr);
+    });
+}
+
 int32_t avedis_batch_norm_inference(void* y, const void* x, const float* gamma, const float* beta,
                                     const float* running_mean, const float* running_variance, int32_t type,
                                     int64_t rows, int32_t c, const avedis_pool2d_geometry* pool, float epsilon,

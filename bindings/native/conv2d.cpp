@@ -7,17 +7,19 @@
 //   - where the processor has no fast bfloat16 primitive, bfloat16 activations are widened to float and the result is
 //     rounded once, and weights are rounded to bfloat16 on the way in, so that the numbers are those of bfloat16.
 // In float, most 3x3 and 5x5 convolutions of enough channels take fewer multiplications (conv2d_winograd.cpp). Of the
-// others three have something better than oneDNN: a window that covers the whole image is a matrix product (gemm); the
-// weight gradient has its own kernel (conv2d_weight.cpp); and the gradient of x is a convolution forwards, or a few
-// (conv2d_gather.h), where oneDNN's forward pass works on channels-last and its backward pass does not.
+// others three have something better than oneDNN: a window that covers the whole image is a matrix product
+// (conv2d_unfold.h, which also serves what nothing else does); the weight gradient has its own kernel
+// (conv2d_weight.cpp); and the gradient of x is a convolution forwards, or a few (conv2d_gather.h), where oneDNN's
+// forward pass works on channels-last and its backward pass does not.
 #include <memory>
 #include <string>
 
 #include "conv2d_gather.h"
 #include "conv2d_operand.h"
+#include "conv2d_unfold.h"
 #include "conv2d_weight.h"
 #include "conv2d_winograd.h"
-#include "gemm.h"
+#include "isa.h"
 #include "onednn.h"
 #include "status.h"
 
@@ -25,7 +27,7 @@ namespace avedis {
 
 enum class pass_kind { forward, backward_data, backward_weight };
 
-// A pass through three operands; the arithmetic is oneDNN's convolution or a matrix product.
+// A pass through three operands; the arithmetic is oneDNN's convolution or matrix products.
 class operand_pass : public pass {
 public:
     operand_pass(operand src, operand weights, operand dst)
@@ -84,35 +86,32 @@ private:
     int src_arg, weights_arg, dst_arg;
 };
 
-// A window over the whole image: src is [n, r * s * c], weights [k, r * s * c], dst [n, k].
-class gemm_pass : public operand_pass {
+class unfolded_pass : public operand_pass {
 public:
-    gemm_pass(pass_kind kind, const avedis_conv2d_geometry& g, operand src, operand weights, operand dst)
-        : operand_pass(std::move(src), std::move(weights), std::move(dst)),
-          kind(kind),
-          n(g.n),
-          k(g.k),
-          inner(static_cast<int64_t>(g.r) * g.s * g.c) {
+    unfolded_pass(pass_kind kind, const avedis_conv2d_geometry& g, operand src, operand weights, operand dst)
+        : operand_pass(std::move(src), std::move(weights), std::move(dst)), kind(kind), images(g) {
         implementation = "gemm";
     }
 
 protected:
-    void compute(const memory& src, const memory& weights, const memory& dst, void*) override {
+    size_t scratchpad_bytes() const override { return images.bytes(); }
+
+    void compute(const memory& src, const memory& weights, const memory& dst, void* scratch) override {
         auto *s = static_cast<float*>(src.get_data_handle()), *w = static_cast<float*>(weights.get_data_handle()),
-             *d = static_cast<float*>(dst.get_data_handle());
+             *d = static_cast<float*>(dst.get_data_handle()), *windows = static_cast<float*>(scratch);
         switch (kind) {
             case pass_kind::forward:
-                return gemm(false, true, n, k, inner, s, w, d, false);
+                return images.forward(d, s, w, windows);
             case pass_kind::backward_data:
-                return gemm(false, false, n, inner, k, d, w, s, false);
+                return images.backward_data(s, d, w, windows);
             case pass_kind::backward_weight:
-                return gemm(true, false, k, inner, n, d, s, w, true);
+                return images.backward_weight(w, d, s, windows);
         }
     }
 
 private:
     pass_kind kind;
-    int64_t n, k, inner;
+    unfolding images;
 };
 
 // The shapes of a geometry as oneDNN counts them: channels second.
@@ -136,23 +135,24 @@ struct shapes {
     memory::dims src, weights, dst, strides, padding;
 };
 
-// How good an implementation is known to be. "brg" (batched matrix products, AVX-512 and AMX) is made for
-// channels-last. Other generated code ("jit") runs 1.0 to 3 times as fast on blocked activations, copies included,
-// unless there are so few channels that blocks are mostly padding. What is left multiplies unfolded images or is a
-// plain loop.
-static int rank(const std::string& implementation, tag layout, bool few_channels) {
+// How good an implementation is known to be; 0 if none is wanted. "brg" (batched matrix products, AVX-512 and AMX) is
+// made for channels-last. Other generated code ("jit") runs 1.0 to 3 times as fast on blocked activations, copies
+// included, unless there are so few channels that blocks are mostly padding. What is left multiplies unfolded images,
+// in an order that follows the number of threads, or is a plain loop.
+template <class Desc>
+static int rank(const Desc& desc, tag layout, bool few_channels) {
+    std::string implementation = desc ? desc.impl_info_str() : "";
     if (implementation.rfind("brg", 0) == 0) return 3;
     if (implementation.rfind("jit", 0) == 0) return (layout == tag::any) != few_channels ? 2 : 1;
     return 0;
 }
 
-// The better of the two layouts. An empty description where neither exists, or where only a generated one will do.
+// The better of the two layouts; empty where oneDNN generates code for neither.
 template <class Make>
-static auto choose(Make make, bool few_channels, bool generated_only) {
+static auto choose(Make make, bool few_channels) {
     auto fixed = make(kChannelsLast), free = make(tag::any);
-    int fixed_rank = fixed ? rank(fixed.impl_info_str(), kChannelsLast, few_channels) : -1;
-    int free_rank = free ? rank(free.impl_info_str(), tag::any, few_channels) : -1;
-    if (generated_only && std::max(fixed_rank, free_rank) <= 0) return decltype(fixed)();
+    int fixed_rank = rank(fixed, kChannelsLast, few_channels), free_rank = rank(free, tag::any, few_channels);
+    if (std::max(fixed_rank, free_rank) == 0) return decltype(fixed)();
     return fixed_rank >= free_rank ? fixed : free;
 }
 
@@ -186,33 +186,36 @@ private:
                 return fewer;
         if (kind == pass_kind::backward_weight && !whole_image)
             if (auto outer_product = build_weight(g, type)) return outer_product;
-        if (kind == pass_kind::backward_data && !whole_image && (type == AVEDIS_F32 || avedis_native_bf16()))
+        if (kind == pass_kind::backward_data && !whole_image &&
+            (type == AVEDIS_F32 || current_isa() == isa::avx512_bf16))
             if (auto gather = build_gather(g, type)) return gather;
-        // oneDNN 2.6 gives a chance result for the BF16 weight gradient of a window that is wider than the image, and
-        // that of one that covers it depends on the number of threads
-        bool trusted = kind != pass_kind::backward_weight || (g.s <= g.w && !whole_image);
-        if (type == AVEDIS_BF16 && trusted)
+        if (type == AVEDIS_BF16 && (kind != pass_kind::backward_weight || trusted_weight_gradient(whole_image)))
             if (auto native = build_primitive(kind, data_type::bf16)) return native;
-        if (whole_image) return build_gemm(kind);
-        if (auto single = build_primitive(kind, data_type::f32)) return single;
-        throw dnnl::error(dnnl_unimplemented, "oneDNN has no implementation of this convolution");
+        if (kind != pass_kind::backward_weight && !whole_image)
+            if (auto single = build_primitive(kind, data_type::f32)) return single;
+        return build_unfolded(kind);
     }
 
-    std::unique_ptr<pass> build_gemm(pass_kind kind) {
+    // oneDNN's gradient of the weights is a sum in an order that follows the number of threads. That of matrix units
+    // is taken all the same, being several times as fast; but that of oneDNN 2.6 is a chance result for a window that
+    // is wider than the image.
+    bool trusted_weight_gradient(bool whole_image) const { return has_matrix_units() && g.s <= g.w && !whole_image; }
+
+    std::unique_ptr<pass> build_unfolded(pass_kind kind) {
         auto plain = [](const memory::dims& extents) { return memory::desc(extents, data_type::f32, kChannelsLast); };
         operand w = weights_operand(kind, plain(dims.weights), data_type::f32);
         // the product itself accumulates
         if (kind == pass_kind::backward_weight)
             w = operand(direction::out, dims.weights, data_type::f32, plain(dims.weights), data_type::f32);
-        return std::make_unique<gemm_pass>(kind, g, src_operand(kind, plain(dims.src), data_type::f32), w,
-                                           dst_operand(kind, plain(dims.dst), data_type::f32));
+        return std::make_unique<unfolded_pass>(kind, g, src_operand(kind, plain(dims.src), data_type::f32), w,
+                                               dst_operand(kind, plain(dims.dst), data_type::f32));
     }
 
     std::unique_ptr<pass> build_primitive(pass_kind kind, data_type computed) {
-        bool few_channels = g.c < 4, native = computed == data_type::bf16;
+        bool few_channels = g.c < 4;
         auto forward_desc = [&](tag layout) { return conv_forward(dims.descs(computed, computed, layout)); };
         if (kind == pass_kind::forward) {
-            auto desc = choose(forward_desc, few_channels, native);
+            auto desc = choose(forward_desc, few_channels);
             if (!desc) return nullptr;
             return finish(kind, computed, desc, dnnl::convolution_forward(desc), desc.src_desc(), desc.weights_desc(),
                           desc.dst_desc());
@@ -223,7 +226,7 @@ private:
                 return hint ? conv_backward_data(dims.descs(computed, computed, layout), hint)
                             : dnnl::convolution_backward_data::primitive_desc();
             };
-            auto desc = choose(make, few_channels, native);
+            auto desc = choose(make, few_channels);
             if (!desc) return nullptr;
             return finish(kind, computed, desc, dnnl::convolution_backward_data(desc), desc.diff_src_desc(),
                           desc.weights_desc(), desc.diff_dst_desc());
@@ -233,7 +236,7 @@ private:
             return hint ? conv_backward_weight(dims.descs(computed, data_type::f32, layout), hint)
                         : dnnl::convolution_backward_weights::primitive_desc();
         };
-        auto desc = choose(make, few_channels, native);
+        auto desc = choose(make, few_channels);
         if (!desc) return nullptr;
         return finish(kind, computed, desc, dnnl::convolution_backward_weights(desc), desc.src_desc(),
                       desc.diff_weights_desc(), desc.diff_dst_desc());

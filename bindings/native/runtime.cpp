@@ -66,10 +66,6 @@ const char* avedis_instruction_set() {
     return "SSE4.1";
 }
 
-int32_t avedis_native_bf16() {
-    return includes(dnnl_cpu_isa_avx512_core_bf16);
-}
-
 bool avedis::has_matrix_units() {
     return includes(dnnl_cpu_isa_avx512_core_amx);
 }

@@ -17,8 +17,8 @@ public interface IBackend : IDisposable
     /// <summary>What runs the operations, for people: processor or GPU, instruction set, threads.</summary>
     string Description { get; }
 
-    /// <summary>How fast the hardware multiplies each number format, where known; null: see <see cref="ConvolutionTrial"/>.</summary>
-    PrecisionRates? KnownRates { get; }
+    /// <summary>How fast it multiplies each number format: known of a GPU, measured on a processor in some tens of milliseconds.</summary>
+    PrecisionRates Rates();
 
     // ---- memory -------------------------------------------------------------------------------------------------------
 
@@ -222,6 +222,12 @@ public interface IBackend : IDisposable
     /// of x, x need not be read for them.
     /// </summary>
     void BatchNormMoments(Tensor moments, Tensor x, Moments? parts);
+
+    /// <summary>
+    /// y [N,H,W,C] act once more, to the bit, from the statistics that <see cref="BatchNormForward"/> left: activations that a backward pass reads need not be
+    /// kept until then (Chen et al. 2016). Without pooling.
+    /// </summary>
+    void BatchNormApply(Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings);
 
     /// <summary>Evaluation mode: the running statistics instead of the batch's; nothing is updated. Pools if settings.Pool is set.</summary>
     void BatchNormInference(

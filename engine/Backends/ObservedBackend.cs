@@ -19,7 +19,7 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public string Description => Inner.Description;
 
-    public PrecisionRates? KnownRates => Inner.KnownRates;
+    public PrecisionRates Rates() => Inner.Rates();
 
     public virtual nint Allocate(long bytes, long margin = 0) => Inner.Allocate(bytes, margin);
 
@@ -135,6 +135,12 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
 
     public void BatchNormMoments(Tensor moments, Tensor x, Moments? parts) =>
         Run(new("batch_norm moments"), () => Inner.BatchNormMoments(moments, x, parts), moments, x, parts?.Parts);
+
+    public void BatchNormApply(Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings)
+    {
+        var s = settings;
+        Run(new("batch_norm apply"), () => Inner.BatchNormApply(y, x, gamma, beta, mean, inverseStd, s), y, x, gamma, beta, mean, inverseStd);
+    }
 
     public void BatchNormInference(
         Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance, in BatchNormSettings settings)

@@ -33,16 +33,17 @@ public sealed class BatchNorm : Layer
     private readonly BatchNormSettings settings;
     private readonly Parameter gamma, beta;
     private readonly Tensor mean, inverseStd;
-    private readonly Tensor? argmax;
+    private readonly Tensor? argmax, recomputed;
     private readonly Moments? moments;
     private readonly OverRanks? overRanks;
 
     /// <param name="pool">Max pooling behind ReLU; its input is this layer's input shape.</param>
     /// <param name="moments">Those of the input, if what makes it leaves them in training.</param>
+    /// <param name="recompute">Whether there is <see cref="Recompute"/>.</param>
     /// <exception cref="ArgumentException">The pooling takes another shape, or its window has more elements than a byte can tell apart.</exception>
     public BatchNorm(
         Device device, ParameterGroup group, string name, Shape input, DType act, bool relu = false, Pool2dGeometry? pool = null,
-        float epsilon = DefaultEpsilon, float momentum = 0.1f, Moments? moments = null)
+        float epsilon = DefaultEpsilon, float momentum = 0.1f, Moments? moments = null, bool recompute = false)
         : base(device, name)
     {
         (this.device, this.moments) = (device, moments);
@@ -60,6 +61,7 @@ public sealed class BatchNorm : Layer
         argmax = pool is null ? null : device.Transient($"{name}.argmax", output, DType.U8);
         (InputShape, InputType) = (input, act);
         Output = device.Transient($"{name}.output", output, act);
+        recomputed = recompute && pool is null ? device.Transient($"{name}.recomputed", output, act) : null;
         InputGradient = device.Transient($"{name}.inputGradient", input, act);
         if (device.NormalisesOverRanks)
             overRanks = new(device, name, input);
@@ -82,6 +84,17 @@ public sealed class BatchNorm : Layer
                 Output, argmax, mean, inverseStd, Statistics.Mean, Statistics.Variance, x, overRanks?.Moments(x, moments) ?? moments, gamma.Value, beta.Value, Settings(settings, phase));
         else
             Ops.BatchNormInference(Output, x, gamma.Value, beta.Value, Statistics.Mean, Statistics.Variance, settings);
+    }
+
+    /// <summary>
+    /// The output of the last training Forward in a tensor of its own, so that the first need not be kept for the backward pass of the layer behind; null
+    /// where it pools or was not told to.
+    /// </summary>
+    public Tensor? Recompute()
+    {
+        if (recomputed is not null)
+            Ops.BatchNormApply(recomputed, Input, gamma.Value, beta.Value, mean, inverseStd, settings);
+        return recomputed;
     }
 
     // one pass computes both gradients, so they cannot be had apart

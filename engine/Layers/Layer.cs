@@ -58,6 +58,13 @@ public abstract class Layer(Device device, string name)
         return Output;
     }
 
+    /// <summary>From now on Backward reads x instead of the input of the last Forward. They must be equal.</summary>
+    public void ReadInputFrom(Tensor x)
+    {
+        Check(x, InputShape, InputType, "input");
+        input = x;
+    }
+
     /// <summary>Backward of the last Forward; returns <see cref="InputGradient"/>.</summary>
     /// <param name="gradients">Input alone takes the parameters for constants; Parameters alone cuts what is in front of the layer off.</param>
     public Tensor? Backward(Tensor dY, Gradients gradients = Gradients.Both)

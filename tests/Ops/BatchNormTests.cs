@@ -76,9 +76,17 @@ public sealed class BatchNormTests(BackendCase backend) : OpTests(backend)
         var tensorRunningMean = Op.Sum("runningMean", new Shape(channels), runningMean);
         var tensorRunningVariance = Op.Sum("runningVariance", new Shape(channels), runningVariance);
 
-        Op.Run(device => device.BatchNormForward(
-            y, argmax, mean, inverseStd, tensorRunningMean, tensorRunningVariance, x, null, gamma, beta, settings));
+        var again = settings.Pool is null ? Op.Output("again", shape, act) : null;
 
+        Op.Run(device =>
+        {
+            device.BatchNormForward(y, argmax, mean, inverseStd, tensorRunningMean, tensorRunningVariance, x, null, gamma, beta, settings);
+            if (again is not null)
+                device.BatchNormApply(again, x, gamma, beta, mean, inverseStd, settings);
+        });
+
+        if (again is not null)
+            Assert.That(Op.Read(again), Is.EqualTo(Op.Read(y)), "to the bit from the statistics");
         Op.Expect(mean, p.Mean, Tolerance.Sum(DType.F32, count, p.MeanMagnitude, p.Mean));
         Op.Expect(inverseStd, p.InverseStd, Tolerance.Sum(DType.F32, count, p.InverseStd, p.InverseStd));
         double[] newMean = Blend(runningMean, p.Mean);

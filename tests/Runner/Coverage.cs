@@ -42,6 +42,7 @@ internal sealed class Coverage
         new("Conv2dBackwardWeight", "conv2d backward weight", Tf32: true, Hopper: true),
         new("BatchNormForward", "batch_norm forward"),
         new("BatchNormMoments", "batch_norm moments"),
+        new("BatchNormApply", "batch_norm apply"),
         new("BatchNormInference", "batch_norm inference"),
         new("BatchNormBackward", "batch_norm backward"),
         new("BatchNormBackwardMeans", "batch_norm backward means"),

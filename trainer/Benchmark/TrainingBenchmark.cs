@@ -104,7 +104,7 @@ public static class TrainingBenchmark
     private static PrecisionChoice Choose(Config config)
     {
         using var backend = CreateBackend(config);
-        return Precisions.Choose(config.Training.Precision, backend, () => CreateBackend(config));
+        return Precisions.Choose(config.Training.Precision, backend);
     }
 
     private static OpRow[] TimeOps(Config config, int steps)

@@ -39,7 +39,7 @@ public static class DoctorCommand
             bool computes = Try(output, "cpu", () =>
             {
                 using var backend = BackendFactory.Create("cpu", 0);
-                var precision = Precisions.Choose(Precision.Auto, backend, () => BackendFactory.Create("cpu", 0));
+                var precision = Precisions.Choose(Precision.Auto, backend);
                 return $"{backend.Description}; {Precisions.Line(precision)}";
             });
             bool reads = Try(output, "ffmpeg", () =>

@@ -66,7 +66,9 @@ public sealed class ConvStack
         {
             var (geometry, pool) = Row(i, shape);
             var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act, prepared: true);
-            var norm = new BatchNorm(device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool, moments: conv.Moments);
+            bool last = i == rows.Count - 1;
+            var norm = new BatchNorm(
+                device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool, moments: conv.Moments, recompute: device.RecomputesActivations && !last);
             blocks.Add((conv, norm));
             shape = norm.Output.Shape;
         }
@@ -120,7 +122,10 @@ public sealed class ConvStack
         {
             // the first block's input is the data, which takes no gradient
             var gradients = stem is null && i == 0 ? Gradients.Parameters : Gradients.Both;
-            dY = blocks[i].Conv.Backward(blocks[i].Norm.Backward(dY)!, gradients)!;
+            dY = blocks[i].Norm.Backward(dY)!;
+            if (i > 0 && blocks[i - 1].Norm.Recompute() is { } input)
+                blocks[i].Conv.ReadInputFrom(input);
+            dY = blocks[i].Conv.Backward(dY, gradients)!;
         }
         stem?.Backward(dY);
     }

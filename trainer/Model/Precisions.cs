@@ -23,13 +23,12 @@ public sealed record PrecisionChoice(Precision Precision, PrecisionRates? Rates)
 public static class Precisions
 {
     /// <param name="backend">Where the network will be.</param>
-    /// <param name="another">Makes one more of the same kind, to measure on.</param>
     /// <param name="say">Takes a line about what auto has chosen.</param>
-    public static PrecisionChoice Choose(Precision precision, IBackend backend, Func<IBackend> another, Action<string>? say = null)
+    public static PrecisionChoice Choose(Precision precision, IBackend backend, Action<string>? say = null)
     {
         if (precision != Precision.Auto)
             return new(precision, null);
-        var rates = backend.KnownRates ?? ConvolutionTrial.Measure(another());
+        var rates = backend.Rates();
         var choice = new PrecisionChoice(rates.PreferBf16 ? Precision.Bf16 : Precision.Fp32, rates);
         say?.Invoke(Line(choice));
         return choice;

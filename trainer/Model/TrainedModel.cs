@@ -35,8 +35,7 @@ public sealed class TrainedModel : IDisposable
                 device, threads, precision is not null && config.Training.Precision == Precision.Tf32, say, number,
                 config.Training.Convolutions);
         var choice = Precisions.Choose(
-            precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend,
-            () => BackendFactory.Create(device, threads, number: number, convolutions: config.Training.Convolutions), say);
+            precision is null ? Precisions.Named(state.Precision) : config.Training.Precision, backend, say);
         FeatureOptions f = config.Features;
         var shape = new NetworkShape(batch, f.FaceFrames, f.FaceSize, f.MelBins, f.MelFrames, state.Factors, choice.Act);
         var parts = new NetworkParts(Strategy.PassesOf(config.Training), Pooled: false, config.Training.Freeze);

@@ -216,7 +216,7 @@ public sealed class TrainingLoop : IDisposable
         var begun = checkpoint is null ? null : TrainingState.Load(checkpoint);
         // a backend for tf32 is made only where it was named: Load will say so
         if (config.Training.Precision != Precision.Auto || begun is null or { Precision: "tf32" })
-            return Precisions.Choose(config.Training.Precision, backend, () => createBackend(null), log.WriteLine);
+            return Precisions.Choose(config.Training.Precision, backend, log.WriteLine);
         log.WriteLine($"precision auto: {begun.Precision}, as the run began");
         return new(Precisions.Named(begun.Precision), begun.Rates);
     }

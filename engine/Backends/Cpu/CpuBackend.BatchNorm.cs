@@ -23,6 +23,14 @@ public sealed unsafe partial class CpuBackend
         CpuNative.Check(CpuNative.BatchNormMoments(moments.Address, x.Address, Type(x), x.Count / c, c)); // a convolution leaves no parts here
     }
 
+    public void BatchNormApply(Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings)
+    {
+        Enter();
+        CpuNative.Check(CpuNative.BatchNormApply(
+            y.Address, x.Address, gamma.Address, beta.Address, mean.Address, inverseStd.Address, Type(x), x.Count / gamma.Count,
+            (int)gamma.Count, settings.Relu ? 1 : 0));
+    }
+
     public void BatchNormInference(
         Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor runningMean, Tensor runningVariance, in BatchNormSettings settings)
     {

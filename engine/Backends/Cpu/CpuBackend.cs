@@ -30,7 +30,7 @@ public sealed partial class CpuBackend : IBackend
     public string Description { get; }
 
     // processors differ, and so do convolutions by their algorithms: a BF16 multiply-add may take ten times as long as one in FP32
-    public PrecisionRates? KnownRates => null;
+    public PrecisionRates Rates() => ConvolutionTrial.Measure(new CpuBackend(threads: 1, algorithm));
 
     public long FreeMemory
     {

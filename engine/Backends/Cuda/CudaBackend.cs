@@ -70,7 +70,6 @@ public sealed partial class CudaBackend : IBackend
         }
         var (major, minor) = context.ComputeCapability;
         Hopper = (major, minor) == (9, 0) && hopperAllowed;
-        KnownRates = RatesOf(major, minor);
         string kernels = Hopper ? ", kernels for Hopper" : hopperAllowed ? "" : $", kernels for all GPUs ({HopperKernels.Variable}=off)";
         Description = $"{context.DeviceName}, {context.Multiprocessors} multiprocessors, sm_{major}{minor}, " +
             $"{totalMemory / 1073741824.0:N0} GiB, CUDA {context.DriverVersion} ({CudaLibrary.Path}){kernels}";
@@ -78,7 +77,17 @@ public sealed partial class CudaBackend : IBackend
 
     public string Description { get; }
 
-    public PrecisionRates? KnownRates { get; }
+    // operations a cycle and multiprocessor, from NVIDIA's data sheets: products of matrix units with sums in FP32, and fused multiply-adds
+    public PrecisionRates Rates()
+    {
+        var (fp32, bf16) = context.ComputeCapability switch
+        {
+            (8, 0) => (128, 2048),
+            (9, 0) => (256, 4096),
+            _ => (256, 512), // of other Amperes, Ada and consumer Blackwells; the large Blackwells have more
+        };
+        return new(fp32, bf16, "operations a cycle and multiprocessor");
+    }
 
     /// <summary>Whether convolutions run on the kernels for Hopper where these can do it.</summary>
     internal bool Hopper { get; }
@@ -208,18 +217,6 @@ public sealed partial class CudaBackend : IBackend
     {
         context.MakeCurrent();
         uploads.Flush();
-    }
-
-    // operations a cycle and multiprocessor, from NVIDIA's data sheets: products of matrix units with sums in FP32, and fused multiply-adds
-    private static PrecisionRates RatesOf(int major, int minor)
-    {
-        var (fp32, bf16) = (major, minor) switch
-        {
-            (8, 0) => (128, 2048),
-            (9, 0) => (256, 4096),
-            _ => (256, 512), // of other Amperes, Ada and consumer Blackwells; the large Blackwells have more
-        };
-        return new(fp32, bf16, "operations a cycle and multiprocessor");
     }
 
     /// <summary>The suffix of a kernel's name that says which activations it takes.</summary>
