@@ -4,7 +4,8 @@ namespace Avedis.Engine;
 
 /// <summary>
 /// The offset of every tensor in the one arena of a <see cref="Device"/>: persistent tensors first, then transient ones packed so that two share
-/// memory only if no step uses both at the same time, then the backend's workspace. Packing is greedy (Pisarchyk and Lee 2020), in several orders.
+/// memory only if no step uses both at the same time, then the backend's workspace. Packing is greedy (Pisarchyk and Lee 2020), in several
+/// orders.
 /// </summary>
 public sealed class MemoryPlan
 {
@@ -62,19 +63,20 @@ public sealed class MemoryPlan
     }
 
     /// <summary>
-    /// Offsets of the tightest of some packings: from the largest tensors, and from those that live longest, the tensor that reached furthest goes to the
-    /// front of the order, again and again.
+    /// Offsets of the tightest of some packings. The first orders are by size and by length of life; each next one has the tensor that
+    /// reached furthest in front.
     /// </summary>
     private static long[] Pack(Tensor[] tensors, IReadOnlyList<Dictionary<Tensor, Lifetime>> steps)
     {
-        int[][] meets = [.. tensors.Select(a => Enumerable.Range(0, tensors.Length).Where(i => tensors[i] != a && Overlap(a, tensors[i], steps)).ToArray())];
+        int[] all = [.. Enumerable.Range(0, tensors.Length)];
+        int[][] meets = [.. tensors.Select(a => all.Where(i => tensors[i] != a && Overlap(a, tensors[i], steps)).ToArray())];
         long[] bytes = [.. tensors.Select(tensor => Align(tensor.Bytes))];
-        long[] lives = [.. tensors.Select(tensor => steps.Max(step => step.TryGetValue(tensor, out var life) ? (long)life.Last - life.First : 0))];
+        long[] lives = [.. tensors.Select(t => steps.Max(step => step.TryGetValue(t, out var life) ? (long)life.Last - life.First : 0))];
         long[] offsets = new long[bytes.Length], best = [];
         long least = long.MaxValue;
         foreach (long[] keys in (long[][])[bytes, lives])
         {
-            int[] order = [.. Enumerable.Range(0, bytes.Length).OrderByDescending(i => keys[i])]; // ties keep the order of declaration
+            int[] order = [.. all.OrderByDescending(i => keys[i])]; // ties keep the order of declaration
             for (int i = 0; i < Tries && order.Length > 0; i++)
             {
                 int furthest = PackInOrder(offsets, bytes, order, meets);

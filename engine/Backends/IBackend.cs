@@ -224,8 +224,8 @@ public interface IBackend : IDisposable
     void BatchNormMoments(Tensor moments, Tensor x, Moments? parts);
 
     /// <summary>
-    /// y [N,H,W,C] act once more, to the bit, from the statistics that <see cref="BatchNormForward"/> left: activations that a backward pass reads need not be
-    /// kept until then (Chen et al. 2016). Without pooling.
+    /// y [N,H,W,C] act once more, to the bit, from the statistics that <see cref="BatchNormForward"/> left: activations that a backward
+    /// pass reads need not be kept until then (Chen et al. 2016, "Training deep nets with sublinear memory cost"). Without pooling.
     /// </summary>
     void BatchNormApply(Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings);
 

@@ -139,7 +139,9 @@ public abstract class ObservedBackend(IBackend inner) : IBackend
     public void BatchNormApply(Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings)
     {
         var s = settings;
-        Run(new("batch_norm apply"), () => Inner.BatchNormApply(y, x, gamma, beta, mean, inverseStd, s), y, x, gamma, beta, mean, inverseStd);
+        Run(
+            new("batch_norm apply"), () => Inner.BatchNormApply(y, x, gamma, beta, mean, inverseStd, s),
+            y, x, gamma, beta, mean, inverseStd);
     }
 
     public void BatchNormInference(

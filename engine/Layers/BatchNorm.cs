@@ -87,8 +87,8 @@ public sealed class BatchNorm : Layer
     }
 
     /// <summary>
-    /// The output of the last training Forward in a tensor of its own, so that the first need not be kept for the backward pass of the layer behind; null
-    /// where it pools or was not told to.
+    /// The output of the last training Forward in a tensor of its own, so that the first need not be kept for the backward pass of the
+    /// layer behind; null where it pools or was not told to.
     /// </summary>
     public Tensor? Recompute()
     {

@@ -91,8 +91,9 @@ public sealed class RanksTests
     }
 
     /// <summary>
-    /// Batch norms over all ranks give the training of one process on the whole batch, which computes its first blocks in another way. Where two values of a
-    /// pooling window are nearly equal, a rounding decides which wins, and the trainings part from there on. That happens with some seeds; a fault parts all.
+    /// Batch norms over all ranks give the training of one process on the whole batch, which computes its first blocks in another way.
+    /// Where two values of a pooling window are nearly equal, a rounding decides which wins, and the trainings part from there on. That
+    /// happens with some seeds; a fault parts all.
     /// </summary>
     [TestCase("baseline", 2)]
     [TestCase("gr", 3, Category = Tier.Long)]
@@ -118,7 +119,7 @@ public sealed class RanksTests
             }
             nearest = Math.Min(nearest, Distance(Runs([.. settings, "--set", "training.ranks.batchNorm=global"]), "several"));
             if (strategy == "gr")
-                Assert.That(Distance(runs, "local"), Is.GreaterThan(100 * Tolerance), "normalised each by itself the parts come to something else");
+                Assert.That(Distance(runs, "local"), Is.GreaterThan(100 * Tolerance), "each part normalised by itself");
         }
         Assert.That(nearest, Is.LessThan(Tolerance));
     }

@@ -22,7 +22,10 @@ public sealed class TrainCommandTests
 
     private string RunPath(string name = "run") => Path.Combine(folder, name);
 
-    private string[] Arguments(string run, params string[] more) => ["train", TinyCorpus.Prepared, "--run", RunPath(run), .. TinyCorpus.SmallNetwork, .. more];
+    private string[] Arguments(string run, params string[] more) =>
+    [
+        "train", TinyCorpus.Prepared, "--run", RunPath(run), .. TinyCorpus.SmallNetwork, "--set", "training.precision=fp32", .. more,
+    ];
 
     private void Train(string run, params string[] more)
     {

@@ -68,7 +68,8 @@ public sealed class ConvStack
             var conv = new Conv2d(device, group, $"{name}.conv{i + 1}", geometry, act, prepared: true);
             bool last = i == rows.Count - 1;
             var norm = new BatchNorm(
-                device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool, moments: conv.Moments, recompute: device.RecomputesActivations && !last);
+                device, group, $"{name}.bn{i + 1}", geometry.Output, act, relu: true, pool, moments: conv.Moments,
+                recompute: device.RecomputesActivations && !last);
             blocks.Add((conv, norm));
             shape = norm.Output.Shape;
         }

@@ -5,8 +5,8 @@ using Avedis.Bindings.Cpu;
 namespace Avedis.Engine;
 
 /// <summary>
-/// The operations on the processor: oneDNN for some convolutions, own fused passes for the rest. Every call has finished when it returns. Same input,
-/// same bits, with any number of threads (but for BF16 gradients of weights on AMX). One thread at a time may use it.
+/// The operations on the processor: oneDNN for some convolutions, own fused passes for the rest. Every call has finished when it returns.
+/// Same input, same bits, with any number of threads (but for BF16 gradients of weights on AMX). One thread at a time may use it.
 /// </summary>
 public sealed partial class CpuBackend : IBackend
 {

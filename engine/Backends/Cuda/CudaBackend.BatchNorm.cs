@@ -78,7 +78,8 @@ public sealed partial class CudaBackend
             new BatchNormMergeArguments(moments.Address, partial, rows, rowsPerBlock, (int)((rows + rowsPerBlock - 1) / rowsPerBlock), c));
     }
 
-    public void BatchNormApply(Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings) =>
+    public void BatchNormApply(
+        Tensor y, Tensor x, Tensor gamma, Tensor beta, Tensor mean, Tensor inverseStd, in BatchNormSettings settings) =>
         Apply(y, null, x, gamma, beta, mean, inverseStd, 0, null, settings.Relu);
 
     public void BatchNormInference(
