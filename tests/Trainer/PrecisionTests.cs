@@ -52,7 +52,7 @@ public sealed class PrecisionTests
             calls++;
             return time /= 2;
         });
-        Assert.That(calls, Is.LessThan(50));
+        Assert.That(calls, Is.LessThan(100));
     }
 
     [Test]
