@@ -23,6 +23,7 @@ public sealed class Conv2dTests(BackendCase backend) : OpTests(backend)
         new(3, 4, 6, 24, 33, 4, 6, 1, 1, 0, 0),
         new(2, 12, 14, 3, 5, 3, 3, 2, 2, 0, 0),
         new(1, 13, 10, 3, 24, 2, 2, 5, 3, 0, 0),
+        new(2, 6, 7, 3, 5, 1, 1, 2, 2, 0, 0),
         new(2, 5, 4, 3, 7, 3, 3, 1, 2, 3, 2),
         new(1, 3, 3, 2, 3, 2, 1, 1, 1, 3, 2),
         // columns of the window that lie on padding wherever it stands

@@ -12,7 +12,7 @@ namespace Avedis.Tests.Runner;
 internal sealed class Coverage
 {
     /// <summary>The table of the whole suite, as committed.</summary>
-    public static readonly string CommittedFile = Path.Combine(Repository.Root, "tests", "coverage.md");
+    public static string CommittedFile => Path.Combine(Repository.Root, "tests", "coverage.md");
 
     /// <summary>An operation: the method of <see cref="IBackend"/>, its name in <see cref="ObservedBackend"/>, and what it has variants for.</summary>
     /// <param name="Bf16">Activations may be BF16.</param>

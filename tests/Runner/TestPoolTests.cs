@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using Avedis.Bench;
 using Avedis.Tests.Ops;
+using Avedis.Trainer;
 using Avedis.Trainer.Benchmark;
 using NUnit.Framework;
 
@@ -62,6 +63,26 @@ public sealed class TestPoolTests
         Assert.That(relu[1..], Is.Not.Empty.And.All.EqualTo(TestEvent.NotTried));
         Assert.That(Outcomes(tests, "MaskedMeanTests"), Is.Not.Empty.And.All.EqualTo("Passed"));
         Assert.That(Events().Take(2).Select(line => line.Kind), Is.EqualTo(new[] { "started", "ended" }), "its name comes first");
+    }
+
+    /// <summary>As a bundle's user runs them, on a machine that has no sources.</summary>
+    [Test]
+    [Category(Tier.Long)]
+    public void Operations_are_tested_outside_the_repository()
+    {
+        string folder = Directory.CreateTempSubdirectory("avedis-outside").FullName;
+        foreach (string file in Directory.GetFiles(AppContext.BaseDirectory))
+            File.Copy(file, Path.Combine(folder, Path.GetFileName(file)));
+        string output = "";
+        var ended = ChildProgram.Run(
+            "env",
+            [
+                $"{Backends.Variable}=cuda", $"AVEDIS_CUDA_LIBRARY={Emulation.Library}",
+                "dotnet", Path.Combine(folder, "Avedis.Tests.dll"), "--jobs", "1", "--filter", Relu,
+            ],
+            TimeSpan.FromMinutes(5), readOutput: stream => output = new StreamReader(stream).ReadToEnd());
+        Directory.Delete(folder, recursive: true);
+        Assert.That(ended.Succeeded, Is.True, output);
     }
 
     /// <summary>
