@@ -106,8 +106,21 @@ public sealed record Config
         }
         catch (JsonException error)
         {
-            throw new UserException(ExitCode.Usage, $"setting {error.Path?.TrimStart('$', '.')} has a value of the wrong kind ({origin})", error);
+            string path = error.Path?.TrimStart('$', '.') ?? "";
+            throw new UserException(ExitCode.Usage, $"setting {path} has a value of the wrong kind{Choices(path)} ({origin})", error);
         }
+    }
+
+    // ", expected auto or direct" for a setting that takes one of some words
+    private static string Choices(string path)
+    {
+        Type? type = typeof(Config);
+        foreach (string name in path.Split('.'))
+            type = type?.GetProperties().FirstOrDefault(property => JsonNamingPolicy.CamelCase.ConvertName(property.Name) == name)?.PropertyType;
+        if (type is not { IsEnum: true })
+            return "";
+        string[] words = [.. type.GetEnumNames().Select(JsonNamingPolicy.CamelCase.ConvertName)];
+        return $", expected {string.Join(", ", words[..^1])} or {words[^1]}";
     }
 
     // the place of a null in a list, where no setting has a meaning for it
