@@ -178,7 +178,7 @@ struct avedis_conv2d {
 
 private:
     std::unique_ptr<pass> build(pass_kind kind) {
-        bool whole_image = g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
+        bool whole_image = window_is_image(g);
         if (type == AVEDIS_F32 && algorithm == AVEDIS_CONV2D_AUTO)
             if (auto fewer = kind == pass_kind::backward_weight
                                  ? build_winograd_weight(g)

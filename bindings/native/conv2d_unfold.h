@@ -13,6 +13,11 @@
 
 namespace avedis {
 
+// Whether there is one window and it covers the image: a plain matrix product.
+inline bool window_is_image(const avedis_conv2d_geometry& g) {
+    return g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0;
+}
+
 class unfolding {
 public:
     explicit unfolding(const avedis_conv2d_geometry& g)
@@ -20,8 +25,7 @@ public:
           p((g.h + 2 * g.pad_h - g.r) / g.stride_h + 1),
           q((g.w + 2 * g.pad_w - g.s) / g.stride_w + 1),
           window(static_cast<int64_t>(g.r) * g.s * g.c),
-          whole_image(g.h == g.r && g.w == g.s && g.pad_h == 0 && g.pad_w == 0),
-          x_is_windows(whole_image ||
+          x_is_windows(window_is_image(g) ||
                        (g.r == 1 && g.s == 1 && g.stride_h == 1 && g.stride_w == 1 && g.pad_h == 0 && g.pad_w == 0)),
           rows(g.n * p),
           rows_at_once(x_is_windows ? rows : std::clamp<int64_t>(kFloats / (q * window), 1, rows)) {}
@@ -112,7 +116,7 @@ private:
 
     avedis_conv2d_geometry g;
     int64_t p, q, window;
-    bool whole_image, x_is_windows;
+    bool x_is_windows;
     int64_t rows, rows_at_once;  // of outputs, of all images
 };
 
