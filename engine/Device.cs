@@ -40,8 +40,8 @@ public sealed class Device : IDisposable
     public bool NormalisesOverRanks { get; init; }
 
     /// <summary>
-    /// Whether cheap activations are computed again in the backward pass instead of kept: on a processor, where others need the memory
-    /// too. At the demo preset that saves a tenth of the memory and takes a hundredth of a step's time.
+    /// Whether activations of batch norms are computed again in the backward pass instead of kept: on a processor, where other programs
+    /// need the memory too. At the demo preset that takes a hundredth of a step's time.
     /// </summary>
     public bool RecomputesActivations => backend.HostMemory;
 

@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Avedis.Bindings;
@@ -116,7 +117,7 @@ public sealed record Config
     {
         Type? type = typeof(Config);
         foreach (string name in path.Split('.'))
-            type = type?.GetProperties().FirstOrDefault(property => JsonNamingPolicy.CamelCase.ConvertName(property.Name) == name)?.PropertyType;
+            type = type?.GetProperty(name, BindingFlags.IgnoreCase | BindingFlags.Instance | BindingFlags.Public)?.PropertyType;
         if (type is not { IsEnum: true })
             return "";
         string[] words = [.. type.GetEnumNames().Select(JsonNamingPolicy.CamelCase.ConvertName)];

@@ -196,9 +196,9 @@ private:
         return build_unfolded(kind);
     }
 
-    // oneDNN's gradient of the weights is a sum in an order that follows the number of threads. That of matrix units
-    // is taken all the same, being several times as fast; but that of oneDNN 2.6 is a chance result for a window that
-    // is wider than the image.
+    // oneDNN sums the gradient of the weights in an order that depends on the number of threads. On matrix units it is
+    // used nevertheless, because nothing of ours uses these; but never for a window that is wider than the image, where
+    // oneDNN 2.6 gives chance results.
     bool trusted_weight_gradient(bool whole_image) const { return has_matrix_units() && g.s <= g.w && !whole_image; }
 
     std::unique_ptr<pass> build_unfolded(pass_kind kind) {

@@ -97,7 +97,8 @@ public sealed class DeterminismTests
                 var random = new Random(1);
                 using var backend = new CpuBackend(threads, algorithm);
                 using var op = new OpHarness(backend);
-                Tensor Drawn(string name, Shape shape, DType type) => op.Input(name, shape, type, Numbers.Uniform(random, shape.Count, type));
+                Tensor Drawn(string name, Shape shape, DType type) =>
+                    op.Input(name, shape, type, Numbers.Uniform(random, shape.Count, type));
                 op.UseWorkspace(g, act);
                 if (pass == "forward")
                 {

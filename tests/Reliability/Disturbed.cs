@@ -56,8 +56,9 @@ internal sealed class Disturbed : IDisposable
         var start = new ProcessStartInfo("dotnet") { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (string argument in (string[])
             [
-                TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", PathOf(run), .. More.Contains("--device") ? Array.Empty<string>() : ["--device", "cpu", "--set", "training.precision=fp32"], .. TinyCorpus.SmallNetwork, "--epochs", $"{Epochs}",
-                .. resume ? ["--resume"] : Array.Empty<string>(), .. More, .. more,
+                TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", PathOf(run),
+                .. More.Contains("--device") ? Array.Empty<string>() : ["--device", "cpu", "--set", "training.precision=fp32"],
+                .. TinyCorpus.SmallNetwork, "--epochs", $"{Epochs}", .. resume ? ["--resume"] : Array.Empty<string>(), .. More, .. more,
             ])
             start.ArgumentList.Add(argument);
         return start;

@@ -69,7 +69,9 @@ public sealed class ConfigTests
     [TestCase("""{ "training": { "epoch": 3 } }""", "unknown setting 'training.epoch'; did you mean 'epochs'?")]
     [TestCase("""{ "trainig": { } }""", "unknown setting 'trainig'; did you mean 'training'?")]
     [TestCase("""{ "training": { "epochs": "many" } }""", "training.epochs has a value of the wrong kind (")]
-    [TestCase("""{ "training": { "convolutions": "fast" } }""", "training.convolutions has a value of the wrong kind, expected auto or direct (")]
+    [TestCase(
+        """{ "training": { "convolutions": "fast" } }""",
+        "training.convolutions has a value of the wrong kind, expected auto or direct (")]
     [TestCase("""{ "training": { "batchSize": 0 } }""", "training.batchSize is 0, expected 1 to 4096")]
     [TestCase("{ \"training\": {\n \"epochs\": 3,, } }", "line 2: not valid JSON")]
     [TestCase("[]", "one JSON object")]
