@@ -114,7 +114,9 @@ struct StaticArray {
 // from the end of an array to the next address that is aligned to 16
 size_t padding(size_t bytes) { return (16 - bytes % 16) % 16; }
 
-bool same(Site a, Site b) { return a.line == b.line && std::strcmp(a.file, b.file) == 0; }
+bool same(Site a, Site b) {
+    return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
+}
 
 const char* short_name(const char* file) {
     const char* slash = std::strrchr(file, '/');
