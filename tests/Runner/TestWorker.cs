@@ -17,8 +17,8 @@ internal sealed record TestMessage(string Kind, string Name)
 
     public string Method { get; init; } = "";
 
-    /// <summary>Passed, Failed or Skipped; what a process cannot say of itself, <see cref="TestEvent.Hung"/> and
-    /// <see cref="TestEvent.NotTried"/>.</summary>
+    /// <summary>Passed, Failed or Skipped; what a process cannot say of itself, <see cref="Avedis.Bench.TestEvent.Hung"/> and
+    /// <see cref="Avedis.Bench.TestEvent.NotTried"/>.</summary>
     public string Outcome { get; init; } = "";
 
     public double Seconds { get; init; }

@@ -19,8 +19,9 @@ public sealed class CommandCoverageTests
     [Test]
     public void Every_option_is_given_by_a_test()
     {
-        // README's commands are run as they stand
-        string given = sources.Value + File.ReadAllText(Path.Combine(Repository.Root, "README.md"));
+        // the commands of README and the pages are run as they stand
+        string given = sources.Value + string.Concat(Directory.GetFiles(Path.Combine(Repository.Root, "docs"), "*.md")
+            .Append(Path.Combine(Repository.Root, "README.md")).Select(File.ReadAllText));
         var options = Commands().SelectMany(command => Regex.Matches(Help(command), @"^ +(?:-\w, )?(--[\w-]+)", RegexOptions.Multiline).Select(match => match.Groups[1].Value)).Distinct();
         Assert.That(string.Join(", ", options.Where(option => !Regex.IsMatch(given, $@"{option}(?![\w-])"))), Is.Empty);
     }

@@ -3,42 +3,43 @@ using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Model;
 
-/// <summary>What one factor gets: an embedding, a head, a place in the loss, and the factors that its embedding is to forget.</summary>
+/// <summary>Settings of one factor: its embedding, its head, its weight in the loss, and the factors that its embedding must forget.</summary>
 public sealed record FactorOptions
 {
     /// <summary>Width of the embedding.</summary>
     public int Embedding { get; init; } = 256;
 
-    /// <summary>Units of a layer in front of the embedding; 0 for an embedding that is one layer above the trunk, as in the paper.</summary>
+    /// <summary>Units of a hidden layer between the trunk and the embedding. 0: none, as in the paper.</summary>
     public int Hidden { get; init; }
 
-    /// <summary>Weight of its cross-entropy, w_prim of equation (1).</summary>
+    /// <summary>Weight of the factor's cross-entropy in the loss (w_prim in equation 1 of the paper).</summary>
     public float Weight { get; init; } = 0.5f;
 
+    /// <summary>How the classes of the factor are weighted in its loss.</summary>
     public ClassWeights ClassWeights { get; init; } = ClassWeights.None;
 
     /// <summary>
-    /// Factors that this embedding is to forget, each with the weight of its auxiliary head: w_aux of equation (2), which the paper names, as here, after the
-    /// embedding. 0 for no head.
+    /// Factors that this embedding must forget, each with the weight of its auxiliary head (w_aux in equation 2 of the paper). 0: no such head.
     /// </summary>
     public IReadOnlyDictionary<string, float> Forget { get; init; } = new Dictionary<string, float>();
 }
 
-/// <summary>Auxiliary heads: classifiers that try to read from an embedding what it is to forget.</summary>
+/// <summary>Auxiliary heads: classifiers that try to read from an embedding the factor that it must forget.</summary>
 public sealed record AuxiliaryOptions
 {
-    /// <summary>Units of a hidden layer; 0 for a linear head, as in the paper.</summary>
+    /// <summary>Units of the head's hidden layer. 0: a linear head, as in the paper.</summary>
     public int Hidden { get; init; }
 
-    /// <summary>Batch norm without scale and shift in front, so that an embedding cannot escape by its size.</summary>
+    /// <summary>Puts a batch norm without scale and shift in front of the head, so that an embedding cannot escape by shrinking.</summary>
     public bool Normalise { get; init; }
 
-    /// <summary>Standard deviation of the Gaussian noise behind that batch norm: keeps a head from being too sure.</summary>
+    /// <summary>Standard deviation of Gaussian noise added after that batch norm. It keeps a head from becoming overconfident.</summary>
     public float Noise { get; init; }
 
-    /// <summary>Heads for each factor to forget; their mean loss counts.</summary>
+    /// <summary>Number of heads for each factor to forget. Their mean loss counts.</summary>
     public int Heads { get; init; } = 1;
 
+    /// <summary>How the classes are weighted in the heads' losses.</summary>
     public ClassWeights ClassWeights { get; init; } = ClassWeights.None;
 }
 
@@ -55,13 +56,15 @@ public sealed record NetworkOptions
     public IReadOnlyList<int> VoiceChannels { get; init; } = [96, 256, 384, 256, 256, 512];
 
     /// <summary>
-    /// The factors by their names in the manifest. The paper's embeddings: emotion 2048, speaker 2048, 256 or 64, each to forget the other with weight 0.3.
+    /// The factors, by their column names in the manifest. In the paper: emotion with an embedding of 2048, speaker with 2048, 256 or 64, each
+    /// forgetting the other with weight 0.3.
     /// </summary>
     public IReadOnlyDictionary<string, FactorOptions> Factors { get; init; } = Two(2048, 64);
 
-    /// <summary>Factors to build; empty for all of <see cref="Factors"/>, one for single-task learning.</summary>
+    /// <summary>Factors to build. Empty: all of <see cref="Factors"/>. One name: single-task learning.</summary>
     public IReadOnlyList<string> Tasks { get; init; } = [];
 
+    /// <summary>The auxiliary heads.</summary>
     public AuxiliaryOptions Auxiliary { get; init; } = new();
 
     /// <summary>The paper's sizes.</summary>

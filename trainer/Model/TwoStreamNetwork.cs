@@ -169,7 +169,7 @@ public sealed class TwoStreamNetwork
     }
 
     /// <summary>Adds the gradients of all evaluated losses to the parameters' gradients.</summary>
-    /// <inheritdoc cref="Branch.Backward"/>
+    /// <inheritdoc cref="Branch.Backward(Action{AuxiliaryHead, Tensor}?, bool, bool)"/>
     public void Backward(Action<AuxiliaryHead, Tensor>? adversary = null, bool intoTrunk = true) =>
         Backward(learning, branch => branch.Backward(adversary, inputs: trunk is not null, intoTrunk));
 

@@ -6,50 +6,57 @@ namespace Avedis.Trainer.Ranks;
 /// <summary>How gradients are summed over ranks.</summary>
 public enum Reduction
 {
-    /// <summary>Between processes that a launcher started: by NCCL on GPUs, where there is one, else by MPI.</summary>
+    /// <summary>NCCL on GPUs if it is installed, else MPI.</summary>
     Auto,
+
+    /// <summary>MPI. Gradients on GPUs pass through the host.</summary>
     Mpi,
+
+    /// <summary>NCCL.</summary>
     Nccl,
 
-    /// <summary>In the order of <see cref="RanksOptions.Slices"/>: the bits do not depend on the number of processes.</summary>
+    /// <summary>Sums in the order of the slices of a batch (<see cref="RanksOptions.Slices"/>): the bits do not depend on the number of ranks.</summary>
     FixedOrder,
 }
 
-/// <summary>Whose inputs a batch norm takes its statistics of in training.</summary>
+/// <summary>Where batch norm takes its statistics from during training.</summary>
 public enum BatchNormRanks
 {
-    /// <summary>Each rank's own part of a batch.</summary>
+    /// <summary>From the rank's own part of the batch.</summary>
     Local,
 
     /// <summary>
-    /// The whole batch, as one rank would: two small sums over the ranks for each batch norm. The first block of a stream then stores its convolution's output,
-    /// which it does without otherwise: more memory, and a slower step.
+    /// From the whole batch (synchronized batch norm), at the cost of two small sums over the ranks for each batch norm. The first block of each
+    /// stream must then store the output of its convolution: more memory and a slower step.
     /// </summary>
     Global,
 }
 
-/// <summary>A training on several ranks, each of which computes its part of every batch.</summary>
+/// <summary>Training on several ranks. Each rank computes its part of every batch.</summary>
 public sealed record RanksOptions
 {
+    /// <summary>How gradients are summed over the ranks.</summary>
     public Reduction Reduction { get; init; } = Reduction.Auto;
 
     /// <summary>
-    /// Parts of a batch with <see cref="Reduction.FixedOrder"/>, each with a batch norm of its own; a process computes one or several of them. 0: one for each process.
+    /// Number of slices of a batch with reduction fixedOrder. Each slice has its own batch norm, and a rank computes one or several of them.
+    /// 0: one slice for each rank.
     /// </summary>
     public int Slices { get; init; }
 
+    /// <summary>Where batch norm takes its statistics from.</summary>
     public BatchNormRanks BatchNorm { get; init; } = BatchNormRanks.Local;
 
-    /// <summary>Bytes of gradients that are summed at a time, while the backward pass goes on.</summary>
+    /// <summary>Bytes of gradients that are summed at a time while the backward pass still runs.</summary>
     public int BucketBytes { get; init; } = GradientReduction.DefaultBucketBytes;
 
-    /// <summary>Seconds without a sign of life from another rank after which it is given up.</summary>
+    /// <summary>Seconds without a heartbeat from another rank before it is considered dead.</summary>
     public int SilenceSeconds { get; init; } = 15;
 
-    /// <summary>Seconds that a rank waits for another that lives: a validation, or a slow disk, may take so long.</summary>
+    /// <summary>Seconds to wait for a rank that is alive but busy, with a validation or a slow disk for example.</summary>
     public int PatienceSeconds { get; init; } = 3600;
 
-    /// <summary>Compares the weights of all ranks every so many steps; 0 never.</summary>
+    /// <summary>Compares the weights of all ranks every N steps. 0: never.</summary>
     public int CompareEvery { get; init; } = 100;
 
     internal void Validate()

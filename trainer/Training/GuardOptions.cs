@@ -1,21 +1,24 @@
 namespace Avedis.Trainer.Training;
 
-/// <summary>What a training does about a step whose losses or weights are not finite.</summary>
+/// <summary>What to do when a loss or a weight becomes NaN or infinite.</summary>
 public enum OnNonFinite
 {
+    /// <summary>Ends the training with exit code 7.</summary>
     Stop,
 
-    /// <summary>Goes back to the last checkpoint and on from there, without the batch of that step.</summary>
+    /// <summary>Returns to the last checkpoint and continues without the batch of that step.</summary>
     Skip,
 
-    /// <summary>Goes back to the last checkpoint and on from there with half the learning rates.</summary>
+    /// <summary>Returns to the last checkpoint and continues with half the learning rates.</summary>
     RollBack,
 }
 
+/// <summary>Protection against numbers that are not finite.</summary>
 public sealed record GuardOptions
 {
+    /// <summary>What to do when a loss or a weight becomes NaN or infinite.</summary>
     public OnNonFinite OnNonFinite { get; init; }
 
-    /// <summary>How often in a training before it stops all the same.</summary>
+    /// <summary>How often a training may skip or roll back before it stops.</summary>
     public int Limit { get; init; } = 3;
 }

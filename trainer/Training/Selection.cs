@@ -13,18 +13,18 @@ namespace Avedis.Trainer.Training;
 /// </param>
 public sealed record Candidate(int Epoch, double Score, double Leak);
 
-/// <summary>How the epoch is chosen whose embeddings forgot most.</summary>
+/// <summary>How the epoch with the cleanest embeddings is chosen.</summary>
 public sealed record SelectionOptions
 {
-    /// <summary>Probes the embeddings after every so many epochs, and after the last; 0 never.</summary>
+    /// <summary>Probes the embeddings every N epochs, and after the last one. 0: never.</summary>
     public int ProbeEvery { get; init; } = 1;
 
-    /// <summary>Train clips that such a probe learns from, evenly spaced.</summary>
+    /// <summary>Number of training clips, evenly spaced, that such a probe learns from.</summary>
     public int Clips { get; init; } = 2000;
 
     /// <summary>
-    /// How far below the best epoch's, or that of the checkpoint that the training started from, the primary score may lie: 0.005 is one point of one of two
-    /// factors.
+    /// How far the primary score may lie below that of the best epoch, or of the checkpoint that the training started from. 0.005 is one point of
+    /// one of two factors.
     /// </summary>
     public double Floor { get; init; } = 0.005;
 }

@@ -8,67 +8,74 @@ namespace Avedis.Trainer.Training;
 public enum Precision
 {
     /// <summary>
-    /// BF16 where convolutions are clearly faster in it (<see cref="PrecisionRates"/>), else FP32; the run says which, and keeps it.
+    /// BF16 if a short measurement finds convolutions clearly faster in it, else FP32. The run prints the choice and keeps it.
     /// </summary>
     Auto,
+
+    /// <summary>32-bit floating point throughout.</summary>
     Fp32,
 
     /// <summary>FP32 activations; convolutions round their inputs to TF32 (10 bits of mantissa) for the matrix units of a GPU.</summary>
     Tf32,
+
+    /// <summary>BF16 activations and gradients of activations.</summary>
     Bf16,
 }
 
-/// <summary>How the adversary's strength goes from 0 to 1 over the training.</summary>
+/// <summary>How the strength of the adversary grows from 0 to its full value during training.</summary>
 public enum Schedule
 {
+    /// <summary>Full strength after the warm-up.</summary>
     Constant,
 
-    /// <summary>Linear over the first half.</summary>
+    /// <summary>Grows linearly over the first half.</summary>
     Ramp,
 
     /// <summary>2 / (1 + exp(-10 p)) - 1 at progress p (Ganin and Lempitsky 2015).</summary>
     Ganin,
 }
 
-/// <summary>How the learning rates fall over the training, besides training.decay.</summary>
+/// <summary>How the learning rates fall over the training, in addition to training.decay.</summary>
 public enum Annealing
 {
+    /// <summary>They do not.</summary>
     None,
 
-    /// <summary>Along half a cosine, batch by batch, to a hundredth: high for long, then so low that the last batches no longer throw the weights about.</summary>
+    /// <summary>Along half a cosine, batch by batch, to one hundredth of the rate.</summary>
     Cosine,
 }
 
-/// <summary>How a strategy makes an embedding forget. The defaults are the paper's as far as it states them; it leaves strength, schedule and k open.</summary>
+/// <summary>How a strategy makes an embedding forget. The defaults are the paper's where it states them; it leaves strength, schedule and k open.</summary>
 public sealed record AdversaryOptions
 {
     /// <summary>
-    /// What the auxiliary heads' gradient is multiplied by where it enters the embedding, besides the weight of each (network.factors.*.forget): lambda of
-    /// gradient reversal and of alternate training, the weight of the confusion loss, alpha of gradient projection.
+    /// Factor of the auxiliary heads' gradient where it enters the embedding, in addition to the weight of each head (network.factors.*.forget):
+    /// lambda of gradient reversal and of alternate training, the weight of the confusion loss, alpha of gradient projection.
     /// </summary>
     public float Strength { get; init; } = 1;
 
+    /// <summary>How the strength grows during training.</summary>
     public Schedule Schedule { get; init; } = Schedule.Constant;
 
-    /// <summary>Share of the training, 0 to 1, before the adversary acts on the embeddings; the schedule starts behind it.</summary>
+    /// <summary>Share of the training, 0 to 1, before the adversary acts on the embeddings. The schedule starts after it.</summary>
     public double WarmUp { get; init; }
 
-    /// <summary>Whether the adversary changes the trunk as well, as in the paper, or the embeddings alone: what one is to forget, another may need. Not for projected.</summary>
+    /// <summary>Whether the adversary also changes the trunk, as in the paper, or only the embeddings. Another embedding may need what one must forget. Not for projected.</summary>
     public bool IntoTrunk { get; init; } = true;
 
-    /// <summary>Updates of each auxiliary head per batch: k.</summary>
+    /// <summary>Updates of each auxiliary head per batch (k in the paper).</summary>
     public int Updates { get; init; } = 1;
 
-    /// <summary>Stops pushing while the auxiliary cross-entropy of the batch before was at ln C or above: it has no upper bound. For gr, alt and projected.</summary>
+    /// <summary>Pauses the adversary while the auxiliary cross-entropy of the previous batch was at chance (ln C) or above, since it has no upper bound. For gr, alt and projected.</summary>
     public bool Cap { get; init; }
 
-    /// <summary>Gives one of the auxiliary heads, in turn, new weights every so many batches, so that an embedding cannot hide from a head it knows; 0 never.</summary>
+    /// <summary>Gives one auxiliary head, in turn, new weights every N batches, so that an embedding cannot hide from one particular head. 0: never.</summary>
     public int RenewEvery { get; init; }
 
     /// <summary>Adam's beta1 for the auxiliary heads.</summary>
     public float Beta1 { get; init; } = 0.9f;
 
-    /// <summary>Whether training.decay applies to the auxiliary heads' rate.</summary>
+    /// <summary>Whether training.decay applies to the auxiliary heads' learning rate.</summary>
     public bool Decay { get; init; } = true;
 
     /// <summary>At progress 0 to 1 of the training: strength, between 0 and <see cref="Strength"/>.</summary>
@@ -86,88 +93,96 @@ public sealed record AdversaryOptions
     }
 }
 
-/// <summary>How a network is trained. Rates, weights and decay default to the paper's.</summary>
+/// <summary>How a network is trained. Learning rates, weights and decay default to the paper's.</summary>
 public sealed record TrainingOptions
 {
-    /// <summary>Which strategy drives the losses: see Strategies/.</summary>
+    /// <summary>Training strategy: baseline, stl, gr, alt, conf or projected.</summary>
     public string Strategy { get; init; } = "baseline";
 
+    /// <summary>The adversary.</summary>
     public AdversaryOptions Adversary { get; init; } = new();
 
-    /// <summary>Trains auxiliary heads beside a baseline, on embeddings that they do not touch, to watch what those hold.</summary>
+    /// <summary>Trains auxiliary heads next to a baseline without changing its embeddings, to monitor what they hold.</summary>
     public bool Monitor { get; init; }
 
-    /// <summary>Checkpoint to start from instead of random weights; what it lacks, and what <see cref="Renew"/> names, starts afresh.</summary>
+    /// <summary>Checkpoint to start from. Parts that it lacks, and those named by <see cref="Renew"/>, start with random weights.</summary>
     public string Start { get; init; } = "";
 
     /// <summary>
-    /// Parts that stay as they are: trunk, or the names of factors. With a frozen trunk its pooled features are computed once, and an epoch takes a moment.
+    /// Parts that are not trained: trunk, or names of factors. With a frozen trunk the pooled features are computed once, which makes epochs short.
     /// </summary>
     public IReadOnlyList<string> Freeze { get; init; } = [];
 
-    /// <summary>Factors whose branches start afresh although <see cref="Start"/> has them.</summary>
+    /// <summary>Factors whose branches start with random weights although <see cref="Start"/> has them.</summary>
     public IReadOnlyList<string> Renew { get; init; } = [];
 
+    /// <summary>Augmentation.</summary>
     public AugmentOptions Augment { get; init; } = new();
 
+    /// <summary>Selection of the cleanest epoch.</summary>
     public SelectionOptions Selection { get; init; } = new();
 
+    /// <summary>Protection against numbers that are not finite.</summary>
     public GuardOptions Guard { get; init; } = new();
 
+    /// <summary>Training on several ranks.</summary>
     public RanksOptions Ranks { get; init; } = new();
 
-    /// <summary>Clips of a batch, over all ranks.</summary>
+    /// <summary>Clips in a batch, over all ranks.</summary>
     public int BatchSize { get; init; } = 32;
 
+    /// <summary>Passes over the training clips.</summary>
     public int Epochs { get; init; } = 20;
 
-    /// <summary>Stops after this many batches in all; 0 for no limit.</summary>
+    /// <summary>Stops after this many batches in total. 0: no limit.</summary>
     public long MaxSteps { get; init; }
 
-    /// <summary>Adam's rate for trunk, embeddings and heads.</summary>
+    /// <summary>Adam's learning rate for trunk, embeddings and heads.</summary>
     public double LearningRate { get; init; } = 1e-4;
 
-    /// <summary>Adam's rate for the auxiliary heads.</summary>
+    /// <summary>Adam's learning rate for the auxiliary heads.</summary>
     public double AuxiliaryLearningRate { get; init; } = 1e-3;
 
-    /// <summary>Both rates are multiplied by this after each epoch.</summary>
+    /// <summary>Factor of both learning rates after each epoch.</summary>
     public double Decay { get; init; } = 0.9;
 
-    /// <summary>Of both rates, besides <see cref="Decay"/>. What a run is prolonged by is trained at the lowest rate.</summary>
+    /// <summary>Annealing of both learning rates, in addition to <see cref="Decay"/>. If a run is extended, the added epochs use the lowest rate.</summary>
     public Annealing Annealing { get; init; }
 
-    /// <summary>Stops after so many epochs without a better validation score; 0 never.</summary>
+    /// <summary>Stops after this many epochs without a better validation score. 0: never.</summary>
     public int Patience { get; init; }
 
-    /// <summary>Saves a checkpoint every so many seconds within an epoch, besides the one after each epoch; 0 never.</summary>
+    /// <summary>Seconds between checkpoints within an epoch. One is also saved after each epoch. 0: only after epochs.</summary>
     public int CheckpointSeconds { get; init; } = 600;
 
     /// <summary>
-    /// Checkpoints in a row that may fail to be written, to a full disk say, while training goes on with the old one and tries again a minute later; one more
-    /// ends it. 0: the first ends it.
+    /// How many checkpoints in a row may fail to be written, for example to a full disk. Training continues with the old checkpoint and tries again
+    /// after a minute; one failure more ends it.
     /// </summary>
     public int FailedSaves { get; init; } = 10;
 
-    /// <summary>Seconds that a step may take before the run is given up as stuck; 0 for any time.</summary>
+    /// <summary>Seconds after which a step counts as stuck and the run ends. 0: no limit.</summary>
     public int WatchdogSeconds { get; init; } = 1800;
 
-    /// <summary>Checkpoints of past epochs to keep, besides the best.</summary>
+    /// <summary>Number of past epochs whose checkpoints are kept, in addition to the best one.</summary>
     public int KeepCheckpoints { get; init; } = 2;
 
+    /// <summary>Number format of activations and their gradients. Weights, statistics and losses are always FP32.</summary>
     public Precision Precision { get; init; } = Precision.Auto;
 
     /// <summary>
-    /// How the processor computes convolutions in FP32: auto (Winograd's minimal filtering where it is faster, by shape and instruction
+    /// How the processor computes convolutions in FP32: auto (Winograd's minimal filtering where it is faster, chosen by shape and instruction
     /// set) or direct.
     /// </summary>
     public ConvolutionAlgorithm Convolutions { get; init; } = ConvolutionAlgorithm.Auto;
 
-    /// <summary>auto, cpu or cuda.</summary>
+    /// <summary>Device: auto, cpu or cuda. auto takes a GPU if one can be used.</summary>
     public string Device { get; init; } = "auto";
 
-    /// <summary>Threads of the CPU backend; 0 for all cores. The bits of a run are promised for its number of threads only.</summary>
+    /// <summary>Threads of the CPU backend. 0: all cores.</summary>
     public int Threads { get; init; }
 
+    /// <summary>Seed of weights, order of the clips and augmentation.</summary>
     public ulong Seed { get; init; } = 1;
 
     public static TrainingOptions Paper { get; } = new();
