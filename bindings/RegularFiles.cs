@@ -9,7 +9,7 @@ namespace Avedis.Bindings;
 /// </summary>
 public static partial class RegularFiles
 {
-    private const int CurrentFolder = -100, WantType = 1, StatusBytes = 256, ModeAt = 28;
+    private const int CurrentFolder = -100, WantType = 1, WantNumber = 0x100, StatusBytes = 256, ModeAt = 28, NumberAt = 32, DeviceAt = 136;
     private const int TypeMask = 0xF000, RegularType = 0x8000, FolderType = 0x4000;
 
     static RegularFiles() => NativeLibraries.Register();
@@ -52,6 +52,17 @@ public static partial class RegularFiles
         int type = BinaryPrimitives.ReadUInt16LittleEndian(status[ModeAt..]) & TypeMask;
         if (type is not (RegularType or FolderType))
             throw new IOException("it is a named pipe, socket or device, not a file");
+    }
+
+    /// <summary>
+    /// What tells a file or folder from every other one, whatever names and links lead to it: disk and number; null if it is not there.
+    /// </summary>
+    public static (ulong Device, ulong Number)? Identity(string path)
+    {
+        Span<byte> status = stackalloc byte[StatusBytes];
+        if (Status(CurrentFolder, path, 0, WantNumber, status) != 0)
+            return null;
+        return (BinaryPrimitives.ReadUInt64LittleEndian(status[DeviceAt..]), BinaryPrimitives.ReadUInt64LittleEndian(status[NumberAt..]));
     }
 
     [LibraryImport(DurableFiles.Library, EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]

@@ -29,6 +29,8 @@ public sealed record Config
     /// <summary>Bytes of a settings file that are read at most: a thousand times what there is.</summary>
     private const int LongestFile = 1 << 20;
 
+    private const string Labels = "data.labels";
+
     private static readonly JsonSerializerOptions Strict = new(Json.Indented) { RespectNullableAnnotations = true };
 
     public static IReadOnlyList<string> Presets { get; } = ["demo", "grid", "paper"];
@@ -82,14 +84,17 @@ public sealed record Config
     public string ToJson()
     {
         var settings = JsonSerializer.SerializeToNode(this, Json.Indented)!.AsObject();
-        var factors = settings["network"]!["factors"]!.AsObject();
-        foreach (var (name, factor) in FromPreset(Preset).Network.Factors)
-            if (factors[name] is not JsonObject own)
-                factors[name] = null;
-            else
-                foreach (string other in factor.Forget.Keys)
-                    own["forget"]![other] ??= 0;
+        TakeAway(settings, JsonSerializer.SerializeToNode(FromPreset(Preset), Json.Indented)!.AsObject(), "");
         return settings.ToJsonString(Json.Indented);
+
+        static void TakeAway(JsonObject own, JsonObject preset, string path)
+        {
+            foreach (var (key, value) in preset)
+                if (!own.ContainsKey(key) && HasFreeKeys(path))
+                    own[key] = null;
+                else if (value is JsonObject inner && own[key] is JsonObject part)
+                    TakeAway(part, inner, path.Length == 0 ? key : $"{path}.{key}");
+        }
     }
 
     private static Config Resolve(JsonObject settings, string origin)
@@ -157,7 +162,9 @@ public sealed record Config
     // "training.epochs=5" becomes { "training": { "epochs": 5 } }; a value that is not JSON is a string
     private static JsonObject ParseSet(string set)
     {
-        int equals = set.IndexOf('=');
+        // a label may hold points and signs of equality, and a class may be called 1 or true
+        bool label = set.StartsWith($"{Labels}.", StringComparison.Ordinal);
+        int equals = label ? set.LastIndexOf('=') : set.IndexOf('=');
         if (equals <= 0)
             throw new UserException(ExitCode.Usage, $"--set {set}: expected section.key=value, for example --set training.epochs=5");
         JsonNode? value;
@@ -169,31 +176,44 @@ public sealed record Config
         {
             value = JsonValue.Create(set[(equals + 1)..]);
         }
-        var keys = set[..equals].Split('.');
+        string name = set[..equals];
+        string[] keys = name.Split('.');
+        if (label)
+        {
+            keys = [.. Labels.Split('.'), name[(Labels.Length + 1)..]];
+            if (value?.GetValueKind() is not (null or JsonValueKind.String))
+                value = JsonValue.Create(set[(equals + 1)..]);
+        }
         foreach (string key in keys.Reverse())
             value = new JsonObject { [key] = value };
         return (JsonObject)value!;
     }
 
-    // names of the user's choice: labels of the data, factors of the manifest
+    // names of the user's choice: labels of the data, factors of the manifest. They are added to what is there; null takes one away, or
+    // all.
     private static bool HasFreeKeys(string path) =>
-        path is "data.labels" or "network.factors" || (path.StartsWith("network.factors.", StringComparison.Ordinal) && path.EndsWith(".forget", StringComparison.Ordinal));
+        path is Labels or "network.factors" || (path.StartsWith("network.factors.", StringComparison.Ordinal) && path.EndsWith(".forget",
+            StringComparison.Ordinal));
 
     private static void Merge(JsonObject target, JsonObject source, string path, string origin)
     {
-        foreach (var (key, value) in source)
+        bool free = HasFreeKeys(path);
+        foreach (var (written, value) in source)
         {
+            // labels are the same in any letter case
+            string key = path != Labels ? written : target.Select(item => item.Key)
+                .FirstOrDefault(name => name.Equals(written, StringComparison.OrdinalIgnoreCase), written);
             string full = path.Length == 0 ? key : $"{path}.{key}";
-            if (!target.ContainsKey(key) && !HasFreeKeys(path))
+            if (!target.ContainsKey(key) && !free)
                 throw new UserException(ExitCode.Usage, $"{origin}: unknown setting '{full}'{Nearest(key, target.Select(t => t.Key))}");
             if (path == "network.factors" && value is JsonObject && target[key] is null)
                 target[key] = JsonSerializer.SerializeToNode(new FactorOptions(), Json.Indented);
-            if (path == "network.factors" && value is null)
+            if (free && value is null)
                 target.Remove(key);
-            else if (target[key] is JsonObject inner && value is JsonObject part && full != "data.labels")
+            else if (target[key] is JsonObject inner && value is JsonObject part)
                 Merge(inner, part, full, origin);
             else
-                target[key] = value?.DeepClone();
+                target[key] = value is null && HasFreeKeys(full) ? new JsonObject() : value?.DeepClone();
         }
     }
 

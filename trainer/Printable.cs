@@ -24,6 +24,11 @@ public static class Printable
     /// <summary>A text of HTML or SVG, or the value of an attribute.</summary>
     public static string Markup(string text) => WebUtility.HtmlEncode(Whole(text));
 
+    /// <summary>A word as a shell takes it.</summary>
+    public static string Word(string text)
+        => text.All(c => char.IsAsciiLetterOrDigit(c) || "/._-=".Contains(c)) ? text
+            : $"'{text.Replace("'", "'\\''", StringComparison.Ordinal)}'";
+
     private static string Clean(string text, int most)
     {
         string start = text.Length > most ? text[..most] : text;

@@ -99,6 +99,53 @@ public sealed class ActedCorporaTests
         Assert.That(failure.Message, Does.Contain("Evaluation.txt").And.Contain("Evalution.txt"));
     }
 
+    /// <summary>What people convert the releases to, with the files around them that a copy from another system brings along.</summary>
+    [TestCase("mp4", "wav")]
+    [TestCase("MP4", "WAV")]
+    [TestCase("avi", "mp3")]
+    [TestCase("mkv", "flac")]
+    [TestCase("mov", "m4a")]
+    [TestCase("webm", "ogg")]
+    [TestCase("m4v", "opus")]
+    public void Corpora_are_known_in_other_containers(string video, string sound)
+    {
+        var tree = new CorpusTree().Touch($"x/y/VideoFlash/1001_DFA_ANG_XX.{video}", $"x/y/AudioWAV/1001_DFA_ANG_XX.{sound}",
+            $"x/y/AudioWAV/1002_DFA_ANG_XX.{sound}")
+            .Touch($"x/ravdess/Actor_01/01-01-05-02-02-01-01.{video}", $"x/ravdess/Actor_01/03-01-05-02-02-01-01.{sound}",
+                $"x/ravdess/Actor_02/03-01-05-02-02-01-02.{sound}")
+            .Touch($"session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.{video}", $"session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.{sound}")
+            .Add("Evaluation.txt", "UTD-IMPROV-S01A-F01-P-FM01.avi; N; A:1.0;\n")
+            .Touch($"Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.{sound}", $"Session1/dialog/mp4/Ses01F_impro01.{video}")
+            .Add("Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2, 2, 2]\n")
+            .Touch("x/.DS_Store", "x/Thumbs.db", "x/desktop.ini", $"x/y/VideoFlash/._1001_DFA_ANG_XX.{video}",
+                $"__MACOSX/1001_DFA_HAP_XX.{video}", "x/readme.txt");
+        foreach (var (corpus, path, audio, rejected) in ((string, string, string, string)[])
+            [
+                ("crema-d", $"x/y/VideoFlash/1001_DFA_ANG_XX.{video}", "", "no video"),
+                ("msp-improv", $"session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.{video}", $"session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.{sound}",
+                    ""),
+                ("iemocap", $"Session1/dialog/mp4/Ses01F_impro01.{video}",
+                    $"Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.{sound}", ""),
+            ])
+        {
+            var result = tree.Import(corpus);
+            Assert.That((result.Clips.Single().Path, result.Clips.Single().Audio), Is.EqualTo((path, audio)));
+            Assert.That(string.Join(' ', result.Rejections.Where(one => one.Reason != "unusable name").Select(one => one.Reason)),
+                Is.EqualTo(rejected));
+        }
+        var acted = tree.Import("ravdess");
+        Assert.That(acted.Clips.Single().Path, Is.EqualTo($"x/ravdess/Actor_01/01-01-05-02-02-01-01.{video}"));
+        Assert.That(acted.Audit.Rejected, Does.ContainKey("duplicate modality").WithValue(1).And.ContainKey("no video").WithValue(1));
+    }
+
+    /// <summary>Demographics as they come back from a spreadsheet.</summary>
+    [TestCase("\ufeffActorID;Age;Sex\r\n1001;51;Male\r\n")]
+    [TestCase("ActorID\tAge\tSex\r1001\t51\tMale\r")]
+    [TestCase("Unnamed: 0, actorid ,Sex,Age\n0,1001,\"Male\",51\n")]
+    public void Tables_of_corpora_are_read_as_spreadsheets_write_them(string table)
+        => Assert.That(new CorpusTree().Touch("1001_DFA_ANG_XX.flv").Add("videodemographics.CSV", table).Import("crema-d").Clips.Single()
+            .Gender, Is.EqualTo("male"));
+
     private static CorpusTree Iemocap()
     {
         var tree = new CorpusTree().Add("IEMOCAP_full_release/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt",

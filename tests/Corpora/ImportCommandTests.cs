@@ -117,18 +117,66 @@ public sealed class ImportCommandTests
         Assert.That(File.ReadAllLines(Out), Has.Length.EqualTo(2));
     }
 
+    /// <summary>Programs that cut faces out of videos leave the sound behind.</summary>
     [Test]
-    public void Links_are_not_followed_out_of_the_folder()
+    public void Sound_beside_a_video_without_sound_is_taken()
     {
-        var elsewhere = new CorpusTree().Touch("Actor_02/01-01-03-01-01-01-02.mp4", "01-01-03-01-01-01-03.mp4");
-        var tree = new CorpusTree().Touch("Actor_01/01-01-03-01-01-01-01.mp4");
-        Directory.CreateSymbolicLink(Path.Combine(tree.Root, "Actor_02"), Path.Combine(elsewhere.Root, "Actor_02"));
-        Directory.CreateSymbolicLink(Path.Combine(tree.Root, "Actor_01", "again"), tree.Root);
-        File.CreateSymbolicLink(Path.Combine(tree.Root, "Actor_01", "01-01-03-01-01-01-03.mp4"), Path.Combine(elsewhere.Root, "01-01-03-01-01-01-03.mp4"));
-        var result = tree.Import("ravdess");
-        Assert.That(result.Clips.Single().Speaker, Is.EqualTo("Actor_01"));
-        Assert.That(result.Rejections.Single().Reason, Is.EqualTo("outside the folder"));
-        Assert.That(result.Audit.Notes.Single(), Does.StartWith("2 links"));
+        var tree = new CorpusTree();
+        string At(string name) => Path.Combine(tree.Root, name);
+        TestMedia.Clip(At("VideoMP4/1001_DFA_ANG_XX.mp4"), sound: false);
+        TestMedia.Clip(At("VideoMP4/1001_DFA_HAP_XX.mp4"));
+        TestMedia.Clip(At("VideoMP4/1001_DFA_NEU_XX.mp4"), sound: false);
+        tree.Add("AudioWAV/1001_DFA_ANG_XX.wav", CorpusTree.Wav(1)).Add("AudioWAV/1001_DFA_HAP_XX.wav", CorpusTree.Wav(1))
+            .Touch("AudioMP3/1001_DFA_ANG_XX.mp3");
+        string rejected = Path.Combine(target, "rejected.csv");
+        Assert.That(TinyCorpus.Run("import", "crema-d", tree.Root, "--out", Out, "--rejected", rejected, "--check-media").Code,
+            Is.EqualTo(ExitCode.Ok));
+        Assert.That(File.ReadAllLines(Out).Skip(1).Select(line => string.Join(' ', line.Split(',')[..2])), Is.EqualTo((string[])
+            ["VideoMP4/1001_DFA_ANG_XX.mp4 AudioWAV/1001_DFA_ANG_XX.wav", "VideoMP4/1001_DFA_HAP_XX.mp4 "]));
+        Assert.That(File.ReadAllLines(rejected).Single(line => line.Contains("1001")), Does.Contain("NEU_XX.mp4,no sound"));
+    }
+
+    /// <summary>Of a clip that lies there twice, the file that can be used is taken, whichever is found first.</summary>
+    [Test]
+    public void A_copy_stands_in_for_a_file_that_cannot_be_used()
+    {
+        var result = new CorpusTree().Add("VideoFlash/1001_DFA_ANG_XX.flv", CorpusTree.Pointer).Touch("VideoMP4/1001_DFA_ANG_XX.mp4",
+            "z/1001_DFA_ANG_XX.mkv").Import("crema-d");
+        Assert.That(result.Clips.Single().Path, Is.EqualTo("VideoMP4/1001_DFA_ANG_XX.mp4"));
+        Assert.That(CorpusTree.Reasons(result), Is.EquivalentTo(new Dictionary<string, string>
+        {
+            ["VideoFlash/1001_DFA_ANG_XX.flv"] = "Git LFS pointer", ["z/1001_DFA_ANG_XX.mkv"] = "copy of another clip",
+        }));
+    }
+
+    [Test]
+    public void A_clip_that_the_release_damaged_is_taken_where_its_file_is_whole()
+    {
+        var (acted, meld) = (new CorpusTree(), new CorpusTree().Add("train_splits/dia125_utt3.mp4", "no film")
+            .Add("train_sent_emo.csv", "Dialogue_ID,Utterance_ID,Speaker,Emotion,Sentiment\n125,3,Ross,joy,positive\n")
+            .Add("dev_sent_emo.csv", "Dialogue_ID,Utterance_ID,Speaker,Emotion,Sentiment\n110,7,Ross,joy,positive\n"));
+        string At(string name) => Path.Combine(acted.Root, name);
+        TestMedia.Clip(Path.Combine(meld.Root, "dev_splits_complete/dia110_utt7.mp4"));
+        TestMedia.Clip(At("VideoFlash/1076_MTI_NEU_XX.mp4"));
+        TestMedia.Clip(At("VideoFlash/1064_IEO_DIS_MD.mp4"), seconds: 35);
+        TestMedia.Clip(At("VideoFlash/1064_TIE_SAD_XX.mp4"), seconds: 0.08);
+        TestMedia.Run(["-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=1", "-f", "lavfi", "-i",
+            "anullsrc=sample_rate=16000:duration=1", "-t", "1", At("VideoFlash/1076_MTI_SAD_XX.avi")]);
+        string rejected = Path.Combine(target, "rejected.csv");
+        string[] Lines(string corpus, CorpusTree tree, string[] more, out string[] taken)
+        {
+            int code = TinyCorpus.Run(["import", corpus, tree.Root, "--out", Out, "--rejected", rejected, .. more]).Code;
+            taken = code == ExitCode.Ok ? [.. File.ReadAllLines(Out).Skip(1).Select(line => line.Split(',')[0])] : [];
+            return [.. File.ReadAllLines(rejected).Skip(1)];
+        }
+        Assert.That(Lines("meld", meld, [], out var taken), Has.Length.EqualTo(2).And.All.Contain("known bad clip")
+            .And.All.Contain("--check-media"));
+        Assert.That(Lines("meld", meld, ["--check-media"], out taken), Has.Length.EqualTo(1).And.All.Contain("not a media file"));
+        Assert.That(taken, Is.EqualTo((string[])["dev_splits_complete/dia110_utt7.mp4"]));
+        Assert.That(Lines("crema-d", acted, [], out taken), Has.Length.EqualTo(4).And.All.Contain("known bad clip"));
+        Assert.That(Lines("crema-d", acted, ["--check-media"], out taken).Select(line => line[..^4].Split(',')[1]),
+            Is.EqualTo((string[])["known bad clip", "too short", "known bad clip"]));
+        Assert.That(taken, Is.EqualTo((string[])["VideoFlash/1076_MTI_NEU_XX.mp4"]));
     }
 
     [TestCase("voxceleb", EmoVoxLabels.FileName)]

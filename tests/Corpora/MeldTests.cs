@@ -38,6 +38,28 @@ public sealed class MeldTests
         Assert.That(result.Audit.Overlap, Is.EquivalentTo(new Dictionary<string, int> { ["train/validation"] = 1, ["train/test"] = 0, ["validation/test"] = 0 }));
     }
 
+    /// <summary>The folders as other copies of the corpus call them, in other containers, and with the tables beside the clips.</summary>
+    [TestCase("MELD-RAW/MELD.Raw/train/train_splits", "MELD-RAW/MELD.Raw/dev/dev_splits_complete",
+        "MELD-RAW/MELD.Raw/test/output_repeated_splits_test", "mp4")]
+    [TestCase("videos/train", "videos/dev", "videos/test", "mp4")]
+    [TestCase("test/MELD/train_splits", "test/MELD/dev_splits", "test/MELD/test_splits", "mkv")]
+    [TestCase("Train", "Val", "Test", "AVI")]
+    [TestCase("train/x", "validation/x", "test/x", "webm")]
+    public void Parts_are_known_by_the_names_that_copies_give_them(string train, string dev, string test, string container)
+    {
+        var tree = new CorpusTree();
+        foreach (var (folder, name) in ((string, string)[])[(train, "train"), (dev, "dev"), (test, "test")])
+            tree.Touch($"{folder}/dia0_utt0.{container}", $"{folder}/dia0_utt0.wav", $"{folder}/.DS_Store")
+                .Add($"{folder}/{name}_sent_emo.csv", $"{Header}1,x,{name},joy,positive,0,0,1,1,a,b\n");
+        var result = tree.Import("meld");
+        Assert.That(result.Clips.Select(clip => (clip.Path, clip.Speaker, clip.Split)), Is.EquivalentTo(((string, string, Split?)[])
+        [
+            ($"{train}/dia0_utt0.{container}", "train", Split.Train), ($"{dev}/dia0_utt0.{container}", "dev", Split.Validation),
+                ($"{test}/dia0_utt0.{container}", "test", Split.Test),
+        ]));
+        Assert.That(result.Rejections, Is.Empty);
+    }
+
     [Test]
     public void Letters_of_code_page_1252_are_kept()
     {

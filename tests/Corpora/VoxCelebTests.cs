@@ -96,6 +96,23 @@ public sealed class VoxCelebTests
     }
 
     [Test]
+    public void Other_letter_case_of_endings_is_known_and_other_sound_is_named()
+    {
+        var tree = Tree(MatForm.Plain, new Track("A.J._Buckley", "id10001", "loud", 1, 1), new Track("A.J._Buckley", "id10001", "apple", 1,
+            1));
+        File.Move(Path.Combine(tree.Root, "vox1/dev/wav/id10001/loud/00001.wav"),
+            Path.Combine(tree.Root, "vox1/dev/wav/id10001/loud/00001.WAV"));
+        File.Move(Path.Combine(tree.Root, "vox1/dev/wav/id10001/apple/00001.wav"),
+            Path.Combine(tree.Root, "vox1/dev/wav/id10001/apple/00001.m4a"));
+        foreach (string picture in Directory.GetFiles(Path.Combine(tree.Root, "faces/unzippedIntervalFaces/data/A.J._Buckley/1.6/loud/1")))
+            File.Move(picture, Path.ChangeExtension(picture, ".JPEG"));
+        tree.Add("vox1_meta.csv", "\ufeff" + Meta);
+        var result = tree.Import("voxceleb");
+        Assert.That(result.Clips.Single().Path, Does.Contain("loud"));
+        Assert.That(result.Rejections.Single().Detail, Does.Contain("convert it to wav"));
+    }
+
+    [Test]
     public void Heard_speakers_held_out_clips_are_halved_by_the_seed()
     {
         Track[] tracks = [.. from person in ((string, string)[])[("A.J._Buckley", "id10001"), ("A.R._Rahman", "id10002")]

@@ -115,11 +115,27 @@ public sealed class ClipDecoderTests
     }
 
     [Test]
-    public void A_link_in_a_folder_of_pictures_is_refused()
+    public void Pictures_may_be_links_into_a_store_and_not_to_nothing_or_to_a_device()
     {
-        string pictures = TestMedia.Pictures(Path.Combine(folder, "track"), 3);
-        File.CreateSymbolicLink(Path.Combine(pictures, "9.png"), "/etc/passwd");
-        Assert.That(() => new PictureFolder(pictures, 25), Throws.TypeOf<MediaException>().With.Property("Reason").EqualTo("symbolic link"));
+        string store = TestMedia.Pictures(Path.Combine(folder, "store"), 3), pictures = Path.Combine(folder, "track");
+        Directory.CreateDirectory(pictures);
+        foreach (string file in Directory.GetFiles(store))
+            File.CreateSymbolicLink(Path.Combine(pictures, Path.GetFileName(file)), Path.Combine("..", "store", Path.GetFileName(file)));
+        Assert.That(new PictureFolder(pictures, 25).Every(0.04, 0, 1, 9).Select(Path.GetDirectoryName),
+            Is.EqualTo(Enumerable.Repeat(pictures, 3)));
+        var source = new ClipSource(pictures);
+        long before = source.State().Size;
+        File.AppendAllText(Directory.GetFiles(store)[0], "more");
+        Assert.That(source.State().Size, Is.EqualTo(before + 4), "what a link leads to has changed");
+        foreach (var (target, reason) in ((string, string)[])[("gone.png", "missing file"), ("9.png", "missing file"),
+            ("/dev/zero", "empty file")])
+        {
+            string link = Path.Combine(pictures, "9.png");
+            File.CreateSymbolicLink(link, target);
+            Assert.That(() => new PictureFolder(pictures, 25), Throws.TypeOf<MediaException>().With.Property("Reason").EqualTo(reason),
+                target);
+            File.Delete(link);
+        }
     }
 
     [Test]

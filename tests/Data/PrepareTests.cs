@@ -42,25 +42,58 @@ public sealed class PrepareTests
         AssertSameAsDecoded(data);
     }
 
+    /// <summary>A folder whose files are links into a store beside it, as git-annex, DVC and the cache of Hugging Face make them.</summary>
+    [Test]
+    public void Clips_behind_links_have_the_names_of_the_table()
+    {
+        string store = Path.Combine(root, "blobs"), snapshot = Path.Combine(root, "snapshots", "0a");
+        Directory.CreateDirectory(snapshot);
+        string[] names = ["clip0.mp4", "clip1.mp4", "idle.mp4", "gone.mp4"];
+        for (int i = 0; i < names.Length; i++)
+        {
+            string blob = Path.Combine(store, $"{Math.Min(i, 1) + (i / 3 * 7)}");
+            if (i < 2)
+                TestMedia.Clip(blob, tone: 300 + (100 * i));
+            File.CreateSymbolicLink(Path.Combine(snapshot, names[i]), Path.GetRelativePath(snapshot, blob));
+        }
+        string table = Path.Combine(snapshot, "manifest.csv");
+        File.WriteAllText(table, "path,speaker,emotion,split\n" + string.Concat(names.Select(name => $"{name},ann,neutral,train\n")));
+        PrepareResult Again() => new Preparer(Job() with { Manifest = table }, TestMedia.Tool).Run();
+        var result = Again();
+        Assert.That(result.Index!.Clips.Select(clip => clip.Id), Is.EqualTo(names[..3]));
+        Assert.That(result.Rejections.Single(), Is.EqualTo(new Rejection("gone.mp4", "missing file",
+            "it is a link to ../../blobs/8, which is not there; fetch it")));
+        TestMedia.Clip(Path.Combine(store, "0"), tone: 1500);
+        File.SetLastWriteTimeUtc(Path.Combine(store, "0"), DateTime.UtcNow.AddSeconds(5));
+        Assert.That(Again().Reused, Is.EqualTo(2), "what the first link leads to has changed");
+    }
+
     [Test]
     public void Bad_clips_are_listed_with_their_reasons_and_stop_nothing()
     {
         MakeClips(2);
         File.WriteAllText(Path.Combine(root, "text.mp4"), "no film");
+        File.WriteAllText(Path.Combine(root, "annex.mp4"), "/annex/objects/MD5E-s1--00.mp4\n");
+        File.WriteAllText(Path.Combine(root, "dvc.mp4.dvc"), "outs:\n");
         File.WriteAllBytes(Path.Combine(root, "empty.mp4"), []);
         TestMedia.Clip(Path.Combine(root, "silent.mp4"), sound: false);
-        File.WriteAllText(Manifest, "path,speaker,emotion,split\ntext.mp4,a,neutral,train\nc0.mp4,a,neutral,train\nempty.mp4,a,neutral,train\n"
+        File.WriteAllText(Manifest,
+            "path,speaker,emotion,split\nannex.mp4,a,neutral,train\ndvc.mp4,a,neutral,train\ntext.mp4,a,neutral,train\n"
+            + "c0.mp4,a,neutral,train\nempty.mp4,a,neutral,train\n"
             + "\"gone,away.mp4\",a,neutral,train\nsilent.mp4,a,neutral,train\nc1.mp4,stranger,neutral,test\n");
         var result = Prepare();
         Assert.That(result.Index!.Clips.Select(clip => clip.Id), Is.EqualTo((string[])["c0.mp4"]));
         Assert.That(result.Index!.Rejected, Is.EquivalentTo(new Dictionary<string, int>
         {
-            ["not a media file"] = 1, ["empty file"] = 1, ["missing file"] = 1, ["no sound"] = 1, ["speaker without training clip"] = 1,
+            ["not a media file"] = 1, ["empty file"] = 1, ["missing file"] = 2, ["git-annex pointer"] = 1, ["no sound"] = 1,
+                ["speaker without training clip"] = 1,
         }));
         string[] lines = File.ReadAllLines(Path.Combine(target, Preparer.RejectedFileName));
         Assert.That(lines[0], Is.EqualTo("path,reason,detail"));
-        Assert.That(lines.Skip(1).Select(line => line[..line.LastIndexOf(".mp4", StringComparison.Ordinal)]), Is.EqualTo((string[])["c1", "empty", "\"gone,away", "silent", "text"]));
-        Assert.That(lines, Has.Some.StartsWith("empty.mp4,empty file,"));
+        Assert.That(lines.Skip(1).Select(line => line[..line.LastIndexOf(".mp4", StringComparison.Ordinal)]),
+            Is.EqualTo((string[])["annex", "c1", "dvc", "empty", "\"gone,away", "silent", "text"]));
+        Assert.That(lines, Has.Some.StartsWith("empty.mp4,empty file,")
+            .And.Some.EqualTo("dvc.mp4,missing file,\"there is no such file, only its .dvc; fetch it with dvc pull\""));
     }
 
     [Test]

@@ -1,4 +1,5 @@
 using Avedis.Trainer;
+using Avedis.Trainer.Data;
 using NUnit.Framework;
 
 namespace Avedis.Tests;
@@ -56,6 +57,45 @@ public sealed class ConfigTests
             Assert.That(network.Factors["gender"].Weight, Is.EqualTo(0.5f), "a new factor starts from the defaults");
             Assert.That(network.Factors["emotion"].Forget["gender"], Is.EqualTo(0.2f));
         });
+    }
+
+    [Test]
+    public void Labels_are_added_to_those_known_by_file_and_by_set_in_any_letter_case()
+    {
+        File.WriteAllText(file, """{ "data": { "labels": { "frustrated": "anger", "CALM": "other" } } }""");
+        var labels = Config.Load(null, file, ["data.labels.bored=drop", "data.labels.Happy=other", "data.labels.v. sad=sadness"])
+            .Data.KnownLabels();
+        Assert.Multiple(() =>
+        {
+            Assert.That(labels["neutral"], Is.EqualTo("neutral"), "the default stays");
+            Assert.That((labels["frustrated"], labels["calm"], labels["bored"], labels["happy"], labels["v. sad"]),
+                Is.EqualTo(("anger", "other", "drop", "other", "sadness")));
+            Assert.That(labels, Has.Count.EqualTo(new DataOptions().Labels.Count + 3));
+        });
+    }
+
+    [Test]
+    public void One_entry_of_a_dictionary_is_taken_away_by_null_and_all_of_them_by_null_in_its_place()
+    {
+        var config = Config.Load(null, null, ["data.labels.calm=null", "network.factors.speaker.forget.emotion=null",
+            "network.factors.emotion.forget=null"]);
+        Assert.That(config.Data.Labels.Keys, Does.Not.Contain("calm").And.Contains("happy"));
+        Assert.That(config.Network.Factors.Values.SelectMany(factor => factor.Forget), Is.Empty);
+        Assert.That(Config.Load(null, null, ["data.labels=null", "data.labels.yes=other"]).Data.Labels.Keys, Is.EqualTo(new[] { "yes" }));
+        File.WriteAllText(file, config.ToJson());
+        var again = Config.Load(null, file, []);
+        Assert.That(again.ToJson(), Is.EqualTo(config.ToJson()));
+        Assert.That(again.Data.Labels.Keys, Does.Not.Contain("calm"), "a run's config.json keeps it away");
+    }
+
+    [Test]
+    public void Other_classes_need_only_their_own_labels()
+    {
+        var data = Config.Load(null, null, ["data.emotions=[\"1\",\"sadness\"]", "data.labels.glad=1", "data.labels.2.0=sadness"]).Data;
+        Assert.That(data.KnownLabels(), Is.EquivalentTo(new Dictionary<string, string> { ["glad"] = "1", ["2.0"] = "sadness",
+            ["sadness"] = "sadness", ["sad"] = "sadness" }));
+        Assert.That(() => Config.Load(null, null, ["data.emotions=[\"good\",\"bad\"]", "data.labels.joy=happy"]),
+            Throws.InstanceOf<UserException>().With.Message.Contains("data.labels maps \"joy\" to \"happy\""));
     }
 
     [Test]

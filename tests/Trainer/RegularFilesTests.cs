@@ -47,8 +47,7 @@ public sealed class RegularFilesTests
         void Refuses(string name, Action<string> read)
         {
             string path = At(name);
-            // a corpus folder does not follow what leads out of it in the first place
-            Assert.That(Message(() => read(path)), Does.Contain("named pipe").Or.Contain("leads out of"), name);
+            Assert.That(Message(() => read(path)), Does.Contain("named pipe"), name);
             if (what == "pipe")
                 File.Move(path, pipe);
             else

@@ -23,7 +23,8 @@ public sealed class CommonOptions
 
     public Option<string[]> Set { get; } = new("--set")
     {
-        Description = "Overrides one setting, for example --set training.epochs=5. May be repeated.",
+        Description = "Overrides one setting, for example --set training.epochs=5; null takes an entry of a dictionary away. "
+            + "May be repeated.",
         AllowMultipleArgumentsPerToken = false,
     };
 

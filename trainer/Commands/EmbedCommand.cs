@@ -29,7 +29,7 @@ public static class EmbedCommand
         {
             var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(common.Run));
             string checkpoint = folder.Resolve(parsed.GetRequiredValue(common.Checkpoint)), target = parsed.GetRequiredValue(path);
-            var files = MediaFiles.Find(parsed.GetValue(clips) ?? []);
+            var files = MediaFiles.Find(parsed.GetValue(clips) ?? [], parsed.InvocationConfiguration.Error);
             string? prepared = parsed.GetValue(data);
             if (prepared is null == (files.Count == 0))
                 throw new UserException(ExitCode.Usage, "embed takes either --data or media files");

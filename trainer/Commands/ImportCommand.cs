@@ -77,7 +77,8 @@ public static class ImportCommand
                 throw new UserException(ExitCode.BadInput, $"none of the {result.Audit.Found} clips in {root} can be used ({Preparer.Reasons(result.Rejections)}); "
                     + "--rejected FILE lists them with details");
             CorpusTables.WriteManifest(file, corpus, result.Clips);
-            output.WriteLine($"{file}: {result.Clips.Count:N0} clips; next: avedis prepare {Quoted(file)} --root {Quoted(root)}{(corpus.Cropped ? "" : " --crop detect")} --out data/{asked}");
+            output.WriteLine($"{file}: {result.Clips.Count:N0} clips; next: avedis prepare {Printable.Word(file)} "
+                + $"--root {Printable.Word(root)}{(corpus.Cropped ? "" : " --crop detect")} --out data/{asked}");
             return ExitCode.Ok;
         });
         return command;
@@ -89,8 +90,4 @@ public static class ImportCommand
         option.AcceptOnlyFromAmong(among);
         return option;
     }
-
-    /// <summary>A word as a shell takes it.</summary>
-    private static string Quoted(string word)
-        => word.All(c => char.IsAsciiLetterOrDigit(c) || "/._-".Contains(c)) ? word : $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
 }

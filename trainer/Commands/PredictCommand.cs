@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Avedis.Engine;
+using Avedis.Trainer.Data;
 using Avedis.Trainer.Export;
 using Avedis.Trainer.Media;
 using Avedis.Trainer.Model;
@@ -32,7 +33,8 @@ public static class PredictCommand
             var (folder, config) = CommonOptions.OpenRun(parsed.GetRequiredValue(common.Run));
             string checkpoint = folder.Resolve(parsed.GetRequiredValue(common.Checkpoint));
             var job = new Job(
-                MediaFiles.Find(parsed.GetRequiredValue(clips)), parsed.GetValue(json) ? "json" : parsed.GetRequiredValue(format), parsed.GetValue(path),
+                MediaFiles.Find(parsed.GetRequiredValue(clips), parsed.InvocationConfiguration.Error), parsed.GetValue(json) ? "json"
+                    : parsed.GetRequiredValue(format), parsed.GetValue(path),
                 parsed.GetValue(timeline) ? parsed.GetValue(hop) : null, parsed.GetValue(plot));
             Check(job);
             return Predict(

@@ -1,12 +1,13 @@
 using System.Text;
 using Avedis.Bindings;
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Media;
 
 namespace Avedis.Trainer.Corpora;
 
 /// <summary>
-/// The folder that holds a corpus. Looked through downwards to a fixed depth, in ordinal order, so that extra levels do no harm and every
-/// machine finds the same. Links to folders are not entered; links to files count where they stay inside.
+/// The folder that holds a corpus. Looked through downwards to a fixed depth (<see cref="FolderWalk"/>), so that extra levels do no harm
+/// and every machine finds the same.
 /// </summary>
 public sealed class CorpusFolder
 {
@@ -14,6 +15,7 @@ public sealed class CorpusFolder
     private const int PointerBytes = 1024; // a Git LFS pointer is shorter, by its specification
 
     private readonly DataRoot root;
+    private readonly List<string> notes = [];
 
     public CorpusFolder(string path)
     {
@@ -22,24 +24,24 @@ public sealed class CorpusFolder
         root = new DataRoot(path);
     }
 
-    /// <summary>Absolute and without links.</summary>
+    /// <summary>Absolute.</summary>
     public string FullPath => root.Folder;
 
-    /// <summary>Links to folders that were passed by in the walks so far.</summary>
-    public int LinksPassed { get; private set; }
+    /// <summary>A line for each folder that could not be listed in the walks so far.</summary>
+    public IReadOnlyList<string> Notes => notes;
 
     /// <summary>Every file below, as a relative path with forward slashes; hidden ones (such as the "._" files of macOS) are passed over.</summary>
-    public IEnumerable<string> Files() => Walk("", Depth, _ => true).Where(item => !item.IsFolder).Select(item => item.Path);
+    public IReadOnlyList<string> Files() => Walk(_ => true, folders: false);
 
     /// <summary>Every folder below; those for which <paramref name="enter"/> says no are listed, but not looked into.</summary>
-    public IEnumerable<string> Folders(Func<string, bool> enter) => Walk("", Depth, enter).Where(item => item.IsFolder).Select(item => item.Path);
+    public IReadOnlyList<string> Folders(Func<string, bool> enter) => Walk(enter, folders: true);
 
     /// <summary>Names of the files directly in a folder below ("" is this one), in ordinal order; none if it is not there.</summary>
     public IReadOnlyList<string> FilesIn(string relative)
     {
         string? full = relative.Length == 0 ? FullPath : Resolve(relative);
         return full is null || !Directory.Exists(full) ? []
-            : [.. Directory.EnumerateFiles(full).Select(file => Path.GetFileName(file)!).Where(name => name[0] != '.').Order(StringComparer.Ordinal)];
+            : [.. new FolderWalk(full, 1).Below(_ => false).Where(item => !item.IsFolder).Select(item => item.Path)];
     }
 
     /// <summary>The absolute path, or null if it leads out of the folder.</summary>
@@ -63,52 +65,45 @@ public sealed class CorpusFolder
     public Rejection? FaultOf(string relative)
     {
         if (Resolve(relative) is not { } full)
-            return new Rejection(relative, "outside the folder", "a link leads out of the corpus folder; copy the file into it");
+            return new Rejection(relative, "outside the folder", "the name leads out of the corpus folder");
         if (Directory.Exists(full))
             return null;
-        var file = new FileInfo(full);
-        if (!file.Exists)
-            return new Rejection(relative, "missing file", "there is no such file");
-        if (file.Length == 0)
-            return new Rejection(relative, "empty file", "0 bytes");
         try
         {
-            RegularFiles.Check(full);
+            using var file = RegularFiles.OpenRead(full);
+            return file.Length == 0 ? new Rejection(relative, "empty file", "0 bytes") : PointerFault(relative, file);
         }
-        catch (IOException failure)
+        catch (Exception failure) when (failure is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return new Rejection(relative, "missing file", ClipSource.WhyMissing(full));
+        }
+        catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
             return new Rejection(relative, "unreadable file", failure.Message);
         }
-        return !IsPointer(file) ? null : new Rejection(relative, "Git LFS pointer", "stands for a file that was not fetched; run git lfs pull in the corpus folder");
     }
 
-    /// <summary>Git puts a few lines of text where Git LFS keeps a large file; a plain clone, or a downloaded archive, holds nothing else.</summary>
-    private static bool IsPointer(FileInfo file)
+    /// <summary>
+    /// Git puts a line of text where Git LFS or git-annex keeps a large file; a plain clone, or a downloaded archive, holds nothing else.
+    /// </summary>
+    private static Rejection? PointerFault(string relative, FileStream file)
     {
         if (file.Length >= PointerBytes)
-            return false;
-        string firstLine = File.ReadLines(file.FullName, Encoding.Latin1).FirstOrDefault("");
-        return firstLine.StartsWith("version ", StringComparison.Ordinal) && firstLine.Contains("git-lfs", StringComparison.Ordinal);
+            return null;
+        string firstLine = new StreamReader(file, Encoding.Latin1).ReadLine() ?? "";
+        if (firstLine.StartsWith("version ", StringComparison.Ordinal) && firstLine.Contains("git-lfs", StringComparison.Ordinal))
+            return new Rejection(relative, "Git LFS pointer",
+                "stands for a file that was not fetched; run git lfs pull in the corpus folder");
+        return firstLine.StartsWith("/annex/objects/", StringComparison.Ordinal)
+            ? new Rejection(relative, "git-annex pointer", "stands for a file that was not fetched; run git annex get in the corpus folder")
+                : null;
     }
 
-    private IEnumerable<(string Path, bool IsFolder)> Walk(string relative, int depth, Func<string, bool> enter)
+    private string[] Walk(Func<string, bool> enter, bool folders)
     {
-        FileSystemInfo[] items = [.. new DirectoryInfo(Path.Combine(FullPath, relative)).EnumerateFileSystemInfos()
-            .Where(item => item.Name[0] != '.' && item.Name != "__MACOSX").OrderBy(item => item.Name, StringComparer.Ordinal)];
-        foreach (var item in items)
-        {
-            string path = relative.Length == 0 ? item.Name : $"{relative}/{item.Name}";
-            if (item is not DirectoryInfo)
-                yield return (path, false);
-            else if (item.LinkTarget is not null)
-                LinksPassed++;
-            else
-            {
-                yield return (path, true);
-                if (depth > 1 && enter(path))
-                    foreach (var below in Walk(path, depth - 1, enter))
-                        yield return below;
-            }
-        }
+        var walk = new FolderWalk(FullPath, Depth);
+        string[] found = [.. walk.Below(enter).Where(item => item.IsFolder == folders).Select(item => item.Path)];
+        notes.AddRange(walk.Notes);
+        return found;
     }
 }

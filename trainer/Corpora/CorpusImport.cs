@@ -1,4 +1,5 @@
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Features;
 using Avedis.Trainer.Media;
 
 namespace Avedis.Trainer.Corpora;
@@ -14,6 +15,9 @@ public sealed class CorpusImport
 {
     /// <summary>Picture and sound of one clip may differ by this much, in seconds; more is a wrong pair or a file cut short.</summary>
     public const double LengthTolerance = 1;
+
+    private const double LongestSentence = 30; // seconds
+    private const float Quiet = 1e-3f; // of full scale
 
     private readonly ICorpus corpus;
     private readonly CorpusFolder folder;
@@ -41,13 +45,22 @@ public sealed class CorpusImport
         if (found == 0)
             throw new UserException(ExitCode.BadInput,
                 $"{folder.FullPath} holds nothing of {corpus.Name}: looked in it and below for {corpus.Marks}; name the folder that the corpus was unpacked into");
-        if (folder.LinksPassed > 0)
-            findings.Note($"{folder.LinksPassed} links to folders were not followed");
+        foreach (string note in folder.Notes)
+            findings.Note(note);
 
-        var faults = findings.Clips.Select(FileFault).ToArray();
+        CorpusClip[] clips = [.. findings.Clips];
+        var faults = clips.Select(FileFault).ToArray();
         if (tool is not null)
-            ReadHeaders(findings.Clips, faults, tool, report, stop);
-        var usable = findings.Clips.Where((_, i) => faults[i] is null).OrderBy(clip => clip.Own, StringComparer.Ordinal).ToArray();
+            ReadHeaders(clips, faults, tool, report, stop);
+        // a copy in another part would be a test clip seen in training
+        var first = new Dictionary<string, CorpusClip>(StringComparer.Ordinal);
+        foreach (var (i, clip) in clips.Index())
+            if (tool is null && clip.KnownBad.Length > 0)
+                faults[i] ??= new Rejection(clip.Own, Findings.KnownBad,
+                    $"{clip.KnownBad} in the release; with --check-media it is taken if its file is better");
+            else if (faults[i] is null && !first.TryAdd(clip.Name, clip))
+                faults[i] = new Rejection(clip.Own, Findings.Copy, $"the same clip as {first[clip.Name].Own}");
+        var usable = clips.Where((_, i) => faults[i] is null).OrderBy(clip => clip.Own, StringComparer.Ordinal).ToArray();
         var kept = WithSplits([.. usable.Where(clip => clip.Emotion != DataOptions.Drop)]);
         var dropped = usable.Where(clip => clip.Emotion == DataOptions.Drop).ToArray();
         var rejections = findings.Rejections.Concat(faults.OfType<Rejection>()).OrderBy(rejection => rejection.Id, StringComparer.Ordinal).ToArray();
@@ -63,13 +76,19 @@ public sealed class CorpusImport
         return folder.FaultOf(clip.Path) ?? (clip.Audio.Length > 0 ? folder.FaultOf(clip.Audio) : null);
     }
 
-    private void ReadHeaders(IReadOnlyList<CorpusClip> clips, Rejection?[] faults, FfmpegTool tool, Action<int, int>? report, CancellationToken stop)
+    private void ReadHeaders(CorpusClip[] clips, Rejection?[] faults, FfmpegTool tool, Action<int, int>? report, CancellationToken stop)
     {
         int done = 0;
-        Parallel.For(0, clips.Count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = stop }, i =>
+        Parallel.For(0, clips.Length, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = stop },
+            i =>
         {
             faults[i] ??= MediaFault(clips[i], tool, stop);
-            report?.Invoke(Interlocked.Increment(ref done), clips.Count);
+            if (faults[i] is { Reason: Findings.NoSound } && clips[i] is { Audio.Length: 0, Beside.Length: > 0 })
+            {
+                clips[i] = clips[i] with { Audio = clips[i].Beside };
+                faults[i] = FileFault(clips[i]) ?? MediaFault(clips[i], tool, stop);
+            }
+            report?.Invoke(Interlocked.Increment(ref done), clips.Length);
         });
     }
 
@@ -99,13 +118,27 @@ public sealed class CorpusImport
             }
             if (!sound.HasAudio)
                 return new Rejection(at, Findings.NoSound, "the file has no sound stream");
-            return clip.Audio.Length > 0 ? LengthFault(clip, seconds, sound.Seconds) : null;
+            return (clip.Audio.Length > 0 ? LengthFault(clip, seconds, sound.Seconds) : null) ?? (clip.KnownBad.Length > 0
+                ? OldFault(clip, seconds, tool, stop) : null);
         }
         catch (MediaException failure)
         {
             stop.ThrowIfCancellationRequested(); // a signal from the terminal also reaches ffprobe
             return new Rejection(at, failure.Reason, failure.Detail);
         }
+    }
+
+    /// <summary>The faults of releases do not show in headers: silence, and one file with all emotions in it.</summary>
+    private Rejection? OldFault(CorpusClip clip, double seconds, FfmpegTool tool, CancellationToken stop)
+    {
+        using var decoder = new ClipDecoder(tool, new FeatureOptions());
+        string? sound = clip.Audio.Length > 0 ? Path.Combine(folder.FullPath, clip.Audio) : null;
+        decoder.Decode(new ClipSource(Path.Combine(folder.FullPath, clip.Path), sound), stop);
+        float peak = 0;
+        foreach (float sample in decoder.Samples)
+            peak = Math.Max(peak, Math.Abs(sample));
+        return seconds <= LongestSentence && peak >= Quiet ? null : new Rejection(clip.Own, Findings.KnownBad,
+            $"{clip.KnownBad} in the release, and still here");
     }
 
     /// <summary>Says that picture and sound of a clip do not belong together, if their lengths in seconds tell so.</summary>

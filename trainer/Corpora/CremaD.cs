@@ -1,11 +1,12 @@
-using System.Text;
 using System.Text.RegularExpressions;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Trainer.Corpora;
 
 /// <summary>
-/// CREMA-D: VideoFlash/ACTOR_SENTENCE_EMOTION_LEVEL.flv with sound in it, and the same names in AudioWAV and AudioMP3. 91 actors, 7,442 clips; only the
-/// sentence IEO was spoken at three levels. Ages and sexes are in VideoDemographics.csv.
+/// CREMA-D: VideoFlash/ACTOR_SENTENCE_EMOTION_LEVEL.flv with sound in it, or what the videos were converted to, and the same names in
+/// AudioWAV and AudioMP3. 91 actors, 7,442 clips; only the sentence IEO was spoken at three levels. Ages and sexes are in
+/// VideoDemographics.csv.
 /// </summary>
 public sealed partial class CremaD : ICorpus
 {
@@ -25,7 +26,7 @@ public sealed partial class CremaD : ICorpus
 
     public string Name => "crema-d";
 
-    public string Marks => "files such as VideoFlash/1001_DFA_ANG_XX.flv";
+    public string Marks => "files such as VideoFlash/1001_DFA_ANG_XX.flv, or .mp4";
 
     public bool HasSplits => false;
 
@@ -36,10 +37,15 @@ public sealed partial class CremaD : ICorpus
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)
     {
         string[] files = [.. folder.Files()];
-        var sexes = files.FirstOrDefault(file => Path.GetFileName(file) == "VideoDemographics.csv") is { } table
-            ? CorpusTables.Read(table, Encoding.UTF8.GetString(folder.Read(table)), ',', "ActorID", "Sex").GroupBy(row => row[0]).ToDictionary(row => row.Key, row => row.First()[1].ToLowerInvariant())
+        bool IsTable(string file) => Path.GetFileName(file).Equals("VideoDemographics.csv", StringComparison.OrdinalIgnoreCase);
+        var sexes = files.FirstOrDefault(IsTable) is { } table
+            ? CorpusTables.Read(table, folder.Read(table), "ActorID", "Sex").GroupBy(row => row[0])
+                .ToDictionary(row => row.Key, row => row.First()[1].ToLowerInvariant())
             : [];
-        var videos = files.Where(file => file.EndsWith(".flv", StringComparison.OrdinalIgnoreCase)).ToArray();
+        // wav before mp3
+        string[] sounds = [.. files.Where(MediaFiles.IsSound).OrderByDescending(Path.GetExtension)];
+        var soundOf = sounds.ToLookup(file => Path.GetFileNameWithoutExtension(file));
+        var videos = files.Where(MediaFiles.IsVideo).ToArray();
         var stems = videos.Select(file => Path.GetFileNameWithoutExtension(file)).ToHashSet(StringComparer.Ordinal);
         foreach (string file in videos)
         {
@@ -47,22 +53,22 @@ public sealed partial class CremaD : ICorpus
             var parts = ClipName().Match(stem);
             if (!parts.Success)
                 findings.Reject(file, Findings.BadName, "is not ACTOR_SENTENCE_EMOTION_LEVEL, such as 1001_DFA_ANG_XX");
-            else if (KnownBad.TryGetValue(stem, out string? fault))
-                findings.Reject(file, Findings.KnownBad, fault);
             else
             {
                 string actor = parts.Groups[1].Value, label = parts.Groups[3].Value, level = parts.Groups[4].Value;
                 findings.Add(new CorpusClip(stem, file, actor, label, Emotions[label])
                 {
+                    Beside = soundOf[stem].FirstOrDefault(""),
+                    KnownBad = KnownBad.GetValueOrDefault(stem, ""),
                     Gender = sexes.GetValueOrDefault(actor, ""),
                     Factors = [parts.Groups[2].Value, level switch { "LO" => "low", "MD" => "medium", "HI" => "high", _ => "unspecified" }],
                 });
             }
         }
         // who fetched the sound alone sees why there are no clips, once for each clip
-        foreach (string file in files.Where(file => Path.GetExtension(file).ToLowerInvariant() is ".wav" or ".mp3").OrderByDescending(Path.GetExtension))
+        foreach (string file in sounds)
             if (ClipName().IsMatch(Path.GetFileNameWithoutExtension(file)) && stems.Add(Path.GetFileNameWithoutExtension(file)))
-                findings.Reject(file, Findings.NoVideo, "the clip has no file in VideoFlash");
+                findings.Reject(file, Findings.NoVideo, "the clip has sound, but no video");
     }
 
     [GeneratedRegex(@"^(1\d{3})_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(XX|LO|MD|HI)$")]

@@ -47,7 +47,8 @@ public sealed record ImportOptions
 }
 
 /// <summary>One clip that can be used. Paths are relative to the corpus folder, with forward slashes.</summary>
-/// <param name="Name">What tells it from every other clip of the corpus; a second file of that name is a copy.</param>
+/// <param name="Name">What tells it from every other clip of the corpus; of several files of that name the first that can be used
+/// counts.</param>
 /// <param name="Path">Where the picture is: a media file, or a folder of JPEG frames.</param>
 /// <param name="Original">The corpus's own label.</param>
 /// <param name="Emotion">The class that the label is merged into, or "drop".</param>
@@ -55,6 +56,11 @@ public sealed record CorpusClip(string Name, string Path, string Speaker, string
 {
     /// <summary>The sound, where it is a file of its own; it holds the utterance and nothing else.</summary>
     public string Audio { get; init; } = "";
+
+    /// <summary>
+    /// The same sound in a file of its own, for a video that lost its sound when it was converted; only --check-media sees that.
+    /// </summary>
+    public string Beside { get; init; } = "";
 
     /// <summary>Seconds into the picture's file at which the utterance begins and ends; null for the whole.</summary>
     public (double Start, double End)? Span { get; init; }
@@ -69,6 +75,11 @@ public sealed record CorpusClip(string Name, string Path, string Speaker, string
 
     public IReadOnlyList<string> Factors { get; init; } = [];
 
+    /// <summary>
+    /// What is wrong with the clip in the release itself; empty for most. A file that was put in its place can be better.
+    /// </summary>
+    public string KnownBad { get; init; } = "";
+
     /// <summary>What is its own: the sound where it has a file, else the picture.</summary>
     public string Own => Audio.Length > 0 ? Audio : Path;
 }
@@ -80,7 +91,6 @@ public sealed class Findings
     public const string BadName = "unusable name", KnownBad = "known bad clip", DuplicateModality = "duplicate modality", Copy = "copy of another clip";
     public const string NoFaces = "no face frames", LengthMismatch = "length mismatch";
 
-    private readonly Dictionary<string, string> names = new(StringComparer.Ordinal);
     private readonly List<CorpusClip> clips = [];
     private readonly List<Rejection> rejections = [];
     private readonly List<string> notes = [];
@@ -91,14 +101,7 @@ public sealed class Findings
 
     public IReadOnlyList<string> Notes => notes;
 
-    /// <summary>Takes a clip; the second of a name is rejected, since a copy in another part would be a test clip seen in training.</summary>
-    public void Add(CorpusClip clip)
-    {
-        if (names.TryAdd(clip.Name, clip.Own))
-            clips.Add(clip);
-        else
-            Reject(clip.Own, Copy, $"the same clip as {names[clip.Name]}");
-    }
+    public void Add(CorpusClip clip) => clips.Add(clip);
 
     public void Reject(string path, string reason, string detail) => rejections.Add(new Rejection(path, reason, detail));
 

@@ -32,8 +32,8 @@ public sealed partial class Iemocap : ICorpus
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)
     {
         string[] files = [.. folder.Files()];
-        var videos = ByStem(files, ".avi", DialogueName());
-        var sounds = ByStem(files, ".wav", UtteranceName());
+        var videos = ByStem(files, MediaFiles.IsVideo, DialogueName());
+        var sounds = ByStem(files, MediaFiles.IsSound, UtteranceName());
         var labels = new Dictionary<string, Match>(StringComparer.Ordinal);
         foreach (string file in files.Where(file => Path.GetFileName(Path.GetDirectoryName(file)) == "EmoEvaluation" && DialogueName().IsMatch(Path.GetFileNameWithoutExtension(file))))
             foreach (Match line in LabelLine().Matches(Encoding.Latin1.GetString(folder.Read(file))))
@@ -51,7 +51,7 @@ public sealed partial class Iemocap : ICorpus
             else if ((label == "fru" ? options.Frustration : Emotions.GetValueOrDefault(label)) is not { } emotion)
                 findings.Reject(sound, Findings.NoLabel, $"has the unknown label {label}");
             else if (!videos.TryGetValue(dialogue, out string? video))
-                findings.Reject(sound, Findings.NoVideo, $"there is no {dialogue}.avi in dialog/avi");
+                findings.Reject(sound, Findings.NoVideo, $"there is no {dialogue}.avi, or in another container, in dialog/avi");
             else
             {
                 char speaker = name[dialogue.Length + 1];
@@ -68,9 +68,9 @@ public sealed partial class Iemocap : ICorpus
         }
     }
 
-    /// <summary>Files of an ending by their stem; copies further down the ordinal order do not count.</summary>
-    private static Dictionary<string, string> ByStem(IEnumerable<string> files, string ending, Regex name) => files
-        .Where(file => file.EndsWith(ending, StringComparison.OrdinalIgnoreCase) && name.IsMatch(Path.GetFileNameWithoutExtension(file)))
+    /// <summary>Files of a kind by their stem; copies further down the order do not count.</summary>
+    private static Dictionary<string, string> ByStem(IEnumerable<string> files, Func<string, bool> kind, Regex name) => files
+        .Where(file => kind(file) && name.IsMatch(Path.GetFileNameWithoutExtension(file)))
         .GroupBy(file => Path.GetFileNameWithoutExtension(file)).ToDictionary(group => group.Key, group => group.First());
 
     [GeneratedRegex(@"^Ses0[1-5][FM]_(?:impro|script)\w+$")]

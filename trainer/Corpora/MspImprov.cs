@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.RegularExpressions;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Trainer.Corpora;
 
@@ -28,7 +29,7 @@ public sealed partial class MspImprov : ICorpus
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)
     {
         string[] files = [.. folder.Files()];
-        var media = files.Where(file => Path.GetExtension(file).ToLowerInvariant() is ".avi" or ".wav"
+        var media = files.Where(file => (MediaFiles.IsVideo(file) || MediaFiles.IsSound(file))
             && Path.GetFileName(file).StartsWith("MSP-IMPROV-", StringComparison.OrdinalIgnoreCase)).ToArray();
         if (media.Length == 0)
             return;
@@ -41,13 +42,14 @@ public sealed partial class MspImprov : ICorpus
         var labels = Labels(Encoding.Latin1.GetString(folder.Read(tables[0])));
         foreach (var turn in media.GroupBy(file => Path.GetFileNameWithoutExtension(file)))
         {
-            string[] sounds = [.. turn.Where(file => file.EndsWith(".wav", StringComparison.OrdinalIgnoreCase))], videos = [.. turn.Except(sounds)];
+            string[] sounds = [.. turn.Where(MediaFiles.IsSound).OrderByDescending(Path.GetExtension)],
+                videos = [.. turn.Where(MediaFiles.IsVideo)];
             var parts = TurnName().Match(turn.Key);
             string any = turn.First();
             if (!parts.Success)
                 findings.Reject(any, Findings.BadName, "is not such as MSP-IMPROV-S01A-F01-P-FM01");
             else if (videos.Length == 0)
-                findings.Reject(any, Findings.NoVideo, "the turn has no .avi");
+                findings.Reject(any, Findings.NoVideo, "the turn has sound, but no video");
             else if (!labels.TryGetValue(parts.Groups["turn"].Value, out string? label))
                 findings.Reject(any, Findings.NoLabel, $"{tables[0]} does not name it");
             else if (label == "X")

@@ -1,8 +1,11 @@
+using Avedis.Trainer.Data;
+
 namespace Avedis.Trainer.Corpora;
 
 /// <summary>
-/// RAVDESS: Actor_NN/MM-VC-EM-IN-ST-RP-AC.mp4, seven pairs of digits. Modality 01 is picture and sound; 02 (picture) and 03 (sound) are the same
-/// performances again, and would put one performance into training and test. 24 actors, odd numbers male; Actor_18 did not sing.
+/// RAVDESS: Actor_NN/MM-VC-EM-IN-ST-RP-AC.mp4 (or another container), seven pairs of digits. Modality 01 is picture and sound; 02 (picture)
+/// and 03 (sound) are the same performances again, and would put one performance into training and test. 24 actors, odd numbers male;
+/// Actor_18 did not sing.
 /// </summary>
 public sealed class Ravdess : ICorpus
 {
@@ -23,7 +26,7 @@ public sealed class Ravdess : ICorpus
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)
     {
-        string[] files = [.. folder.Files().Where(file => Path.GetExtension(file).ToLowerInvariant() is ".mp4" or ".wav")];
+        string[] files = [.. folder.Files().Where(file => MediaFiles.IsVideo(file) || MediaFiles.IsSound(file))];
         var whole = files.Select(Path.GetFileNameWithoutExtension).Where(stem => stem!.StartsWith("01-", StringComparison.Ordinal)).ToHashSet(StringComparer.Ordinal);
         foreach (string file in files)
         {

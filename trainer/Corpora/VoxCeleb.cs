@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.RegularExpressions;
 using Avedis.Trainer.Data;
 
@@ -93,7 +92,9 @@ public sealed partial class VoxCeleb : ICorpus
             return Reject("unknown set", $"set {clip.Set}; 1 to 3 are known");
         string soundName = $"{person.Id}/{parts.Groups["video"].Value}/{number:00000}.wav", faceName = $"{person.Name}/1.6/{video}/{clip.Track}";
         if (soundRoots.Select(root => Join(root, soundName)).FirstOrDefault(path => folder.Resolve(path) is { } full && File.Exists(full)) is not { } sound)
-            return Reject(Findings.NoSound, $"there is no {soundName} in {(soundRoots.Length > 0 ? string.Join(", ", soundRoots) : "wav")}");
+            return Reject(Findings.NoSound, $"there is no {soundName} in {(soundRoots.Length > 0 ? string.Join(", ", soundRoots) : "wav")}"
+                + (soundRoots.Any(root => OtherSound(folder, Join(root, soundName)))
+                    ? ", only in another format; convert it to wav, whose header tells the length" : ""));
         var (faces, frames) = faceRoots.Select(root => Join(root, faceName)).Select(path => (path, Frames(folder, path))).FirstOrDefault(found => found.Item2.Length > 0, ("", []));
         if (frames.Length == 0)
             return Reject(Findings.NoFaces, $"there is no {faceName}/*.jpg{(faceRoots.Length > 0 ? $" in {string.Join(", ", faceRoots)}" : "")}");
@@ -112,9 +113,12 @@ public sealed partial class VoxCeleb : ICorpus
         return CorpusImport.LengthFault(placed, frames.Length / rate, seconds) is { } mismatch ? Reject(mismatch.Reason, mismatch.Detail) : placed;
     }
 
+    private static bool OtherSound(CorpusFolder folder, string wav) => folder.FilesIn(Above(wav))
+        .Any(name => MediaFiles.IsSound(name) && Path.GetFileNameWithoutExtension(name) == Path.GetFileNameWithoutExtension(wav));
+
     /// <summary>Numbers of the pictures in a folder, ascending; their order where the names are no numbers.</summary>
     private static int[] Frames(CorpusFolder folder, string path) => [.. folder.FilesIn(path)
-        .Where(name => name.EndsWith(".jpg", StringComparison.OrdinalIgnoreCase))
+        .Where(name => Path.GetExtension(name).ToLowerInvariant() is ".jpg" or ".jpeg" or ".png")
         .Select((name, i) => int.TryParse(Path.GetFileNameWithoutExtension(name), out int number) ? number : i).Order()];
 
     /// <summary>
@@ -133,7 +137,7 @@ public sealed partial class VoxCeleb : ICorpus
     private static Dictionary<string, Person> People(CorpusFolder folder, string table)
     {
         var people = new Dictionary<string, Person>(StringComparer.Ordinal);
-        foreach (string[] row in CorpusTables.Read(table, Encoding.UTF8.GetString(folder.Read(table)), '\t', "VoxCeleb1 ID", "VGGFace1 ID", "Gender", "Nationality"))
+        foreach (string[] row in CorpusTables.Read(table, folder.Read(table), "VoxCeleb1 ID", "VGGFace1 ID", "Gender", "Nationality"))
             people[row[0]] = people[row[1]] = new Person(row[0], row[1], row[2].ToLowerInvariant() switch { "f" => "female", "m" => "male", _ => "" }, row[3]);
         return people;
     }

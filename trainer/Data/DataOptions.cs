@@ -13,7 +13,8 @@ public sealed record DataOptions
 
     /// <summary>
     /// Manifest label, in any letter case, to emotion class or "drop". The default takes the eight classes of EmoVoxCeleb and the names and
-    /// codes that common corpora use for them.
+    /// codes that common corpora use for them; settings add to it. Those of its entries whose class is not in <see cref="Emotions"/> do not
+    /// count.
     /// </summary>
     public IReadOnlyDictionary<string, string> Labels { get; init; } = DefaultLabels();
 
@@ -37,8 +38,9 @@ public sealed record DataOptions
     {
         if (Emotions.Count < 2 || Emotions.Distinct(StringComparer.Ordinal).Count() != Emotions.Count)
             throw new UserException(ExitCode.Usage, "data.emotions has to name at least two different classes");
+        var usual = DefaultLabels();
         foreach (var (label, emotion) in Labels)
-            if (emotion != Drop && !Emotions.Contains(emotion))
+            if (!IsClass(emotion) && usual.GetValueOrDefault(label) != emotion)
                 throw new UserException(ExitCode.Usage,
                     $"data.labels maps \"{label}\" to \"{emotion}\", which is neither \"{Drop}\" nor in data.emotions ({string.Join(", ", Emotions)})");
         if (DropSpeakerPercentile is not (>= 0 and < 100))
@@ -47,6 +49,17 @@ public sealed record DataOptions
             throw new UserException(ExitCode.Usage,
                 $"data.validationFraction {ValidationFraction} and data.testFraction {TestFraction} have to leave clips for training");
     }
+
+    /// <summary>The labels that have a class, or are to be left out.</summary>
+    public Dictionary<string, string> KnownLabels()
+    {
+        var known = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
+        foreach (var (label, emotion) in Labels.Where(pair => IsClass(pair.Value)))
+            known[label] = emotion;
+        return known;
+    }
+
+    private bool IsClass(string emotion) => emotion == Drop || Emotions.Contains(emotion);
 
     private static Dictionary<string, string> DefaultLabels()
     {

@@ -24,7 +24,8 @@ public enum Split
 public sealed record ManifestRow(int Line, string Id, ClipSource Source, string Speaker, string Emotion, Split? Split, IReadOnlyList<string> Factors);
 
 /// <summary>
-/// A CSV table (UTF-8, comma, header) with the columns path, speaker, emotion, and any others, which are kept as factors, but for these:
+/// A table (<see cref="TextTable"/>) with a header line and the columns path, speaker, emotion, and any others, which are kept as factors,
+/// but for these:
 /// <code>
 /// split         train, validation, test or unheard
 /// audio         file of the sound, where it is not in path; it is cut to the clip, whatever start and end say
@@ -32,13 +33,18 @@ public sealed record ManifestRow(int Line, string Id, ClipSource Source, string 
 /// region        left or right half of the picture; empty for all of it
 /// fps           pictures per second, where path is a folder of them; empty for 25
 /// </code>
-/// Path is a media file or a folder of pictures. Paths are relative to the data root and must stay under it. Every fault of the table ends in one line with
-/// exit code 3 that names the line.
+/// Path is a media file or a folder of pictures. Paths are relative to the data root and must stay under it (<see cref="DataRoot"/>).
+/// Columns without a name and rows without a field are what spreadsheets and data frames leave about: they do not count, and nan and the
+/// like are empty fields. Every fault of the table ends in one line with exit code 3 that names the line.
 /// </summary>
 public sealed class Manifest
 {
     private static readonly string[] Needed = ["path", "speaker", "emotion"];
     private static readonly string[] Known = [.. Needed, "split", "audio", "start", "end", "region", "fps"];
+
+    // as data frames and spreadsheets write a cell without a value; NA, Nan and Null are names of people
+    private static readonly HashSet<string> Nothing = new(["nan", "NaN", "None", "null", "NULL", "<NA>", "N/A", "n/a", "#N/A", "NaT"],
+        StringComparer.Ordinal);
 
     private readonly string file;
     private readonly DataRoot root;
@@ -50,7 +56,7 @@ public sealed class Manifest
         this.file = file;
         this.root = root;
         this.options = options;
-        labels = new Dictionary<string, string>(options.Labels, StringComparer.OrdinalIgnoreCase);
+        labels = options.KnownLabels();
     }
 
     /// <summary>Names of the further columns, in the order of the table.</summary>
@@ -90,42 +96,42 @@ public sealed class Manifest
 
     private string Decode(byte[] bytes)
     {
-        var start = bytes.AsSpan().StartsWith(Encoding.UTF8.Preamble) ? bytes.AsSpan(Encoding.UTF8.Preamble.Length) : bytes;
         try
         {
-            return new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(start);
+            return TextTable.Decode(bytes);
         }
         catch (DecoderFallbackException)
         {
             int at = 0;
-            while (Rune.DecodeFromUtf8(start[at..], out _, out int used) == System.Buffers.OperationStatus.Done)
+            while (Rune.DecodeFromUtf8(bytes.AsSpan(at), out _, out int used) == System.Buffers.OperationStatus.Done)
                 at += used;
-            throw Fault(1 + start[..at].Count((byte)'\n'), "has bytes that are not UTF-8; save the file as UTF-8");
+            throw Fault(1 + bytes.AsSpan(0, at).Count((byte)'\n'), "has bytes that are not UTF-8; save the file as UTF-8");
         }
     }
 
     private void Parse(string text)
     {
         var rows = new List<ManifestRow>();
-        var seen = new Dictionary<string, int>(StringComparer.Ordinal);
-        using var csv = CsvReader.FromText(text, new CsvReaderOptions
-        {
-            TrackLineNumbers = true,
-            TrimWhitespace = true,
-            AllowLineBreaksInQuotes = false, // else one forgotten quotation mark swallows the rest of the table
-            MalformedData = CsvMalformedDataHandling.Throw,
-        });
+        var seen = new Dictionary<(string, double, double?), int>();
+        using var csv = TextTable.Open(text, Known, CsvMalformedDataHandling.Throw);
         try
         {
             csv.ReadHeader();
             if (csv.Headers.Count == 0)
                 throw new UserException(ExitCode.BadInput, $"{file} is empty; it needs a header line with the columns {string.Join(", ", Needed)}");
-            var columns = ReadHeader(csv.Headers);
+            string[] header = [.. csv.Headers.Select(name => TextTable.Composed(name.Trim()))];
+            var columns = ReadHeader(header);
+            int width = 1 + Array.FindLastIndex(header, name => name.Length > 0);
             while (csv.Read())
             {
-                int line = (int)csv.LineNumber;
-                if (csv.FieldCount != csv.Headers.Count)
-                    throw Fault(line, $"has {csv.FieldCount} fields where the header has {csv.Headers.Count}; a field with a comma in it goes in quotation marks");
+                int line = (int)csv.LineNumber, fields = csv.FieldCount;
+                while (fields > 0 && csv.GetString(fields - 1).Trim().Length == 0)
+                    fields--;
+                if (fields == 0)
+                    continue;
+                if (fields > header.Length || csv.FieldCount < width)
+                    throw Fault(line, $"has {csv.FieldCount} fields where the header has {width}; a field with a "
+                        + $"{Named(csv.Separator)} in it goes in quotation marks");
                 if (ReadRow(csv, line, columns, seen) is { } row)
                     rows.Add(row);
                 else
@@ -135,7 +141,7 @@ public sealed class Manifest
         catch (CsvFormatException failure)
         {
             throw Fault((int)failure.LineNumber,
-                "has a quotation mark out of place; write the whole field in quotation marks, close them on the same line, and double each one inside");
+                "has a quotation mark out of place; write the whole field in quotation marks, close them, and double each one inside");
         }
         if (rows.Count == 0)
             throw new UserException(ExitCode.BadInput,
@@ -143,65 +149,85 @@ public sealed class Manifest
         Rows = rows;
     }
 
-    private Dictionary<string, int> ReadHeader(IReadOnlyList<string> header)
+    private static string Named(char separator) => separator switch
+    {
+        ',' => "comma", ';' => "semicolon", '\t' => "tab", _ => $"{separator}",
+    };
+
+    private Dictionary<string, int> ReadHeader(string[] header)
     {
         var columns = new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase);
-        for (int i = 0; i < header.Count; i++)
-            if (!columns.TryAdd(header[i], i))
+        for (int i = 0; i < header.Length; i++)
+            if (!IsIndex(header[i]) && !columns.TryAdd(header[i], i))
                 throw Fault(1, $"names the column \"{Printable.Name(header[i])}\" twice");
         foreach (string name in Needed)
             if (!columns.ContainsKey(name))
                 throw Fault(1, $"has no column \"{name}\"; its columns are {Printable.Name(string.Join(", ", header))}");
-        FactorNames = [.. header.Where(name => !Known.Contains(name, StringComparer.OrdinalIgnoreCase))];
+        FactorNames = [.. columns.Keys.Where(name => !Known.Contains(name, StringComparer.OrdinalIgnoreCase))];
         return columns;
     }
 
-    private ManifestRow? ReadRow(CsvReader csv, int line, Dictionary<string, int> columns, Dictionary<string, int> seen)
+    // row numbers of a data frame, which pandas calls so when it reads them back, or what a spreadsheet has to the right of the table
+    private static bool IsIndex(string name) => name.Length == 0 || name.StartsWith("Unnamed: ", StringComparison.Ordinal);
+
+    private ManifestRow? ReadRow(CsvReader csv, int line, Dictionary<string, int> columns, Dictionary<(string, double, double?), int> seen)
     {
-        string Field(string name) => columns.TryGetValue(name, out int column) ? csv.GetString(column) : "";
+        var texts = new string?[csv.FieldCount];
+        string Raw(string name) => columns.TryGetValue(name, out int column) ? csv.GetString(column) : "";
+        string Text(string name) => columns.TryGetValue(name, out int column) ? texts[column] ??= TextTable.Composed(Raw(name).Trim()) : "";
+        string Field(string name) => Text(name) is var text && Nothing.Contains(text) ? "" : text;
+        string label = Text("emotion"); // a label may be called None
         foreach (string name in Needed)
-            if (Field(name).Length == 0)
+            if (Field(name).Length == 0 && !(name == "emotion" && labels.ContainsKey(label)))
                 throw Fault(line, $"has no {name}");
-        var source = ReadSource(Field, line);
-        string id = Path.GetRelativePath(root.Folder, source.Picture).Replace(Path.DirectorySeparatorChar, '/');
+        foreach (string name in Known)
+            if (Field(name).AsSpan().ContainsAny('\r', '\n'))
+                throw Fault(line, $"has a line break in its {name}; is a quotation mark missing?");
+        var (id, source) = ReadSource(Raw, Field, csv.Separator, line);
         if (source.Start > 0 || source.End is not null)
             id += string.Create(CultureInfo.InvariantCulture, $"#t={source.Start},{source.End}");
-        if (!seen.TryAdd(id, line))
-            throw Fault(line, $"names the same clip as line {seen[id]}: {Printable.Name(Field("path"))}; remove one of the two");
-        string label = Field("emotion");
-        if (!labels.TryGetValue(label, out string? emotion))
-            throw Fault(line, $"has the unknown emotion \"{Printable.Name(label)}\" (nearest known: \"{Nearest(label)}\"); correct it, or map it with "
-                + $"--set data.labels.{Printable.Name(label)}=CLASS, CLASS being one of {string.Join(", ", options.Emotions)}, {DataOptions.Drop}");
+        var clip = (source.Picture, source.Start, source.End);
+        if (!seen.TryAdd(clip, line))
+            throw Fault(line, $"names the same clip as line {seen[clip]}: {Printable.Name(Field("path"))}; remove one of the two");
+        if (!labels.TryGetValue(label, out string? emotion) && !labels.TryGetValue(Whole(label), out emotion))
+            throw Fault(line, $"has the unknown emotion \"{Printable.Name(label)}\"{Nearest(label)}; correct it, or map it with --set "
+                + $"{Printable.Word($"data.labels.{Printable.Name(label)}=CLASS")}, CLASS being one of "
+                + $"{string.Join(", ", options.Emotions)}, {DataOptions.Drop}");
         if (emotion == DataOptions.Drop)
             return null;
         Split? split = columns.ContainsKey("split") ? ParseSplit(Field("split"), line) : null;
-        return new ManifestRow(line, id, source, Field("speaker"), emotion, split, [.. FactorNames.Select(Field)]);
+        return new ManifestRow(line, id, source, Whole(Field("speaker")), emotion, split, [.. FactorNames.Select(Field)]);
     }
 
-    private ClipSource ReadSource(Func<string, string> field, int line)
+    // a data frame with a gap in a column of whole numbers writes all of them with a fraction
+    private static string Whole(string text)
+        => text.Length > 2 && text.EndsWith(".0", StringComparison.Ordinal) && text[..^2].All(char.IsAsciiDigit) ? text[..^2] : text;
+
+    private (string Id, ClipSource Source) ReadSource(Func<string, string> raw, Func<string, string> field, char separator, int line)
     {
         double? start = Number("start"), end = Number("end"), fps = Number("fps");
         if (end <= (start ?? 0))
             throw Fault(line, $"ends at {end} s, before it starts");
         if (fps == 0)
             throw Fault(line, "has the fps 0");
-        return new ClipSource(Under(field("path")), field("audio").Length > 0 ? Under(field("audio")) : null, start ?? 0, end, field("region").ToLowerInvariant() switch
+        var (id, picture) = Under("path");
+        string? sound = field("audio").Length > 0 ? Under("audio").Full : null;
+        return (id, new ClipSource(picture, sound, start ?? 0, end, field("region").ToLowerInvariant() switch
         {
             "" => PictureRegion.Whole,
             "left" => PictureRegion.Left,
             "right" => PictureRegion.Right,
             _ => throw Fault(line, $"has the region \"{Printable.Name(field("region"))}\"; it has to be left, right or empty"),
-        }, fps ?? PictureFolder.UsualFps);
+        }, fps ?? PictureFolder.UsualFps));
 
-        string Under(string path) => root.Resolve(path) ?? throw Fault(
-            line, $"names \"{Printable.Name(path)}\", which leads out of the data root {root.Folder}; move the clip there, or name another folder with --root");
+        (string Name, string Full) Under(string column) => root.Find(raw(column))
+            ?? throw Fault(line, $"names \"{Printable.Name(field(column))}\", which leads out of the data root {root.Folder}; "
+            + "write the path from that folder on, such as anna/0001.mp4, or name another folder with --root");
 
-        double? Number(string column) => field(column) switch
-        {
-            "" => null,
-            var text when double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) && value is >= 0 and < 1e6 => value,
-            var text => throw Fault(line, $"has the {column} \"{Printable.Name(text)}\"; it has to be a number, such as 12.5, or empty"),
-        };
+        double? Number(string column) => field(column) is not { Length: > 0 } text ? null
+            : double.TryParse(separator == ',' ? text : text.Replace(',', '.'), NumberStyles.Float, CultureInfo.InvariantCulture,
+                out double value) && value is >= 0 and < 1e6
+                ? value : throw Fault(line, $"has the {column} \"{Printable.Name(text)}\"; it has to be a number, such as 12.5, or empty");
     }
 
     private Split ParseSplit(string text, int line) => text.ToLowerInvariant() switch
@@ -213,7 +239,9 @@ public sealed class Manifest
         _ => throw Fault(line, $"has the split \"{Printable.Name(text)}\"; it has to be train, validation, test or unheard (without a split column, splits are made)"),
     };
 
-    private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal).MinBy(known => Config.EditDistance(known, label))!;
+    private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal)
+        .MinBy(known => Config.EditDistance(known, label)) is { } known
+        ? $" (nearest known: \"{known}\")" : "";
 
     private UserException Fault(int line, string what) => new(ExitCode.BadInput, $"{file} line {line} {what}");
 }

@@ -152,10 +152,12 @@ public sealed class ClipDecoder : IDisposable
             start = start[..file.ReadAtLeast(start, start.Length, throwOnEndOfStream: false)];
             if (start.StartsWith("version https://git-lfs"u8))
                 throw new MediaException("Git LFS pointer", "the media themselves were not fetched (git lfs pull)");
+            if (start.StartsWith("/annex/objects/"u8))
+                throw new MediaException("git-annex pointer", "the media themselves were not fetched (git annex get)");
         }
         catch (Exception failure) when (failure is FileNotFoundException or DirectoryNotFoundException)
         {
-            throw new MediaException("missing file", "there is no such file", failure);
+            throw new MediaException("missing file", ClipSource.WhyMissing(path), failure);
         }
         catch (Exception failure) when (failure is UnauthorizedAccessException or IOException)
         {

@@ -13,17 +13,18 @@ public sealed class PictureFolder
     private readonly double fps;
 
     /// <param name="fps">Pictures per second.</param>
-    /// <exception cref="MediaException">It cannot be listed, holds no picture, two kinds, or a link that leads who knows where.</exception>
+    /// <exception cref="MediaException">It cannot be listed, holds no picture, two kinds, or a link to nothing.</exception>
     public PictureFolder(string path, double fps)
     {
         this.fps = fps;
         try
         {
             var pictures = new DirectoryInfo(path).EnumerateFiles().Where(file => CodecOf(file.Name) is not null).ToList();
-            if (pictures.FirstOrDefault(file => file.LinkTarget is not null) is { } link)
-                throw new MediaException("symbolic link", $"{Path.GetFileName(path)}/{link.Name} is one; pictures have to lie in their folder");
+            if (pictures.FirstOrDefault(file => ClipSource.Behind(file) is not { Exists: true }) is { } link)
+                throw new MediaException("missing file",
+                    $"{Path.GetFileName(path)}/{link.Name} is a link to {link.LinkTarget}, which is not there");
             // a named pipe has no length either, and reading it would wait for its other end
-            if (pictures.FirstOrDefault(file => file.Length == 0) is { } empty)
+            if (pictures.FirstOrDefault(file => ClipSource.Behind(file) is not FileInfo { Length: > 0 }) is { } empty)
                 throw new MediaException("empty file", $"{Path.GetFileName(path)}/{empty.Name} has 0 bytes");
             files = [.. pictures.Select(file => file.FullName).OrderBy(NumberOf).ThenBy(file => file, StringComparer.Ordinal)];
         }
