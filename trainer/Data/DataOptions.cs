@@ -1,7 +1,11 @@
+using Avedis.Trainer.Features;
+
 namespace Avedis.Trainer.Data;
 
 /// <summary>
-/// How manifest rows become classes and splits. None of it touches the stored features, so a change costs no decoding.
+/// How manifest rows become classes and splits, and which of them are stored more than once. None of it touches what is stored of a clip
+/// itself, so a change
+/// costs no decoding but for new copies.
 /// </summary>
 public sealed record DataOptions
 {
@@ -21,7 +25,9 @@ public sealed record DataOptions
     /// <summary>Speakers whose number of clips lies under this percentile (of clips per speaker) are left out; 0 keeps everyone.</summary>
     public double DropSpeakerPercentile { get; init; } = 5;
 
-    /// <summary>Share of each speaker's clips used for validation, when the manifest has no split column, or with <see cref="Resplit"/>.</summary>
+    /// <summary>
+    /// Share of each speaker's clips used for validation, when the manifest has no split column, or with <see cref="Resplit"/>.
+    /// </summary>
     public double ValidationFraction { get; init; } = 0.1;
 
     /// <inheritdoc cref="ValidationFraction"/>
@@ -32,6 +38,9 @@ public sealed record DataOptions
 
     /// <summary>Seed of the split.</summary>
     public ulong SplitSeed { get; init; } = 1;
+
+    /// <summary>Copies of training clips with another sound.</summary>
+    public VariantOptions Variants { get; init; } = new();
 
     /// <summary>Throws one line with exit code 2 for values that contradict each other.</summary>
     public void Validate()
@@ -48,6 +57,7 @@ public sealed record DataOptions
         if (ValidationFraction is not (>= 0 and < 1) || TestFraction is not (>= 0 and < 1) || ValidationFraction + TestFraction >= 1)
             throw new UserException(ExitCode.Usage,
                 $"data.validationFraction {ValidationFraction} and data.testFraction {TestFraction} have to leave clips for training");
+        Variants.Validate();
     }
 
     /// <summary>The labels that have a class, or are to be left out.</summary>

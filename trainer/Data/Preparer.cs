@@ -48,8 +48,11 @@ public sealed record Rejection(string Id, string Reason, string Detail)
 /// <summary>What came out: the index (null after a part), the rejected clips, and how much had been there before.</summary>
 /// <param name="Stored">Clips of the manifest, or of the part, that are in the folder now.</param>
 /// <param name="FacesFound">Share of the pictures in which a face was found; null where none was looked for.</param>
+/// <param name="Quiet">Clips of the manifest, or of the part, that are almost all silence.</param>
 public sealed record PrepareResult(
-    DatasetIndex? Index, IReadOnlyList<Rejection> Rejections, int Stored, int Reused, int DroppedRows, IReadOnlyList<string> RareSpeakers, double? FacesFound);
+    DatasetIndex? Index, IReadOnlyList<Rejection> Rejections, int Stored, int Reused, int DroppedRows,
+        IReadOnlyList<string> RareSpeakers, double? FacesFound,
+    IReadOnlyList<string> Quiet);
 
 /// <summary>
 /// Turns a manifest into a prepared folder: shard-*.bin, dataset.json (written last) and rejected.csv. Clips decoded by an earlier call with
@@ -59,6 +62,9 @@ public sealed record PrepareResult(
 public sealed class Preparer
 {
     public const string RejectedFileName = "rejected.csv";
+
+    /// <summary>Clips that are heard for less than this share of their sound are named in the report.</summary>
+    public const double QuietShare = 0.1;
 
     private const long ShardLimit = 1L << 30;
     private const int DiskFull = 28; // ENOSPC, which .NET passes on as it is
@@ -74,6 +80,7 @@ public sealed class Preparer
     private readonly List<string> shardNames = [];
     private readonly Dictionary<string, (int Shard, ShardEntry Entry)> stored = new(StringComparer.Ordinal);
     private readonly List<Rejection> rejections = [];
+    private HashSet<string> varied = []; // clips that have copies
     private Shard? current;
     private int currentNumber;
 
@@ -117,6 +124,7 @@ public sealed class Preparer
         var rare = Splitter.RareSpeakers(manifest.Rows, job.Data.DropSpeakerPercentile);
         var rows = manifest.Rows.Where(row => !rare.Contains(row.Speaker)).ToArray();
         var splits = Splitter.Assign(rows, job.Data);
+        varied = rows.Zip(splits).Where(pair => pair.Second == Split.Train).Select(pair => pair.First.Id).ToHashSet(StringComparer.Ordinal);
         try
         {
             Directory.CreateDirectory(job.Folder);
@@ -138,7 +146,8 @@ public sealed class Preparer
             }
             var refused = Refused();
             var kept = own.Where(row => stored.ContainsKey(row.Id) && !refused.Contains(row.Id)).Select(row => stored[row.Id].Entry.Clip).ToList();
-            return new PrepareResult(index, rejections, kept.Count, reused, manifest.Dropped, rare, FacesFound(kept));
+            return new PrepareResult(index, rejections, kept.Count, reused, manifest.Dropped, rare, FacesFound(kept),
+                [.. kept.Where(clip => clip.Heard < QuietShare).Select(clip => clip.Id)]);
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -202,7 +211,8 @@ public sealed class Preparer
             shardNames.Add(Path.GetFileName(paths[i]));
             if (job.Part is { } part && !IsOwn(paths[i]))
             {
-                foreach (var entry in Shard.List(paths[i], job.Features, definition).Where(entry => part.Has(entry.Clip.Id)))
+                foreach (var entry in Shard.List(paths[i], job.Features, definition)
+                    .Where(entry => part.Has(VariantOptions.ClipOf(entry.Clip.Id))))
                     stored[entry.Clip.Id] = (i, entry);
                 continue;
             }
@@ -227,10 +237,17 @@ public sealed class Preparer
         return device == "cpu" ? words : $"{words} on {device}, {DeviceLogMel.Arithmetic}";
     }
 
-    private bool IsStored(ManifestRow row)
+    private bool IsStored(ManifestRow row) => CopiesOf(row).Prepend(row.Id).All(id => IsStored(id, row.Source.State()));
+
+    private bool IsStored(string id, (long Size, long Modified) state)
     {
-        return stored.TryGetValue(row.Id, out var place) && (place.Entry.Clip.Size, place.Entry.Clip.Modified) == row.Source.State();
+        lock (gate)
+            return stored.TryGetValue(id, out var place) && (place.Entry.Clip.Size, place.Entry.Clip.Modified) == state;
     }
+
+    /// <summary>Names of a clip's copies with another sound: of training clips, and of no others.</summary>
+    private IEnumerable<string> CopiesOf(ManifestRow row) =>
+        varied.Contains(row.Id) ? Enumerable.Range(1, job.Data.Variants.Copies).Select(copy => job.Data.Variants.NameOf(row.Id, copy)) : [];
 
     /// <summary>Runs the workers over the pending clips. The first failure that is not the clip's own stops all and is thrown.</summary>
     private void Decode(ManifestRow[] pending, int reused, Action<int, int, int>? report, CancellationToken stop)
@@ -280,7 +297,19 @@ public sealed class Preparer
             int valid = melsOf(decoder.Samples, mels);
             if (valid == 0)
                 throw new MediaException("too short", "not one analysis window of sound");
-            Store(new ShardClip(row.Id, size, modified, decoder.FaceCount, valid, decoder.Found), decoder.Faces, mels);
+            double heard = Math.Round(SoundLevel.Of(decoder.Samples, job.Features.SampleRate).HeardShare, 3);
+            var clip = new ShardClip(row.Id, size, modified, decoder.FaceCount, valid, decoder.Found, heard);
+            if (!IsStored(row.Id, (size, modified)))
+                Store(clip, decoder.Faces, mels);
+            foreach (var (copy, name) in CopiesOf(row).Index())
+            {
+                stop.ThrowIfCancellationRequested();
+                if (IsStored(name, (size, modified)))
+                    continue;
+                int frames = melsOf(SoundVariant.Make(decoder.Samples, job.Features.SampleRate, job.Data.Variants, row.Id, copy + 1), mels);
+                // a clip of hardly a window, made faster, may have none
+                Store(clip with { Id = name, Mels = frames > 0 ? frames : melsOf(decoder.Samples, mels) }, decoder.Faces, mels);
+            }
         }
         catch (MediaException failure)
         {
@@ -331,8 +360,12 @@ public sealed class Preparer
                     : new Rejection(row.Id, "speaker without training clip", $"speaker {row.Speaker} cannot be recognised; use the split unheard"));
                 continue;
             }
-            var (shard, entry) = stored[row.Id];
-            clips.Add(new ClipInfo(row.Id, known ? speaker : -1, emotions.IndexOf(row.Emotion), split, entry.Clip.Faces, entry.Clip.Mels, row.Factors, shard, entry.Offset));
+            foreach (string id in CopiesOf(row).Prepend(row.Id))
+            {
+                var (shard, entry) = stored[id];
+                clips.Add(new ClipInfo(id, known ? speaker : -1, emotions.IndexOf(row.Emotion), split,
+                    entry.Clip.Faces, entry.Clip.Mels, row.Factors, shard, entry.Offset));
+            }
         }
         if (clips.Count == 0)
         {

@@ -10,16 +10,19 @@ using Microsoft.Win32.SafeHandles;
 namespace Avedis.Trainer.Data;
 
 /// <summary>
-/// What a shard says about one clip: its files as they were when decoded (size in bytes, time of change in UTC ticks), the valid lengths, and in how many of its
-/// pictures a face was found, null where none was looked for.
+/// What a shard says about one clip: its files as they were when decoded (size in bytes, time of change in UTC ticks), the valid lengths,
+/// and in how many of its
+/// pictures a face was found, null where none was looked for. <see cref="Heard"/> is the share of its sound that is not silence, null
+/// where nobody looked.
 /// </summary>
-public sealed record ShardClip(string Id, long Size, long Modified, int Faces, int Mels, int? Found = null);
+public sealed record ShardClip(string Id, long Size, long Modified, int Faces, int Mels, int? Found = null, double? Heard = null);
 
 /// <summary>A clip found in a shard: where its payload starts, in bytes from the start of the file.</summary>
 public sealed record ShardEntry(ShardClip Clip, long Offset);
 
 /// <summary>
-/// A file of decoded clips that grows at its end only, so that whatever interrupts the writer, all but the last clip is there. All numbers are
+/// A file of decoded clips that grows at its end only, so that whatever interrupts the writer, all but the last clip is there. All numbers
+/// are
 /// little-endian; crc is CRC-32C.
 /// <code>
 /// file:    "AVEDSHRD"  u32 version = 1  u32 length  JSON of that length  u32 crc of all before     then any number of records
@@ -27,7 +30,8 @@ public sealed record ShardEntry(ShardClip Clip, long Offset);
 ///          pictures u8 [FaceFrames, FaceSize, FaceSize]                  log-mel f32 [MelBins, MelFrames]
 ///          u32 crc of pictures and log-mel
 /// </code>
-/// The file's JSON holds the shape of the payload and the hash of everything that decides its values, so clips of two definitions never meet.
+/// The file's JSON holds the shape of the payload and the hash of everything that decides its values, so clips of two definitions never
+/// meet.
 /// </summary>
 public sealed class Shard : IDisposable
 {

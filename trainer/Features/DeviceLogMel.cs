@@ -3,12 +3,15 @@ using Avedis.Engine;
 namespace Avedis.Trainer.Features;
 
 /// <summary>
-/// The log-mel energies of <see cref="LogMel"/>, computed on a device: spectra in double precision, energies and logarithms in F32. May be called from any
+/// The log-mel energies of <see cref="LogMel"/>, computed on a device: spectra in double precision, energies and logarithms in F32. May be
+/// called from any
 /// thread, one at a time computes.
 /// </summary>
 public sealed class DeviceLogMel : IDisposable
 {
-    /// <summary>How a device computes it, in words that go into the hash of prepared data; to be changed with the kernel's numbers.</summary>
+    /// <summary>
+    /// How a device computes it, in words that go into the hash of prepared data; to be changed with the kernel's numbers.
+    /// </summary>
     public const string Arithmetic = "double spectra";
 
     private readonly IBackend backend;

@@ -6,14 +6,25 @@ public enum MelPreset
     /// <summary>HTK mel, periodic Hann, FFT padded to a power of two, centred frames with zeros at the edges, ln(max(x, 1e-6)).</summary>
     Avedis,
 
-    /// <summary>torchaudio.transforms.MelSpectrogram: FFT as long as the window, centred frames mirrored at the edges, ln(x + 1e-6).</summary>
+    /// <summary>
+    /// torchaudio.transforms.MelSpectrogram: FFT as long as the window, centred frames mirrored at the edges, ln(x + 1e-6).
+    /// </summary>
     Torchaudio,
 
-    /// <summary>librosa.feature.melspectrogram: Slaney mel and area norm, centred frames with zeros at the edges, ln(max(x, 1e-10)).</summary>
+    /// <summary>
+    /// librosa.feature.melspectrogram: Slaney mel and area norm, centred frames with zeros at the edges, ln(max(x, 1e-10)).
+    /// </summary>
     Librosa,
 
-    /// <summary>Kaldi's fbank: amplitudes of 16-bit integers, pre-emphasis, Povey window, frames inside the signal, ln(max(x, 2^-23)).</summary>
+    /// <summary>
+    /// Kaldi's fbank: amplitudes of 16-bit integers, pre-emphasis, Povey window, frames inside the signal, ln(max(x, 2^-23)).
+    /// </summary>
     Kaldi,
+
+    /// <summary>
+    /// FilterbankExtractor of NWaves, in F32: symmetric Hamming window, frames inside the signal, triangles in Hz, ln(max(x, 1e-6)).
+    /// </summary>
+    Nwaves,
 }
 
 /// <summary>What is done to the log-mel values of a clip before they are stored.</summary>
@@ -35,7 +46,9 @@ public enum CropMode
     /// <summary>The middle of that square, its side divided by <see cref="Media.FaceTrack.Margin"/>: a wide crop made tight.</summary>
     Center,
 
-    /// <summary>A face is looked for in every picture and followed over the clip, with <see cref="Media.FaceTrack.Margin"/> around it.</summary>
+    /// <summary>
+    /// A face is looked for in every picture and followed over the clip, with <see cref="Media.FaceTrack.Margin"/> around it.
+    /// </summary>
     Detect,
 }
 
@@ -108,15 +121,16 @@ public sealed record FeatureOptions
         Require(MinimumSeconds >= 0 && MinimumSeconds <= ClipSeconds, "minimumSeconds", MinimumSeconds, "between 0 and clipSeconds");
         Require(FaceSize is >= 8 and <= 1024, "faceSize", FaceSize, "between 8 and 1024");
         Require(FaceFrames is >= 1 and <= 10_000, "faceFrames", FaceFrames, "between 1 and 10000");
-        Require((long)FaceFrames * FaceSize * FaceSize <= 1 << 29, "faceFrames", FaceFrames, "small enough that a clip's pictures stay below 512 MiB");
+        Require((long)FaceFrames * FaceSize * FaceSize <= 1 << 29, "faceFrames", FaceFrames,
+            "small enough that a clip's pictures stay below 512 MiB");
         Require(PadPixel is >= 0 and <= 255, "padPixel", PadPixel, "between 0 and 255");
         Require(SampleRate is >= 4_000 and <= 192_000, "sampleRate", SampleRate, "between 4000 and 192000");
         Require(MelBins is >= 1 and <= 512, "melBins", MelBins, "between 1 and 512");
         Require(HopMs is >= 1 and <= 1000 && HopMs <= ClipSeconds * 1000, "hopMs", HopMs, "at least 1 and at most the clip");
         Require(WindowMs is >= 2 and <= 1000, "windowMs", WindowMs, "between 2 and 1000");
-        Require(LogFloor is null or > 0 and < 1e30, "logFloor", LogFloor ?? 0, "above 0");
+        Require(LogFloor is null or >= float.Epsilon and < 1e30, "logFloor", LogFloor ?? 0, "at least 1.4e-45, the smallest number of F32");
         Require(Enum.IsDefined(Crop), "crop", (int)Crop, "one of given, center, detect");
-        Require(Enum.IsDefined(MelPreset), "melPreset", (int)MelPreset, "one of avedis, torchaudio, librosa, kaldi");
+        Require(Enum.IsDefined(MelPreset), "melPreset", (int)MelPreset, "one of avedis, torchaudio, librosa, kaldi, nwaves");
         Require(Enum.IsDefined(Normalisation), "normalisation", (int)Normalisation, "one of none, clip");
     }
 

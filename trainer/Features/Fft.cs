@@ -1,34 +1,58 @@
 using System.Numerics;
+using NWaves.Transforms;
 
 namespace Avedis.Trainer.Features;
 
 /// <summary>
-/// Fourier transform of one fixed length, any length with small prime factors being fast (400 = 4 4 5 5 as well as 512), in double precision and
-/// without allocation. Stockham's form: each pass reads one buffer and writes the other, and the result comes out in order.
+/// Fourier transform of one fixed length in double precision, without allocation. Powers of two are NWaves'; it has no others, and those
+/// are here, fast where
+/// the prime factors are small (400 = 4 4 5 5). Stockham's form: each pass reads one buffer and writes the other, and the result comes out
+/// in order.
 /// Not thread-safe: the buffers belong to the object.
 /// </summary>
 internal sealed class Fft
 {
     private readonly int length;
-    private readonly int[] radices;
-    private readonly double[] cosine, sine; // exp(-2 pi i k / length)
+    private readonly RealFft64? powerOfTwo;
+    private readonly int[] radices = [];
+    private readonly double[] cosine = [], sine = []; // exp(-2 pi i k / length)
     private double[] re, im, nextRe, nextIm;
 
     public Fft(int length)
     {
         this.length = length;
+        (re, im, nextRe, nextIm) = (new double[length], new double[length], new double[length], new double[length]);
+        if (length > 2 && BitOperations.IsPow2(length))
+        {
+            powerOfTwo = new RealFft64(length);
+            return;
+        }
         radices = Factor(length);
         (cosine, sine) = (new double[length], new double[length]);
         for (int k = 0; k < length; k++)
             (sine[k], cosine[k]) = Math.SinCos(-2 * Math.PI * k / length);
-        (re, im, nextRe, nextIm) = (new double[length], new double[length], new double[length], new double[length]);
     }
 
-    /// <summary>Squared magnitude of bins 0 .. length / 2 of a real signal; a signal shorter than the transform is continued with zeros.</summary>
+    /// <summary>
+    /// Squared magnitude of bins 0 .. length / 2 of a real signal; a signal shorter than the transform is continued with zeros.
+    /// </summary>
     public void PowerSpectrum(ReadOnlySpan<double> signal, Span<double> power)
     {
         signal.CopyTo(re);
         re.AsSpan(signal.Length).Clear();
+        if (powerOfTwo is null)
+            Transform();
+        else
+        {
+            (re, nextRe) = (nextRe, re);
+            powerOfTwo.Direct(nextRe, re, im);
+        }
+        for (int k = 0; k <= length / 2; k++)
+            power[k] = (re[k] * re[k]) + (im[k] * im[k]);
+    }
+
+    private void Transform()
+    {
         im.AsSpan().Clear();
         int rest = length, stride = 1;
         foreach (int radix in radices)
@@ -39,11 +63,11 @@ internal sealed class Fft
             (im, nextIm) = (nextIm, im);
             stride *= radix;
         }
-        for (int k = 0; k <= length / 2; k++)
-            power[k] = (re[k] * re[k]) + (im[k] * im[k]);
     }
 
-    /// <summary>One pass: transforms of <paramref name="radix"/> points that lie <paramref name="rest"/> * stride apart, then the twiddle.</summary>
+    /// <summary>
+    /// One pass: transforms of <paramref name="radix"/> points that lie <paramref name="rest"/> * stride apart, then the twiddle.
+    /// </summary>
     private void Pass(int radix, int rest, int stride)
     {
         int turn = length / radix;

@@ -1,9 +1,14 @@
 using Avedis.Engine;
+using NWaves.FeatureExtractors;
+using NWaves.FeatureExtractors.Options;
+using NWaves.Filters.Fda;
+using NWaves.Utils;
+using NWaves.Windows;
 
 namespace Avedis.Trainer.Features;
 
 /// <summary>
-/// Log-mel energies by one of four published conventions, computed in double precision from samples in [-1, 1]:
+/// Log-mel energies by one of four published conventions, computed in double precision from samples in [-1, 1], or by a library:
 /// <code>
 ///                 avedis              torchaudio          librosa             kaldi
 /// 1 amplitude     as it is            as it is            as it is            times 32768
@@ -13,7 +18,7 @@ namespace Avedis.Trainer.Features;
 /// 5 window        Hann, periodic      Hann, periodic      Hann, periodic      Hann, symmetric, to the power 0.85
 /// 6 FFT length    next power of two   the window          the window          next power of two
 /// 7 spectrum      power               power               power               power, bin at half the sample rate left out
-/// 8 mel scale     2595 log10(1+f/700) 2595 log10(1+f/700) Slaney              1127 ln(1+f/700)
+/// 8 mel scale     1127 ln(1+f/700)    1127 ln(1+f/700)    Slaney              1127 ln(1+f/700)
 /// 9 triangles in  Hz                  Hz                  Hz                  mel
 /// 10 range        0 .. rate/2         0 .. rate/2         0 .. rate/2         20 Hz .. rate/2
 /// 11 filter norm  none                none                2 / width in Hz     none
@@ -21,7 +26,13 @@ namespace Avedis.Trainer.Features;
 /// </code>
 /// A centred frame t has its middle at sample t * hop, and there are 1 + samples / hop of them; inside the signal there are
 /// 1 + (samples - window) / hop, none if it is shorter than a window. Step 12 is torchaudio's "log_mels" form, and librosa's power_to_db
-/// without its clip-wide top_db (times 10 / ln 10). Holds scratch memory: one object per thread.
+/// without its clip-wide top_db (times 10 / ln 10).
+///
+/// The preset nwaves is NWaves' FilterbankExtractor itself, in F32, with its own choices where there is a choice: frames inside the
+/// signal, symmetric
+/// Hamming window, FFT of the next power of two, power spectrum, overlapping triangles in Hz over 1127 ln(1+f/700), ln max(x, 1e-6).
+///
+/// Holds scratch memory: one object per thread.
 /// </summary>
 public sealed class LogMel
 {
@@ -32,7 +43,9 @@ public sealed class LogMel
     private readonly double[] taper, frame, power;
     private readonly (int First, double[] Weights)[] filters;
     private readonly double floor;
-    private readonly Fft fft;
+    private readonly Fft? fft;
+    private readonly FilterbankExtractor? extractor; // of the preset nwaves, in place of the FFT
+    private readonly float[][] extracted = [];
 
     public LogMel(FeatureOptions options)
     {
@@ -41,20 +54,31 @@ public sealed class LogMel
         hop = (int)Math.Round(options.SampleRate * options.HopMs / 1000);
         bool ownLength = options.MelPreset is MelPreset.Torchaudio or MelPreset.Librosa;
         fftLength = ownLength ? window : (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)window);
-        taper = Taper(options.MelPreset, window);
-        filters = Filters();
-        floor = options.LogFloor ?? DefaultFloor(options.MelPreset);
+        floor = Floor(options);
         frame = new double[window];
         power = new double[(fftLength / 2) + 1];
+        if (options.MelPreset == MelPreset.Nwaves)
+        {
+            extractor = Extractor();
+            extracted = [.. Enumerable.Range(0, options.MelFrames).Select(_ => new float[options.MelBins])];
+            taper = [.. Window.OfType(WindowType.Hamming, window)];
+            filters = [.. extractor.FilterBank.Select(row => Trimmed([.. row]))];
+            return;
+        }
+        taper = Taper(options.MelPreset, window);
+        filters = Filters();
         fft = new Fft(fftLength);
     }
 
     /// <summary>Mel bins whose triangle contains no bin of the FFT: they hold the floor for ever. More than 0 deserves a warning.</summary>
     public int EmptyFilters => filters.Count(filter => filter.Weights.Length == 0);
 
-    /// <summary>Everything that decides the numbers, in words that go into the hash of prepared data; raise the version with the arithmetic.</summary>
+    /// <summary>
+    /// Everything that decides the numbers, in words that go into the hash of prepared data; raise the version with the arithmetic.
+    /// </summary>
     public string Definition => string.Create(System.Globalization.CultureInfo.InvariantCulture,
-        $"logmel 1: {options.MelPreset} window {window} hop {hop} fft {fftLength} mels {options.MelBins} rate {options.SampleRate} floor {floor:R}");
+        $"logmel 1: {options.MelPreset} window {window} hop {hop} fft {fftLength} mels {options.MelBins} rate {options.SampleRate} "
+        + $"floor {floor:R}");
 
     /// <summary>What the device's operation takes.</summary>
     internal LogMelGeometry Geometry => new(hop, (float)floor, options.MelPreset == MelPreset.Torchaudio);
@@ -62,8 +86,10 @@ public sealed class LogMel
     /// <summary>Samples from the start of the first frame to the end of the last, in front of the signal or behind it as well.</summary>
     internal int Reach => ((options.MelFrames - 1) * hop) + window;
 
+    private bool Inside => options.MelPreset is MelPreset.Kaldi or MelPreset.Nwaves;
+
     // the taper sits in the middle of the FFT frame, whose own middle is at t * hop; the power does not see where the frame starts
-    private int FirstSample => options.MelPreset == MelPreset.Kaldi ? 0 : -(fftLength / 2) + ((fftLength - window) / 2);
+    private int FirstSample => Inside ? 0 : -(fftLength / 2) + ((fftLength - window) / 2);
 
     /// <summary>Steps 2 and 3: the samples that the frames lie in, edges included, from the start of the first frame on.</summary>
     internal void Stage(ReadOnlySpan<float> samples, Span<float> staged)
@@ -73,7 +99,8 @@ public sealed class LogMel
     }
 
     /// <summary>
-    /// Taper times cosine and sine of every frequency, laid out [coarse, fine; frequencies, 2, window], the fine part being what F32 leaves of the coarse.
+    /// Taper times cosine and sine of every frequency, laid out [coarse, fine; frequencies, 2, window], the fine part being what F32
+    /// leaves of the coarse.
     /// Steps 1 and 4 are linear in the frame, and are in it.
     /// </summary>
     internal (float[] Values, Shape Shape) Basis()
@@ -128,16 +155,28 @@ public sealed class LogMel
     }
 
     /// <summary>
-    /// Fills <paramref name="output"/>, laid out [MelBins, MelFrames], and returns how many of its frames come from the signal; the others hold
+    /// Fills <paramref name="output"/>, laid out [MelBins, MelFrames], and returns how many of its frames come from the signal; the others
+    /// hold
     /// the value of silence, or 0 after normalisation. Samples beyond what the frames need are not read.
     /// </summary>
     public int Compute(ReadOnlySpan<float> samples, Span<float> output)
     {
-        int frames = options.MelFrames, valid = ValidFrames(samples.Length, output);
+        int valid = ValidFrames(samples.Length, output);
+        if (extractor is null)
+            Energies(samples, valid, output);
+        else if (valid > 0)
+            Extract(samples, valid, output);
+        Finish(output, valid);
+        return valid;
+    }
+
+    private void Energies(ReadOnlySpan<float> samples, int valid, Span<float> output)
+    {
+        int frames = options.MelFrames;
         for (int t = 0; t < valid; t++)
         {
             TakeFrame(samples, t);
-            fft.PowerSpectrum(frame, power);
+            fft!.PowerSpectrum(frame, power);
             for (int bin = 0; bin < filters.Length; bin++)
             {
                 var (first, weights) = filters[bin];
@@ -147,8 +186,14 @@ public sealed class LogMel
                 output[(bin * frames) + t] = (float)Log(energy);
             }
         }
-        Finish(output, valid);
-        return valid;
+    }
+
+    private void Extract(ReadOnlySpan<float> samples, int valid, Span<float> output)
+    {
+        extractor!.ComputeFrom(samples[..(((valid - 1) * hop) + window)].ToArray(), extracted);
+        for (int bin = 0; bin < options.MelBins; bin++)
+            for (int t = 0; t < valid; t++)
+                output[(bin * options.MelFrames) + t] = extracted[t][bin];
     }
 
     /// <summary>Frames of <paramref name="output"/> that come from so many samples.</summary>
@@ -168,13 +213,13 @@ public sealed class LogMel
 
     /// <summary>What a padded frame holds.</summary>
     public static float Silence(FeatureOptions options) =>
-        options.Normalisation == MelNormalisation.Clip ? 0 : (float)Math.Log(options.LogFloor ?? DefaultFloor(options.MelPreset));
+        options.Normalisation == MelNormalisation.Clip ? 0 : (float)Math.Log(Floor(options));
 
     private double Log(double energy) => Math.Log(options.MelPreset == MelPreset.Torchaudio ? energy + floor : Math.Max(energy, floor));
 
     private int FrameCount(int samples)
     {
-        if (options.MelPreset == MelPreset.Kaldi)
+        if (Inside)
             return samples < window ? 0 : 1 + ((samples - window) / hop);
         return samples == 0 ? 0 : 1 + ((samples + (2 * (fftLength / 2)) - fftLength) / hop);
     }
@@ -254,58 +299,56 @@ public sealed class LogMel
         return taper;
     }
 
+    private FilterbankExtractor Extractor() => new(new FilterbankOptions
+    {
+        SamplingRate = options.SampleRate,
+        FrameSize = window,
+        HopSize = hop,
+        FftSize = fftLength,
+        FilterBank = FilterBanks.Triangular(fftLength, options.SampleRate, FilterBanks.MelBands(options.MelBins, options.SampleRate)),
+        Window = WindowType.Hamming,
+        NonLinearity = NonLinearityType.LogE,
+        LogFloor = (float)floor,
+    });
+
+    /// <summary>The weights of a filter from the first above 0 to the last.</summary>
+    private static (int First, double[] Weights) Trimmed(double[] row)
+    {
+        int first = Math.Max(Array.FindIndex(row, weight => weight > 0), 0);
+        return (first, row[first..(Array.FindLastIndex(row, weight => weight > 0) + 1)]);
+    }
+
     /// <summary>Triangles over the FFT bins, steps 7 to 11; only the bins with a weight above 0 are kept.</summary>
     private (int First, double[] Weights)[] Filters()
     {
         var preset = options.MelPreset;
-        double nyquist = options.SampleRate / 2.0;
-        double low = Mel(preset == MelPreset.Kaldi ? 20 : 0), high = Mel(nyquist);
-        var corners = new double[options.MelBins + 2]; // in the unit in which triangles are straight
-        for (int i = 0; i < corners.Length; i++)
-        {
-            double mel = low + ((high - low) * i / (corners.Length - 1));
-            corners[i] = preset == MelPreset.Kaldi ? mel : Hertz(mel);
-        }
+        var bands = preset == MelPreset.Librosa
+            ? FilterBanks.MelBandsSlaney(options.MelBins, options.SampleRate)
+            : FilterBanks.MelBands(options.MelBins, options.SampleRate, preset == MelPreset.Kaldi ? 20 : 0);
+        Func<double, double> unit = preset == MelPreset.Kaldi ? Scale.HerzToMel : hertz => hertz; // in which triangles are straight
         int bins = preset == MelPreset.Kaldi ? fftLength / 2 : (fftLength / 2) + 1;
-        var result = new (int First, double[] Weights)[options.MelBins];
-        for (int m = 0; m < result.Length; m++)
+        return [.. bands.Select(band =>
         {
-            double norm = preset == MelPreset.Librosa ? 2 / (corners[m + 2] - corners[m]) : 1;
-            var weights = new List<double>();
-            int first = 0;
+            double left = unit(band.Item1), top = unit(band.Item2), right = unit(band.Item3),
+                norm = preset == MelPreset.Librosa ? 2 / (right - left) : 1;
+            var row = new double[bins];
             for (int k = 0; k < bins; k++)
             {
-                double frequency = (double)k * options.SampleRate / fftLength;
-                double x = preset == MelPreset.Kaldi ? Mel(frequency) : frequency;
-                double rise = (x - corners[m]) / (corners[m + 1] - corners[m]), fall = (corners[m + 2] - x) / (corners[m + 2] - corners[m + 1]);
-                double weight = Math.Min(rise, fall);
-                if (weight <= 0)
-                    continue;
-                if (weights.Count == 0)
-                    first = k;
-                weights.Add(weight * norm);
+                double x = unit((double)k * options.SampleRate / fftLength);
+                row[k] = norm * Math.Max(0, Math.Min((x - left) / (top - left), (right - x) / (right - top)));
             }
-            result[m] = (first, [.. weights]);
-        }
-        return result;
+            return Trimmed(row);
+        })];
     }
 
-    // Slaney's scale: 3 mel per 200 Hz up to 1 kHz (15 mel), then a factor of 6.4 every 27 mel
-    private double Mel(double hertz) => options.MelPreset switch
+    private static double Floor(FeatureOptions options)
     {
-        MelPreset.Librosa => hertz < 1000 ? hertz * 3 / 200 : 15 + (Math.Log(hertz / 1000) * 27 / Math.Log(6.4)),
-        MelPreset.Kaldi => 1127 * Math.Log(1 + (hertz / 700)),
-        _ => 2595 * Math.Log10(1 + (hertz / 700)),
-    };
-
-    private double Hertz(double mel) => options.MelPreset == MelPreset.Librosa
-        ? mel < 15 ? mel * 200 / 3 : 1000 * Math.Exp((mel - 15) * Math.Log(6.4) / 27)
-        : 700 * (Math.Pow(10, mel / 2595) - 1);
-
-    private static double DefaultFloor(MelPreset preset) => preset switch
-    {
-        MelPreset.Kaldi => 1.0 / (1 << 23),
-        MelPreset.Librosa => 1e-10,
-        _ => 1e-6,
-    };
+        double floor = options.LogFloor ?? options.MelPreset switch
+        {
+            MelPreset.Kaldi => 1.0 / (1 << 23),
+            MelPreset.Librosa => 1e-10,
+            _ => 1e-6,
+        };
+        return options.MelPreset == MelPreset.Nwaves ? (float)floor : floor;
+    }
 }
