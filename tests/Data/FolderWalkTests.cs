@@ -104,6 +104,9 @@ public sealed partial class FolderWalkTests
         File.CreateSymbolicLink(Path.Combine(root, "gone.mp4"), "nowhere.mp4");
         Assert.That(MediaFiles.Find([root, "x.mp4"], TextWriter.Null).Select(file => Path.GetRelativePath(root, file)).SkipLast(1),
             Is.EqualTo((string[])["-a.mp4", "b/c.MKV", "gone.mp4"]));
+        Link("latest", ".");
+        Assert.That(MediaFiles.Find([Path.Combine(root, "latest")], TextWriter.Null), Has.Count.EqualTo(3)
+            .And.Some.EndsWith("latest/-a.mp4"));
         Link("link", outside);
         Assert.That(() => MediaFiles.Find([Path.Combine(root, "link")], TextWriter.Null), Throws.TypeOf<UserException>()
             .With.Message.Contains("no media files"));

@@ -23,7 +23,7 @@ public sealed class FolderWalk
     public FolderWalk(string root, int depth)
     {
         (this.root, this.depth) = (root, depth);
-        for (string? above = Path.GetDirectoryName(root); above is not null; above = Path.GetDirectoryName(above))
+        for (string? above = root; above is not null; above = Path.GetDirectoryName(above))
             Enters(above);
     }
 
@@ -36,8 +36,6 @@ public sealed class FolderWalk
     /// </summary>
     public IEnumerable<(string Path, bool IsFolder)> Below(Func<string, bool> enter)
     {
-        if (!Enters(root))
-            yield break;
         foreach (var item in In("", depth, enter))
             yield return item;
         while (links.TryDequeue(out var link))
