@@ -54,6 +54,8 @@ public static class Program
     internal static int Report(Exception failure, TextWriter error)
     {
         int? code = Known(failure);
+        if (failure is OutOfMemoryException)
+            failure = new UserException(ExitCode.OutOfMemory, "out of memory: use a smaller batch (training.batchSize), fewer classes, or a larger machine");
         error.WriteLine(code is null ? $"avedis: internal error, please report it with this text: {failure}" : $"avedis: {Printable.Line(failure.Message)}");
         return code ?? ExitCode.InternalError;
     }
@@ -69,7 +71,7 @@ public static class Program
     {
         UserException user => user.Code,
         DeviceUnavailableException => ExitCode.DeviceUnavailable,
-        OutOfDeviceMemoryException => ExitCode.OutOfMemory,
+        OutOfDeviceMemoryException or OutOfMemoryException => ExitCode.OutOfMemory,
         DeviceFailedException => ExitCode.DeviceFailed,
         IOException or UnauthorizedAccessException => ExitCode.DiskOrIo,
         _ => null,

@@ -49,7 +49,7 @@ public sealed class OnnxExportTests
         var (batch, expected) = ExportRig.Reference(run);
         using var session = Export(run);
         int frames = new ExportedModel(ExportRig.Best(run)).Config.Features.MelFrames;
-        double worst = ExportRig.Compare(expected, Run(session, batch, frames, frames), batch.Capacity);
+        double worst = ExportRig.Compare(expected, Run(session, batch, frames, frames), batch.Capacity, run);
         TestContext.Out.WriteLine($"{run}: largest difference {worst:G3}");
     }
 

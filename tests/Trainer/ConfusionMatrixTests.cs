@@ -29,6 +29,36 @@ public sealed class ConfusionMatrixTests
         });
     }
 
+    /// <summary>UAR by hand: recalls 1, 1/2, 1 of the three classes that have a clip.</summary>
+    [Test]
+    public void Mean_recall_is_over_the_classes_that_have_a_clip()
+    {
+        var matrix = Of(5, [0, 0, 1, 1, 2], [0, 0, 1, 4, 2]);
+        Assert.Multiple(() =>
+        {
+            Assert.That(matrix.BalancedAccuracy, Is.EqualTo((1 + 0.5 + 1) / 3).Within(1e-12));
+            Assert.That(matrix.ObservedMacroF1, Is.EqualTo((1 + (2.0 / 3) + 1) / 3).Within(1e-12));
+            Assert.That(matrix.ChanceRecall, Is.EqualTo(1.0 / 3).Within(1e-12));
+            Assert.That(matrix.Pairs, Is.EqualTo(((int, int, long)[])[(0, 0, 2), (1, 1, 1), (1, 4, 1), (2, 2, 1)]));
+            Assert.That(matrix.Mistakes, Is.EqualTo(((int, int, long)[])[(1, 4, 1)]));
+            Assert.That(Of(3, [], []).BalancedAccuracy, Is.Zero);
+        });
+    }
+
+    /// <summary>A square of a hundred thousand classes would be 80 GB, and more cells than an array can have.</summary>
+    [Test]
+    public void A_hundred_thousand_classes_take_memory_by_class()
+    {
+        const int Classes = 100_000;
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        var matrix = new ConfusionMatrix(Classes);
+        for (int i = 0; i < Classes; i++)
+            matrix.Add(i, i / 2);
+        Assert.That((matrix.Accuracy, matrix.Support(99_999), matrix.Predicted(7)), Is.EqualTo((1.0 / Classes, 1L, 2L)));
+        Assert.That(matrix.MacroF1, Is.EqualTo(2.0 / 3 / Classes).Within(1e-15), "class 0 alone is ever right: F = 2 / (1 + 2)");
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.LessThan(64L << 20));
+    }
+
     [Test]
     public void All_neutral_at_77_percent_scores_the_papers_chance()
     {

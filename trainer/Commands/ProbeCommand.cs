@@ -20,6 +20,8 @@ public static class ProbeCommand
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
         var seeds = new Option<int>("--seeds") { Description = "Probes of each kind.", DefaultValueFactory = _ => ProbeSettings.Full.Seeds };
         var quick = new Option<bool>("--quick") { Description = "One probe of each kind, without online code and controls." };
+        var split = new Option<string>("--split") { Description = "test or unheard: the clips that probes are scored on.", DefaultValueFactory = _ => "test" };
+        split.AcceptOnlyFromAmong("test", "unheard");
         var json = new Option<bool>("--json") { Description = "Prints the results as JSON instead of the table." };
         var command = new Command(
             "probe", "Trains fresh classifiers on frozen embeddings (on Train, chosen on Validation, scored on Test): what of one factor can be read from the embedding of another.");
@@ -28,6 +30,7 @@ public static class ProbeCommand
         command.Options.Add(common.Checkpoint);
         command.Options.Add(seeds);
         command.Options.Add(quick);
+        command.Options.Add(split);
         command.Options.Add(json);
         common.AddDevice(command);
         command.Options.Add(common.Seed);
@@ -43,6 +46,7 @@ public static class ProbeCommand
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(data));
             string device = parsed.GetValue(common.Device) ?? "auto";
             int threads = processes.Threads(config.Training.Threads), number = processes.Mpi?.LocalRank ?? 0, batch = config.Training.BatchSize;
+            var test = Enum.Parse<Split>(parsed.GetRequiredValue(split), ignoreCase: true);
             bool printJson = parsed.GetValue(json);
             using var model = TrainedModel.Open(path, device, parsed.GetValue(common.Precision), threads, batch, printJson ? null : output.WriteLine, number);
             model.CheckFits(dataset);
@@ -55,15 +59,16 @@ public static class ProbeCommand
                 output.WriteLine($"ranks: {processes.Description}");
 
             var progress = printJson ? null : new Progress(output, ranks is null ? "embeddings" : "embeddings, the part of rank 0", "clips", terminal: output == Console.Out && !Console.IsOutputRedirected);
-            var leaks = new Leaks(model.Runtime, dataset, batch, progress: (done, all) => progress?.Report(done, all), ranks: ranks);
+            Split[] splits = [Split.Train, Split.Validation, test];
+            var leaks = new Leaks(model.Runtime, dataset, batch, splits: splits, progress: (done, all) => progress?.Report(done, all), ranks: ranks);
             Leaks? untrained = null;
             if (settings.Controls)
             {
                 // the weights are of no more use
                 model.Runtime.Network.Initialise(settings.Seed);
-                untrained = new Leaks(model.Runtime, dataset, batch, ranks: ranks);
+                untrained = new Leaks(model.Runtime, dataset, batch, splits: splits, ranks: ranks);
             }
-            var found = leaks.Pairs.Select(pair => leaks.Probe(() => BackendFactory.Create(device, threads, number: number), pair.Embedding, pair.Factor, settings, untrained, ranks: ranks)).ToList();
+            var found = leaks.Pairs.Select(pair => leaks.Probe(() => BackendFactory.Create(device, threads, number: number), pair.Embedding, pair.Factor, settings, untrained, test, ranks)).ToList();
             if (!processes.Leads)
                 return ExitCode.Ok;
             string text = JsonSerializer.Serialize(found, Json.Indented);

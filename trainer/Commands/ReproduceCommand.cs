@@ -30,6 +30,11 @@ public static class ReproduceCommand
         {
             Description = "Run that avedis train wrote on these data: it is the baseline, and its settings, width and seed are the grid's. Prints what there was before and after.",
         };
+        var folds = new Option<string?>("--folds")
+        {
+            Description = "speaker, or a further column of the manifest such as session: holds out each value in turn, trains on the others, and reports each fold, mean, s.d. and pooled.",
+        };
+        var foldCount = new Option<int?>("--fold-count") { Description = "Folds to put the values of --folds into. [default: one each]" };
         var command = new Command(
             "reproduce", "Trains single-task, baseline and disentangled networks at several widths and seeds, probes each, and reports. Stopped at any time, the same command goes on.");
         command.Arguments.Add(data);
@@ -42,6 +47,8 @@ public static class ReproduceCommand
         command.Options.Add(sweep);
         command.Options.Add(quick);
         command.Options.Add(start);
+        command.Options.Add(folds);
+        command.Options.Add(foldCount);
         common.AddConfig(command);
         common.AddDevice(command);
         command.SetAction(parsed =>
@@ -49,6 +56,12 @@ public static class ReproduceCommand
             var output = parsed.InvocationConfiguration.Output;
             bool small = parsed.GetValue(quick);
             string? baseline = parsed.GetValue(start);
+            if (parsed.GetValue(folds) is not null)
+                foreach (Option other in (Option[])[start, sweep])
+                    if (parsed.GetResult(other) is { Implicit: false })
+                        throw new UserException(ExitCode.Usage, $"--folds and {other.Name}: each fold trains networks of its own; leave one of the two out");
+            if (parsed.GetValue(foldCount) is not null && parsed.GetValue(folds) is null)
+                throw new UserException(ExitCode.Usage, "--fold-count: name a column with --folds too");
             if (baseline is not null)
                 foreach (Option decided in (Option[])[dimensions, seeds, sweep, quick, common.Preset, common.ConfigFile])
                     if (parsed.GetResult(decided) is { Implicit: false })
@@ -79,6 +92,17 @@ public static class ReproduceCommand
             var tuned = parsed.GetValue(settings) is { } path ? Config.ReadFile(path) : null;
             if (tuned?.FirstOrDefault(method => !GridPlace.Adversarial.Contains(method.Key)).Key is { } unknown)
                 throw new UserException(ExitCode.Usage, $"--settings {parsed.GetValue(settings)}: '{unknown}' is none of {string.Join(", ", GridPlace.Adversarial)}");
+            if (parsed.GetValue(folds) is { } column)
+            {
+                string target = parsed.GetRequiredValue(folder);
+                output.WriteLine(new Folds(dataset, column, parsed.GetValue(foldCount), target, output).Run((part, place) =>
+                {
+                    var done = new Grid(config, options, tuned, part, place, output, interrupt).Run();
+                    return done.Cells.Count == done.Planned;
+                }));
+                output.WriteLine($"{target}: folds.md, folds.csv, folds.json; the grid of each fold in fold-001 and so on");
+                return interrupt.ExitCode;
+            }
             var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), output, interrupt, baseline).Run();
             output.WriteLine(baseline is null ? GridTables.Markdown(grid) : GridTables.BeforeAndAfter(grid));
             output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/report.html, grid.json, grid.csv, grid.md");

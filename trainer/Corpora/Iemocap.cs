@@ -27,7 +27,7 @@ public sealed partial class Iemocap : ICorpus
 
     public bool Cropped => false;
 
-    public IReadOnlyList<string> Factors { get; } = ["scenario"];
+    public IReadOnlyList<string> Factors { get; } = ["scenario", "session"];
 
     public void Collect(CorpusFolder folder, ImportOptions options, Findings findings)
     {
@@ -62,7 +62,7 @@ public sealed partial class Iemocap : ICorpus
                     Span = (double.Parse(line.Groups["start"].Value, CultureInfo.InvariantCulture), double.Parse(line.Groups["end"].Value, CultureInfo.InvariantCulture)),
                     Region = left ? "left" : "right",
                     Gender = speaker == 'F' ? "female" : "male",
-                    Factors = [dialogue.Contains("script", StringComparison.Ordinal) ? "scripted" : "improvised"],
+                    Factors = [dialogue.Contains("script", StringComparison.Ordinal) ? "scripted" : "improvised", name[.."Ses01".Length]],
                 });
             }
         }

@@ -8,7 +8,7 @@ namespace Avedis.Trainer.Data;
 
 /// <summary>
 /// A clip of a prepared folder. <see cref="Id"/> is its path under the data root; <see cref="Speaker"/> and <see cref="Emotion"/> index
-/// <see cref="DatasetIndex.Speakers"/> (-1 for unheard clips) and <see cref="DatasetIndex.Emotions"/>; <see cref="Factors"/> go with
+/// <see cref="DatasetIndex.Speakers"/> (-1: has no training clip) and <see cref="DatasetIndex.Emotions"/>; <see cref="Factors"/> go with
 /// <see cref="DatasetIndex.Factors"/>; <see cref="Faces"/> and <see cref="Mels"/> are the valid lengths; the payload starts at byte
 /// <see cref="Offset"/> of shard number <see cref="Shard"/>.
 /// </summary>
@@ -145,10 +145,35 @@ public sealed class PreparedDataset : IDisposable
         if (index.Clips.Any(clip => clip is null || clip.Factors.Any(value => value is null))
             || index.Emotions.Concat(index.Speakers).Concat(index.Factors).Concat(index.Shards).Any(name => name is null))
             throw new UserException(ExitCode.BadInput, $"{path} has an empty entry in a list; run avedis prepare again");
+        return Open(folder, index);
+    }
+
+    /// <summary>The same clips in other splits, opened once more: the classes are those that the new training clips have.</summary>
+    /// <param name="splitOf">null for a clip that is left out.</param>
+    public PreparedDataset Divided(Func<ClipInfo, Split?> splitOf)
+    {
+        var kept = Index.Clips.Select(clip => (Clip: clip, Split: splitOf(clip))).Where(pair => pair.Split is not null).ToList();
+        string[] speakers = [.. kept.Where(pair => pair.Split == Split.Train && pair.Clip.Speaker >= 0)
+            .Select(pair => Index.Speakers[pair.Clip.Speaker]).Distinct().Order(StringComparer.Ordinal)];
+        var numbers = speakers.Index().ToDictionary(speaker => speaker.Item, speaker => speaker.Index, StringComparer.Ordinal);
+        return Open(Folder, Index with
+        {
+            Speakers = speakers,
+            Counts = kept.CountBy(pair => pair.Split!.Value).ToDictionary(),
+            Clips = [.. kept.Select(pair => pair.Clip with
+            {
+                Split = pair.Split!.Value,
+                Speaker = pair.Clip.Speaker < 0 ? -1 : numbers.GetValueOrDefault(Index.Speakers[pair.Clip.Speaker], -1),
+            })],
+        });
+    }
+
+    private static PreparedDataset Open(string folder, DatasetIndex index)
+    {
         var dataset = new PreparedDataset(folder, index);
         try
         {
-            dataset.OpenShards(path);
+            dataset.OpenShards(Path.Combine(folder, DatasetIndex.FileName));
             return dataset;
         }
         catch
@@ -215,7 +240,7 @@ public sealed class PreparedDataset : IDisposable
         int payload = Shard.PayloadBytes(Index.Features);
         foreach (var clip in Index.Clips)
         {
-            bool heard = clip.Split != Split.Unheard;
+            bool heard = clip.Split == Split.Train;
             if ((uint)clip.Shard >= (uint)shards.Count || clip.Offset < 0 || clip.Offset > shards[clip.Shard].End - payload)
                 throw Fault($"places clip {Printable.Name(clip.Id)} at byte {clip.Offset} of shard {clip.Shard}, where no clip fits");
             if ((uint)clip.Emotion >= (uint)Index.Emotions.Count || clip.Speaker >= Index.Speakers.Count || clip.Speaker < (heard ? 0 : -1)

@@ -354,10 +354,9 @@ public sealed class Preparer
         foreach (var (row, split) in rows.Zip(splits).Where(pair => !refused.Contains(pair.First.Id)))
         {
             bool known = numbers.TryGetValue(row.Speaker, out int speaker);
-            if (known == (split == Split.Unheard))
+            if (known && split == Split.Unheard)
             {
-                rejections.Add(known ? new Rejection(row.Id, "not unheard", $"speaker {row.Speaker} has training clips")
-                    : new Rejection(row.Id, "speaker without training clip", $"speaker {row.Speaker} cannot be recognised; use the split unheard"));
+                rejections.Add(new Rejection(row.Id, "not unheard", $"speaker {row.Speaker} has training clips"));
                 continue;
             }
             foreach (string id in CopiesOf(row).Prepend(row.Id))

@@ -39,13 +39,17 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         var figures = new Dictionary<string, object?> { ["split"] = SplitName, ["clips"] = result.Ids.Count };
         foreach (var factor in result.Factors)
         {
+            figures[$"{factor.Name}_clips"] = factor.Matrix.Total;
+            if (factor.Matrix.Total == 0)
+                continue;
             figures[$"{factor.Name}_macro_f1"] = factor.Matrix.MacroF1;
             figures[$"{factor.Name}_macro_f1_majority"] = factor.Matrix.MajorityMacroF1;
             figures[$"{factor.Name}_accuracy"] = factor.Matrix.Accuracy;
+            figures[$"{factor.Name}_balanced_accuracy"] = factor.Matrix.BalancedAccuracy;
             figures[$"{factor.Name}_accuracy_majority"] = factor.Matrix.MajorityAccuracy;
             figures[$"{factor.Name}_accuracy_chance"] = 1.0 / factor.Matrix.Classes;
         }
-        foreach (var head in result.Auxiliary)
+        foreach (var head in result.Auxiliary.Where(head => head.Matrix.Total > 0))
             figures[$"{head.Name}_{(head.Factor.ByMacroF ? "macro_f1" : "accuracy")}"] = head.Score;
         foreach (var (name, value) in FiguresOfTheRun())
             figures[name] = value;
@@ -69,21 +73,24 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         var table = new StringBuilder();
         table.AppendLine($"{result.Ids.Count} clips of split {SplitName}{(split == Split.Train ? "" : ", never trained on")}");
         table.AppendLine($"  {"",-22}{"score",10}{"chance",10}");
-        foreach (var factor in result.Factors)
+        foreach (var factor in result.Factors.Where(factor => factor.Matrix.Total > 0))
         {
             if (factor.Factor.ByMacroF)
             {
                 table.AppendLine($"  {$"{factor.Name} macro-F",-22}{factor.Score,10:F3}{factor.Chance,10:F3}");
                 table.AppendLine($"  {$"{factor.Name} accuracy",-22}{factor.Matrix.Accuracy,10:F3}{factor.Matrix.MajorityAccuracy,10:F3}");
+                table.AppendLine($"  {$"{factor.Name} mean recall",-22}{factor.Matrix.BalancedAccuracy,10:F3}{factor.Matrix.ChanceRecall,10:F3}");
             }
             else
             {
                 table.AppendLine($"  {$"{factor.Name} accuracy",-22}{factor.Score,10:F3}{factor.Chance,10:F3}");
             }
         }
-        foreach (var factor in result.Factors.Where(factor => factor.Factor.ByMacroF))
+        foreach (var factor in result.Factors.Where(factor => factor.Factor.ByMacroF && factor.Matrix.Total > 0))
             for (int c = 0; c < factor.Matrix.Classes; c++)
                 table.AppendLine($"    F {Printable.Name(factor.Factor.Classes[c]),-18}{factor.Matrix.F1(c),10:F3}{"",10}  ({factor.Matrix.Support(c)} clips)");
+        foreach (string note in result.Notes)
+            table.AppendLine($"  note: {Printable.Line(note)}");
         table.AppendLine($"  {"training",-22}{State.TrainClipsPerSecond,10:N1} clips/s ({Printable.Name(State.Precision)}), peak memory {State.PeakRssBytes / 1048576.0:N0} MiB");
         table.Append($"  run folder {folder.Path}: report.html, summary.json, evaluation/{SplitName}/");
         return table.ToString();
@@ -118,6 +125,13 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
 
     private static void WriteMatrix(string path, FactorResult factor) => WriteCsv(path, csv =>
     {
+        if (factor.Matrix.Classes > ConfusionMatrix.WholeUpTo)
+        {
+            csv.WriteRecord(["truth", "predicted", "clips"]);
+            foreach (var (truth, prediction, clips) in factor.Matrix.Pairs)
+                csv.WriteRecord([factor.Factor.Classes[truth], factor.Factor.Classes[prediction], $"{clips}"]);
+            return;
+        }
         csv.WriteRecord(["truth", .. factor.Factor.Classes]);
         for (int t = 0; t < factor.Matrix.Classes; t++)
             csv.WriteRecord([factor.Factor.Classes[t], .. Enumerable.Range(0, factor.Matrix.Classes).Select(p => $"{factor.Matrix[t, p]}")]);

@@ -36,8 +36,15 @@ public sealed record FactorResult(string Name, Factor Factor, ConfusionMatrix Ma
 /// <param name="Auxiliary">One for each auxiliary head: what the training itself believes of the leak.</param>
 public sealed record EvaluationResult(IReadOnlyList<string> Ids, IReadOnlyList<FactorResult> Factors, IReadOnlyList<FactorResult> Auxiliary)
 {
-    /// <summary>The selection score by the primary tasks: mean over the factors of macro-F or, of speakers, accuracy.</summary>
-    public double Score => Factors.Average(factor => factor.Score);
+    /// <summary>
+    /// The selection score by the primary tasks: mean of macro-F or, of speakers, accuracy, over the factors of which the split has a clip.
+    /// </summary>
+    public double Score => Factors.Where(factor => factor.Matrix.Total > 0).Select(factor => factor.Score).DefaultIfEmpty().Average();
+
+    /// <summary>What could not be scored, of all or some clips.</summary>
+    public IEnumerable<string> Notes => Factors.Where(factor => factor.Matrix.Total < Ids.Count).Select(factor => factor.Matrix.Total == 0
+        ? $"{factor.Name} is not scored: no clip has one of the classes that the network learnt"
+        : $"{factor.Name} is scored on {factor.Matrix.Total:N0} of {Ids.Count:N0} clips: the others have none of the classes that the network learnt");
 
     /// <summary>Null if there is none of this factor.</summary>
     public FactorResult? Find(string factor) => Factors.FirstOrDefault(result => result.Name == factor);

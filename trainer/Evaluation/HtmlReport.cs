@@ -12,6 +12,8 @@ public static class HtmlReport
     // a matrix of more classes than this is unreadable as a picture; its CSV has it all
     private const int MaxPictureClasses = 64;
 
+    private const int ShownMistakes = 50; // where the classes are too many for a table of them
+
     private static readonly string[] Colours = ["#0b6e99", "#c2571a", "#3c8d40", "#7b4fa3", "#8a6d1b"];
 
     public static string Create(
@@ -27,25 +29,30 @@ public static class HtmlReport
         html.Append($"<h1>Run {Printable.Markup(Path.GetFileName(Path.GetFullPath(run)))}</h1>\n");
         html.Append($"<p>{Printable.Markup(state.Device)}, {Printable.Markup(state.Precision)}; {state.Epoch} epochs, {state.Step:N0} steps, {state.TrainClipsPerSecond:N1} clips/s, ");
         html.Append($"peak memory {state.PeakRssBytes / 1048576.0:N0} MiB.</p>\n");
-        AppendScores(html, split, result.Factors);
+        AppendScores(html, split, result.Factors.Where(factor => factor.Matrix.Total > 0));
+        foreach (string note in result.Notes)
+            html.Append($"<p>{Printable.Markup(note)}.</p>\n");
         AppendCurves(html, metrics);
-        foreach (var factor in result.Factors)
+        foreach (var factor in result.Factors.Where(factor => factor.Matrix.Total > 0))
         {
             html.Append($"<h2>Confusion of {Printable.Markup(factor.Name)}, split {split}</h2>\n");
             if (factor.Matrix.Classes <= MaxPictureClasses)
                 AppendMatrix(html, factor.Matrix, factor.Factor.Classes);
-            AppendClasses(html, factor.Matrix, factor.Factor.Classes);
+            if (factor.Matrix.Classes <= ConfusionMatrix.WholeUpTo)
+                AppendClasses(html, factor.Matrix, factor.Factor.Classes);
+            else
+                AppendMistakes(html, factor.Matrix, factor.Factor.Classes);
         }
         return html.Append("</body></html>\n").ToString();
     }
 
-    private static void AppendScores(StringBuilder html, string split, IReadOnlyList<FactorResult> factors)
+    private static void AppendScores(StringBuilder html, string split, IEnumerable<FactorResult> factors)
     {
-        html.Append($"<table><tr><th>split {split}</th><th>macro-F</th><th>all majority</th><th>accuracy</th><th>all majority</th><th>clips</th></tr>\n");
+        html.Append($"<table><tr><th>split {split}</th><th>macro-F</th><th>all majority</th><th>accuracy</th><th>all majority</th><th>mean recall</th><th>clips</th></tr>\n");
         foreach (var factor in factors)
         {
             var m = factor.Matrix;
-            html.Append($"<tr><td>{Printable.Markup(factor.Name)}</td><td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td><td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
+            html.Append($"<tr><td>{Printable.Markup(factor.Name)}</td><td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td><td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.BalancedAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
         }
         html.Append("</table>\n");
     }
@@ -126,6 +133,15 @@ public static class HtmlReport
             }
         }
         html.Append("</svg>\n");
+    }
+
+    private static void AppendMistakes(StringBuilder html, ConfusionMatrix matrix, IReadOnlyList<string> names)
+    {
+        html.Append($"<p>The most frequent mistakes of {matrix.Classes:N0} classes; classes.csv and the confusion's CSV have them all.</p>\n");
+        html.Append("<table><tr><th>truth</th><th>predicted</th><th>clips</th></tr>\n");
+        foreach (var (truth, prediction, clips) in matrix.Mistakes.Take(ShownMistakes))
+            html.Append($"<tr><td>{Printable.Markup(names[truth])}</td><td>{Printable.Markup(names[prediction])}</td><td>{clips}</td></tr>\n");
+        html.Append("</table>\n");
     }
 
     private static void AppendClasses(StringBuilder html, ConfusionMatrix matrix, IReadOnlyList<string> names)

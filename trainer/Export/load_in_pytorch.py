@@ -82,7 +82,7 @@ class Network(nn.Module):
         self.factors = [factor["name"] for factor in config["factors"]]
         joint = config["face"][-1]["channels"] + config["voice"][-1]["channels"]
         for factor in config["factors"]:
-            self.add_module(factor["name"], Branch(joint, factor))
+            self.add_module(module_of(factor["name"]), Branch(joint, factor))
 
     def forward(self, faces, mels, face_lengths, mel_lengths):
         clips, frames = faces.shape[:2]
@@ -92,10 +92,15 @@ class Network(nn.Module):
         joint = torch.cat([masked_mean(face, face_lengths), masked_mean(voice, self.voice.steps(mel_lengths))], 1)
         outputs = {}
         for name in self.factors:
-            embedding, logits = getattr(self, name)(joint)
+            embedding, logits = getattr(self, module_of(name))(joint)
             outputs[f"{name}_embedding"], outputs[f"{name}_logits"] = embedding, logits
             outputs[f"{name}_probabilities"] = logits.softmax(1)
         return outputs
+
+
+def module_of(factor):
+    """The factor's part of the network. A module has attributes of its own (type, half, training, ...): a factor may be called like one."""
+    return f"factor_{factor}"
 
 
 def masked_mean(x, lengths):
@@ -128,7 +133,11 @@ def load(folder=HERE):
     folder = pathlib.Path(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     network = Network(config)
-    network.load_state_dict(read_tensors(str(folder / "model.safetensors")), strict=True)
+    tensors = {}
+    for name, tensor in read_tensors(str(folder / "model.safetensors")).items():
+        part, rest = name.split(".", 1)
+        tensors[f"{module_of(part) if part in network.factors else part}.{rest}"] = tensor
+    network.load_state_dict(tensors, strict=True)
     return network.eval(), config
 
 

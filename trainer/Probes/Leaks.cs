@@ -26,7 +26,9 @@ public sealed class Leaks
     // in-training head at most so far above chance, and fresh probe at least so far: then the head is blind, not the embedding clean
     private const double Blind = 0.05, Reading = 0.1;
 
-    private static readonly Split[] all = [Split.Train, Split.Validation, Split.Test];
+    private const long MostOneHot = 1 << 26; // values of another factor's labels as inputs, 256 MiB
+
+    private static readonly Split[] all = Enum.GetValues<Split>();
 
     private readonly IReadOnlyList<Factor> factors;
     private Dictionary<(string Factor, Split Split), float[]> embeddings = [];
@@ -37,7 +39,7 @@ public sealed class Leaks
     /// <summary>Runs the network over splits.</summary>
     /// <param name="batchSize">The one that the runtime was built for.</param>
     /// <param name="pooled">What a network that takes pooled features is fed with.</param>
-    /// <param name="splits">null for all; the others are empty.</param>
+    /// <param name="splits">null for train, validation and test; the others are empty.</param>
     /// <param name="trainClips">At most so many clips of the train split, evenly spaced.</param>
     /// <param name="progress">Called with clips done and clips in all, of this rank.</param>
     /// <param name="ranks">Who share the clips, batch by batch, and all get everything; null for this process alone.</param>
@@ -47,7 +49,8 @@ public sealed class Leaks
     {
         var network = runtime.Network;
         factors = network.Shape.Factors;
-        int Clips(Split split) => splits?.Contains(split) == false ? 0 : Math.Min(dataset.Clips(split).Count, split == Split.Train ? trainClips : int.MaxValue);
+        splits ??= [Split.Train, Split.Validation, Split.Test];
+        int Clips(Split split) => !splits.Contains(split) ? 0 : Math.Min(dataset.Clips(split).Count, split == Split.Train ? trainClips : int.MaxValue);
         // whole batches: a clip's bits may depend on its row
         int Begin(Split split, int rank) => (int)((Clips(split) + (long)batchSize - 1) / batchSize * rank / (ranks?.Size ?? 1));
         int FirstRow(Split split, int rank) => (int)Math.Min(Clips(split), (long)Begin(split, rank) * batchSize);
@@ -155,19 +158,20 @@ public sealed class Leaks
         Func<IBackend> open, string embedding, Factor factor, ProbeSettings settings, Leaks? untrained = null, Split test = Split.Test, ICollective? ranks = null)
     {
         var own = factors.FirstOrDefault(f => f.Name == embedding);
-        var other = settings.Controls && own is not null
-            ? Controls.OneHot(own.Classes.Count, factor.Classes.Count, Pair(Split.Train), Pair(Split.Validation), Pair(Split.Test), settings.Seed)
+        int clips = labels[(factor.Name, Split.Train)].Length + labels[(factor.Name, Split.Validation)].Length + labels[(factor.Name, test)].Length;
+        var other = settings.Controls && own is not null && (long)clips * own.Classes.Count <= MostOneHot
+            ? Controls.OneHot(own.Classes.Count, factor.Classes.Count, Pair(Split.Train), Pair(Split.Validation), Pair(test), settings.Seed)
             : null;
         var probes = LeakProbe.Run(open, Data(embedding, factor, settings.Seed, test), settings, other, ranks);
         double Score(ProbeScore score) => factor.ByMacroF ? score.MacroF1 : score.Accuracy;
         double? Fresh(bool balanced) => probes.Probes?.First(p => p.Kind == ProbeKind.Hidden && p.Balanced == balanced).Scores.Average(Score);
         var heads = Result(test)?.Auxiliary.Where(head => head.Factor.Name == factor.Name && head.Name.StartsWith($"{embedding}.auxiliary.", StringComparison.Ordinal)).ToList();
-        double? inTraining = heads is { Count: > 0 } ? heads.Average(head => head.Score) : null;
+        double? inTraining = heads is { Count: > 0 } && heads[0].Matrix.Total > 0 ? heads.Average(head => head.Score) : null;
         double? chance = factor.ByMacroF ? probes.Chance?.MajorityMacroF1 : probes.Chance?.UniformAccuracy;
         return new Leak(
             embedding, factor.Name, factor.ByMacroF ? "macroF1" : "accuracy", Fresh(false), Fresh(true), inTraining, chance,
             Warn(embedding, factor.Name, probes, Fresh(false), inTraining, chance),
-            probes, untrained is null ? null : LeakProbe.Run(open, untrained.Data(embedding, factor, settings.Seed), ProbeSettings.Cheap with { Seed = settings.Seed }, ranks: ranks));
+            probes, untrained is null ? null : LeakProbe.Run(open, untrained.Data(embedding, factor, settings.Seed, test), ProbeSettings.Cheap with { Seed = settings.Seed }, ranks: ranks));
 
         (int[] Other, int[] Labels) Pair(Split split) => (labels[(embedding, split)], labels[(factor.Name, split)]);
     }

@@ -67,21 +67,21 @@ public static class OnlineCode
             cancellation.ThrowIfCancellationRequested();
             probe.Step();
             if (step % probe.Settings.CheckEvery == 0)
-                members.Add((step, Bits(probe.TrainProbabilities(known, end - known))));
+                members.Add((step, Bits(probe.TrainLabels(known, labels.AsSpan(known, end - known)))));
         }
         // -log2 of the sum of weight * 2^-bits, from the largest term
         var weighted = members.Select((m, i) => m.Bits + (i == 0 ? 1 : Math.Log2(2 * (members.Count - 1)))).ToList();
         double least = weighted.Min();
         return new(known, end, members.MinBy(m => m.Bits).Step, least - Math.Log2(weighted.Sum(bits => Math.Exp(Math.Log(2) * (least - bits)))));
 
-        double Bits(float[]? probabilities)
+        double Bits(float[]? ofLabels)
         {
             double sum = 0, part = 1.0 / (known + 1);
             for (int i = known; i < end; i++)
             {
                 double p = prior[labels[i]];
-                if (probabilities is not null)
-                    p = (1 - part) * probabilities[(i - known) * classes + labels[i]] + part * p;
+                if (ofLabels is not null)
+                    p = (1 - part) * ofLabels[i - known] + part * p;
                 sum -= Math.Log2(p);
             }
             return sum;

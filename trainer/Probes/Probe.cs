@@ -56,7 +56,7 @@ public sealed record ProbeSettings
 /// <param name="Step">The step that did best on the validation rows; the other figures are those of its weights.</param>
 /// <param name="MacroF1">On the test rows, as the accuracies and the confusion.</param>
 /// <param name="BalancedAccuracy">Mean recall over the classes that occur.</param>
-/// <param name="Confusion">Counts by truth, then prediction.</param>
+/// <param name="Confusion">Counts by truth, then prediction; empty where the classes are more than <see cref="ConfusionMatrix.WholeUpTo"/>.</param>
 public sealed record ProbeScore(
     ulong Seed, int Step, double TrainMacroF1, double ValidationMacroF1, double MacroF1, double Accuracy, double BalancedAccuracy, long[][] Confusion)
 {
@@ -73,6 +73,8 @@ public sealed class Probe : IDisposable
 {
     // chunks begin on multiples of so many rows: 256 bytes of labels, and more of anything else
     private const int RowsStep = 64;
+
+    private const int MostOutputs = 1 << 25; // of a chunk, 128 MiB: it has fewer rows where the classes are many
 
     private readonly Device device;
     private readonly ProbeData data;
@@ -97,7 +99,8 @@ public sealed class Probe : IDisposable
             int rows = data.Labels.Train.Length;
             validationStart = RoundUp(rows);
             testStart = validationStart + RoundUp(data.Labels.Validation.Length);
-            int chunk = RoundUp(CeilingOf(rows, CeilingOf(rows, settings.MaxRows)));
+            int most = Math.Clamp(MostOutputs / data.Classes / RowsStep * RowsStep, RowsStep, settings.MaxRows);
+            int chunk = RoundUp(CeilingOf(rows, CeilingOf(rows, most)));
             int capacity = testStart + RoundUp(data.Labels.Test.Length) + chunk; // the last chunk may reach over the end
             inputs = device.Persistent("probe.inputs", new Shape(capacity, data.Width), DType.F32);
             labels = device.Persistent("probe.labels", new Shape(capacity), DType.I32);
@@ -108,7 +111,7 @@ public sealed class Probe : IDisposable
             foreach (var kind in settings.Kinds)
                 foreach (int size in sizes.Distinct())
                     networks.Add(new ProbeNetwork(device, kind, size, data.Width, settings.Hidden, data.Classes));
-            device.Plan([.. networks.SelectMany(n => new Action[] { () => Step(n, n.Rows, 0), () => Probabilities(n, 0, 1) })]);
+            device.Plan([.. networks.SelectMany(n => new Action[] { () => Step(n, n.Rows, 0), () => Probabilities(n, 0, 1, (_, _) => { }) })]);
             UploadRows(data.Train, 0);
             UploadRows(data.Validation, validationStart);
             UploadRows(data.Test, testStart);
@@ -138,24 +141,24 @@ public sealed class Probe : IDisposable
             Step();
             if (step % Settings.CheckEvery != 0 && step != Settings.Steps)
                 continue;
-            var probabilities = Probabilities(network, validationStart, validation.Length);
-            double nextScore = Confusion(probabilities, validation).MacroF1, nextLoss = LogLoss(probabilities, validation, balanced);
+            var looked = Look(validationStart, validation);
+            double nextScore = Confusion(looked, validation).MacroF1, nextLoss = LogLoss(looked, validation, balanced);
             // scores of few clips are often equal
             if (nextScore < score || (nextScore == score && nextLoss >= loss))
                 continue;
             (chosen, score, loss, values) = (step, nextScore, nextLoss, SaveWeights());
         }
         LoadWeights(values);
-        var testProbabilities = Probabilities(network, testStart, test.Length);
-        var confusion = Confusion(testProbabilities, test);
+        var found = Look(testStart, test);
+        var confusion = Confusion(found, test);
         var predictions = new int[data.TestClips];
         Array.Fill(predictions, -1);
         for (int i = 0; i < test.Length; i++)
-            predictions[data.TestRows[i]] = Prediction(testProbabilities, i);
+            predictions[data.TestRows[i]] = found[i].Predicted;
         return new ProbeScore(
-            seed, chosen, Confusion(Probabilities(network, 0, train.Length), train).MacroF1, score, confusion.MacroF1, confusion.Accuracy,
-            Enumerable.Range(0, data.Classes).Where(c => confusion.Support(c) > 0).Average(confusion.Recall),
-            [.. Enumerable.Range(0, data.Classes).Select(t => Enumerable.Range(0, data.Classes).Select(p => confusion[t, p]).ToArray())])
+            seed, chosen, Confusion(Look(0, train), train).MacroF1, score, confusion.MacroF1, confusion.Accuracy,
+            confusion.BalancedAccuracy,
+            data.Classes > ConfusionMatrix.WholeUpTo ? [] : [.. Enumerable.Range(0, data.Classes).Select(t => Enumerable.Range(0, data.Classes).Select(p => confusion[t, p]).ToArray())])
         {
             Predictions = predictions,
         };
@@ -195,7 +198,15 @@ public sealed class Probe : IDisposable
     internal void LoadWeights(float[] values) => device.Ops.Upload<float>(network.Values, values);
 
     /// <summary>What the probe says of train rows: [count, classes].</summary>
-    internal float[] TrainProbabilities(int start, int count) => Probabilities(network, start, count);
+    internal float[] TrainProbabilities(int start, int count)
+    {
+        var result = new float[count * data.Classes];
+        Probabilities(network, start, count, (row, own) => own.CopyTo(result.AsSpan(row * data.Classes)));
+        return result;
+    }
+
+    /// <summary>The probability that the probe gives the label of each train row.</summary>
+    internal float[] TrainLabels(int start, ReadOnlySpan<int> truth) => Array.ConvertAll(Look(start, truth.ToArray()), row => row.OfTruth);
 
     private static int CeilingOf(int part, int whole) => (part + whole - 1) / whole;
 
@@ -221,37 +232,44 @@ public sealed class Probe : IDisposable
         network.Move(rate);
     }
 
-    private float[] Probabilities(ProbeNetwork network, int start, int count)
+    private delegate void TakeRow(int row, ReadOnlySpan<float> probabilities);
+
+    private void Probabilities(ProbeNetwork network, int start, int count, TakeRow take)
     {
         int classes = data.Classes, begin = start / RowsStep * RowsStep, end = start + count;
-        var (result, chunk) = (new float[count * classes], new float[network.Rows * classes]);
+        var chunk = new float[network.Rows * classes];
         for (int row = begin; row < end; row += network.Rows)
         {
             var (x, chunkLabels, chunkWeights) = Chunk(row, network.Rows);
             device.Ops.Download<float>(chunk, network.Probabilities(x, chunkLabels, chunkWeights));
-            int from = Math.Max(row, start), to = Math.Min(row + network.Rows, end);
-            chunk.AsSpan((from - row) * classes, (to - from) * classes).CopyTo(result.AsSpan((from - start) * classes));
+            for (int i = Math.Max(row, start); i < Math.Min(row + network.Rows, end); i++)
+                take(i - start, chunk.AsSpan((i - row) * classes, classes));
         }
-        return result;
     }
 
-    private int Prediction(float[] probabilities, int row) => Evaluator.ArgMax(probabilities.AsSpan(row * data.Classes, data.Classes));
+    // all classes of all rows would not fit where both are many
+    private (int Predicted, float OfTruth)[] Look(int start, int[] truth)
+    {
+        var rows = new (int, float)[truth.Length];
+        Probabilities(network, start, truth.Length, (row, own) => rows[row] = (Evaluator.ArgMax(own), own[truth[row]]));
+        return rows;
+    }
 
-    private ConfusionMatrix Confusion(float[] probabilities, int[] truth)
+    private ConfusionMatrix Confusion((int Predicted, float OfTruth)[] rows, int[] truth)
     {
         var matrix = new ConfusionMatrix(data.Classes);
         for (int i = 0; i < truth.Length; i++)
-            matrix.Add(truth[i], Prediction(probabilities, i));
+            matrix.Add(truth[i], rows[i].Predicted);
         return matrix;
     }
 
     /// <summary>Mean cross-entropy, over clips or over the classes' means.</summary>
-    private double LogLoss(float[] probabilities, int[] truth, bool balanced)
+    private double LogLoss((int Predicted, float OfTruth)[] rows, int[] truth, bool balanced)
     {
         var (sums, clips) = (new double[data.Classes], new int[data.Classes]);
         for (int i = 0; i < truth.Length; i++)
         {
-            sums[truth[i]] -= Math.Log(Math.Max(probabilities[i * data.Classes + truth[i]], float.Epsilon));
+            sums[truth[i]] -= Math.Log(Math.Max(rows[i].OfTruth, float.Epsilon));
             clips[truth[i]]++;
         }
         return balanced ? sums.Zip(clips).Where(c => c.Second > 0).Average(c => c.First / c.Second) : sums.Sum() / truth.Length;

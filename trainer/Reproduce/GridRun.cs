@@ -203,7 +203,7 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
             var matrix = new ConfusionMatrix(leaks.Factor(factor).Classes.Count);
             foreach (var (truth, prediction) in leaks.Labels(factor, Split.Test).Zip(predicted).Where(pair => pair.First >= 0))
                 matrix.Add(truth, prediction);
-            return matrix;
+            return matrix.Total == 0 ? null : matrix; // of speakers who were never trained on
         }
     }
 
@@ -220,9 +220,11 @@ public sealed class GridRun(Config config, JsonObject? tuned, PreparedDataset da
         var leaks = Embeddings(model);
         var test = leaks.Result(Split.Test)!;
         return new(
-            epoch + 1, test.Find(Factor.Emotion)?.Matrix.MacroF1, test.Find(Factor.Speaker)?.Matrix.Accuracy,
+            epoch + 1, Score(test.Find(Factor.Emotion)), Score(test.Find(Factor.Speaker)),
             Probe(leaks, Factor.Speaker, Factor.Emotion, ProbeSettings.Epoch)?.Fresh);
     }
+
+    private static double? Score(FactorResult? factor) => factor is { Matrix.Total: > 0 } ? factor.Score : null;
 
     private static string? NotChosen(GridPlace place, TrainingState state, Candidate? chosen) =>
         !place.Forgets || chosen is not null ? null

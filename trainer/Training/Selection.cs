@@ -72,7 +72,7 @@ public static class Selection
             var leak = leaks.Probe(open, branch.Name, factor, settings, test: Split.Validation);
             if (leak.Probes.Health.Collapsed)
                 reason ??= $"{leak.Probes.Health.DeadShare:P0} of the {branch.Name} embedding is dead";
-            else if (result.Find(branch.Name) is { } own && Excess(own.Score, own.Chance) < Alive)
+            else if (result.Find(branch.Name) is { Matrix.Total: > 0 } own && Excess(own.Score, own.Chance) < Alive)
                 reason ??= $"{branch.Name} is recognised hardly better than by chance";
             if (leak.Fresh is not { } plain || leak.Balanced is not { } balanced || leak.Chance is not { } chance)
             {

@@ -336,13 +336,14 @@ public sealed class TrainingLoop : IDisposable
         var result = leaks.Result(Split.Validation)!;
         var (candidate, reason, read) = splits.Length == 1 ? (null, null, null) : Selection.Judge(state.Epoch, runtime.Network, leaks, () => createBackend(null), ProbeSettings.Epoch with { Seed = training.Seed });
         long peak = ProcessMemory.PeakRssBytes;
+        var scored = result.Factors.Concat(result.Auxiliary).Where(factor => factor.Matrix.Total > 0).ToList();
         metrics.Write(new MetricsRecord
         {
             Step = state.Step,
             Epoch = state.Epoch,
             Split = "validation",
-            MacroF1 = result.Factors.Concat(result.Auxiliary).ToDictionary(factor => factor.Name, factor => factor.Matrix.MacroF1),
-            Accuracy = result.Factors.Concat(result.Auxiliary).ToDictionary(factor => factor.Name, factor => factor.Matrix.Accuracy),
+            MacroF1 = scored.ToDictionary(factor => factor.Name, factor => factor.Matrix.MacroF1),
+            Accuracy = scored.ToDictionary(factor => factor.Name, factor => factor.Matrix.Accuracy),
             Leaks = read,
             ClipsPerSecond = state.TrainClipsPerSecond,
             PeakRssBytes = peak,
@@ -368,7 +369,7 @@ public sealed class TrainingLoop : IDisposable
     private bool Probes(int epoch) =>
         runtime.Network.Auxiliary.Count > 0 && config.Training.Selection.ProbeEvery is > 0 and var every && ((epoch + 1) % every == 0 || epoch + 1 == config.Training.Epochs);
 
-    private static string Scores(EvaluationResult result) => string.Join(", ", result.Factors.Select(factor => factor.Factor.ByMacroF
+    private static string Scores(EvaluationResult result) => string.Join(", ", result.Factors.Where(factor => factor.Matrix.Total > 0).Select(factor => factor.Factor.ByMacroF
         ? $"{factor.Name} macro-F {factor.Score:F3} (majority {factor.Chance:F3})"
         : $"{factor.Name} accuracy {factor.Score:F3} (chance {factor.Chance:F3})"));
 
