@@ -87,7 +87,7 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
                 table.Add($"  F {Printable.Name(factor.Factor.Classes[c])}", $"{factor.Matrix.F1(c):F3}", "", $"{factor.Matrix.Support(c)}");
         Screen.Write(output, table);
         foreach (string note in result.Notes)
-            Screen.WriteFinding(output, "note:", Printable.Line(note));
+            output.WriteLine($"note: {Printable.Line(note)}");
         Screen.WriteFinding(
             output, "training", $"{State.TrainClipsPerSecond:N1} clips/s ({State.Precision}), peak memory {State.PeakRssBytes / 1048576.0:N0} MiB");
         Screen.WriteFinding(output, "run folder", $"{folder.Path}: report.html, summary.json, evaluation/{SplitName}/");
