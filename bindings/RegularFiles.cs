@@ -46,11 +46,8 @@ public static partial class RegularFiles
     /// <exception cref="IOException">Something is there that is neither a regular file nor a folder.</exception>
     public static void Check(string path)
     {
-        Span<byte> status = stackalloc byte[StatusBytes]; // struct statx, the same on all processors
-        if (Status(CurrentFolder, path, 0, WantType, status) != 0)
-            return; // who opens it gets the system's reason
-        int type = BinaryPrimitives.ReadUInt16LittleEndian(status[ModeAt..]) & TypeMask;
-        if (type is not (RegularType or FolderType))
+        // of what is not there, who opens it gets the system's reason
+        if (TypeOf(path) is not (null or RegularType or FolderType))
             throw new IOException("it is a named pipe, socket or device, not a file");
     }
 
@@ -63,6 +60,15 @@ public static partial class RegularFiles
         if (Status(CurrentFolder, path, 0, WantNumber, status) != 0)
             return null;
         return (BinaryPrimitives.ReadUInt64LittleEndian(status[DeviceAt..]), BinaryPrimitives.ReadUInt64LittleEndian(status[NumberAt..]));
+    }
+
+    /// <summary>Whether a regular file is there, by itself or behind links.</summary>
+    public static bool IsRegular(string path) => TypeOf(path) == RegularType;
+
+    private static int? TypeOf(string path)
+    {
+        Span<byte> status = stackalloc byte[StatusBytes]; // struct statx, the same on all processors
+        return Status(CurrentFolder, path, 0, WantType, status) == 0 ? BinaryPrimitives.ReadUInt16LittleEndian(status[ModeAt..]) & TypeMask : null;
     }
 
     [LibraryImport(DurableFiles.Library, EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]

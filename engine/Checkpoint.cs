@@ -52,8 +52,7 @@ public static class Checkpoint
         {
             string pointer = Path.Combine(root, LatestName);
             Write(pointer + Unfinished, name);
-            File.Move(pointer + Unfinished, pointer, overwrite: true);
-            DurableFiles.SyncFolder(root);
+            DurableFiles.Replace(pointer + Unfinished, pointer);
         }
         if (older is not null)
             TryDelete(older);

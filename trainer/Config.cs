@@ -46,7 +46,7 @@ public sealed record Config
             Network = NetworkOptions.Paper,
             Training = TrainingOptions.Paper,
         },
-        _ => throw new UserException(ExitCode.Usage, $"unknown preset '{preset}'; the presets are {string.Join(", ", Presets)}"),
+        _ => throw new UserException(ExitCode.Usage, $"unknown preset '{preset}'; the presets are {string.Join(", ", Presets)}{Spelling.Hint(preset, Presets)}"),
     };
 
     /// <param name="preset">null: the one that the file names, else demo.</param>
@@ -204,8 +204,10 @@ public sealed record Config
             string key = path != Labels ? written : target.Select(item => item.Key)
                 .FirstOrDefault(name => name.Equals(written, StringComparison.OrdinalIgnoreCase), written);
             string full = path.Length == 0 ? key : $"{path}.{key}";
+            if (full == "preset")
+                throw new UserException(ExitCode.Usage, $"{origin}: all other settings start from the preset: choose it with --preset, or in the file of --config");
             if (!target.ContainsKey(key) && !free)
-                throw new UserException(ExitCode.Usage, $"{origin}: unknown setting '{full}'{Nearest(key, target.Select(t => t.Key))}");
+                throw new UserException(ExitCode.Usage, $"{origin}: unknown setting '{full}'{Meant(key, target.Select(t => t.Key))}");
             if (path == "network.factors" && value is JsonObject && target[key] is null)
                 target[key] = JsonSerializer.SerializeToNode(new FactorOptions(), Json.Indented);
             if (free && value is null)
@@ -217,29 +219,6 @@ public sealed record Config
         }
     }
 
-    private static string Nearest(string key, IEnumerable<string> known)
-    {
-        var names = known.ToList();
-        string? best = names.MinBy(n => EditDistance(key, n));
-        return best is not null && EditDistance(key, best) <= 3
-            ? $"; did you mean '{best}'?"
-            : $"; known here: {string.Join(", ", names)}";
-    }
-
-    /// <summary>Levenshtein distance, whatever the case of letters; of texts whose lengths differ by far, that difference, which is its least: nobody mistyped one for the other.</summary>
-    internal static int EditDistance(string a, string b)
-    {
-        const int Far = 100;
-        if (Math.Abs(a.Length - b.Length) > Far)
-            return Math.Abs(a.Length - b.Length);
-        var row = Enumerable.Range(0, b.Length + 1).ToArray();
-        for (int i = 1; i <= a.Length; i++)
-        {
-            int diagonal = row[0];
-            row[0] = i;
-            for (int j = 1; j <= b.Length; j++)
-                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j] + 1, row[j - 1] + 1), diagonal + (char.ToLowerInvariant(a[i - 1]) == char.ToLowerInvariant(b[j - 1]) ? 0 : 1)));
-        }
-        return row[b.Length];
-    }
+    private static string Meant(string key, IEnumerable<string> known) =>
+        Spelling.Hint(key, known) is { Length: > 0 } hint ? hint : $"; known here: {string.Join(", ", known)}";
 }

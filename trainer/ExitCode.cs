@@ -14,8 +14,12 @@ public static class ExitCode
     public const int DiskOrIo = 8;
     public const int DeviceFailed = 9;
     public const int RanksLost = 10;
+    public const int HungUp = 129;
     public const int Interrupted = 130;
     public const int Terminated = 143;
+
+    /// <summary>Whether it is that of a command which was asked to stop, and did so in good order.</summary>
+    public static bool IsStop(int code) => code is HungUp or Interrupted or Terminated;
 }
 
 /// <summary>

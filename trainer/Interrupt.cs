@@ -3,9 +3,10 @@ using System.Runtime.InteropServices;
 namespace Avedis.Trainer;
 
 /// <summary>
-/// Turns the first Ctrl-C or SIGTERM into a request to stop at the next safe point, a second one ends the process at once; and SIGUSR1, which schedulers send
-/// ahead of time and mpirun passes on, into a request to save what there is and go on. Long commands hold one for as long as they run and end with
-/// <see cref="ExitCode"/>.
+/// Turns the first Ctrl-C, SIGTERM or SIGHUP (the terminal or the line to it has gone) into a request to stop at the next safe point, a
+/// second Ctrl-C or SIGTERM ends the process at once; and SIGUSR1, which schedulers send ahead of time and mpirun passes on, into a request
+/// to save what there is and go on. Long commands hold one for as long as they run and end with <see cref="ExitCode"/>. A signal that is
+/// ignored, as nohup has it, stays so. SIGQUIT is left alone: it ends a process that does nothing else any more.
 /// </summary>
 public sealed class Interrupt : IDisposable
 {
@@ -21,6 +22,13 @@ public sealed class Interrupt : IDisposable
         [
             PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Request(context, Trainer.ExitCode.Interrupted)),
             PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Request(context, Trainer.ExitCode.Terminated)),
+            PosixSignalRegistration.Create(PosixSignal.SIGHUP, context =>
+            {
+                // it comes twice where a terminal closes: from the shell and from the system
+                context.Cancel = true;
+                if (!Requested)
+                    Request(Trainer.ExitCode.HungUp);
+            }),
             PosixSignalRegistration.Create(UserSignal, context =>
             {
                 context.Cancel = true;
@@ -34,7 +42,7 @@ public sealed class Interrupt : IDisposable
 
     public bool Requested => source.IsCancellationRequested;
 
-    /// <summary>130 after Ctrl-C, 143 after SIGTERM, 0 without a signal.</summary>
+    /// <summary>129 after SIGHUP, 130 after Ctrl-C, 143 after SIGTERM, 0 without a signal.</summary>
     public int ExitCode { get; private set; }
 
     /// <summary>Whether a SIGUSR1 came since the last time.</summary>
@@ -61,6 +69,8 @@ public sealed class Interrupt : IDisposable
 
     private void Request(PosixSignalContext context, int exitCode)
     {
+        if (Requested)
+            Screen.EndLine(); // nothing more is said
         context.Cancel = !Requested;
         Request(exitCode);
     }

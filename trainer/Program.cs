@@ -8,7 +8,7 @@ namespace Avedis.Trainer;
 /// <summary>The program avedis: one subcommand per verb, each in Commands/.</summary>
 public static class Program
 {
-    public static int Main(string[] args) => Run(args, Console.Out, Console.Error);
+    public static int Main(string[] args) => Run(args, new GuardedWriter(Console.Out, mayLose: false), GuardedWriter.Log(Console.Error));
 
     /// <summary>Parses and runs one command line; every failure ends in one line on <paramref name="error"/> and an exit code.</summary>
     public static int Run(string[] args, TextWriter output, TextWriter error)
@@ -31,12 +31,11 @@ public static class Program
             DoctorCommand.Create(),
             CheckHdf5Command.Create(),
         };
-        var parsed = root.Parse(args);
-        if (parsed.Errors.Count > 0)
+        var parsed = CommandLine.Parse(root, args);
+        if (CommandLine.Fault(parsed, root, args) is { } fault)
         {
             string command = parsed.CommandResult.Command == root ? "" : $" {parsed.CommandResult.Command.Name}";
-            string what = parsed.UnmatchedTokens.Count > 0 ? $"'{parsed.UnmatchedTokens[0]}' is not known here" : OneLine(parsed.Errors[0].Message);
-            error.WriteLine($"avedis: {Printable.Line(what)}; try: avedis{command} --help");
+            error.WriteLine($"avedis: {Printable.Line(fault)}{(fault.EndsWith('?') ? "" : ";")} try: avedis{command} --help");
             return ExitCode.Usage;
         }
         try
@@ -62,9 +61,6 @@ public static class Program
 
     /// <summary>Exit code of a failure.</summary>
     internal static int CodeOf(Exception failure) => Known(failure) ?? ExitCode.InternalError;
-
-    // a list of allowed values comes with a value to the line
-    private static string OneLine(string message) => string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).TrimEnd('.');
 
     // what a user can act on; anything else is our fault
     private static int? Known(Exception failure) => failure switch

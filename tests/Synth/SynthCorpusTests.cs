@@ -103,7 +103,7 @@ public class SynthCorpusTests
             stop.Cancel();
         });
         Assert.That(() => Corpus.Make(options, Folder("a"), FfmpegTool.Find(), jobs: 1, TextWriter.Null,
-            terminal: false, stop.Token), Throws.InstanceOf<OperationCanceledException>());
+            stop.Token), Throws.InstanceOf<OperationCanceledException>());
         interruption.Wait();
         var left = Hashes(Folder("a"));
         Assert.That(left.Keys.Where(file => Path.GetExtension(file) != ".mp4"), Is.EqualTo(new[] { "corpus.json" }),
@@ -111,10 +111,10 @@ public class SynthCorpusTests
         Assert.That(left, Has.Count.InRange(2, 12));
 
         var finishing = new StringWriter();
-        int made = Corpus.Make(options, Folder("a"), FfmpegTool.Find(), jobs: 2, finishing, terminal: false, CancellationToken.None);
+        int made = Corpus.Make(options, Folder("a"), FfmpegTool.Find(), jobs: 2, finishing, CancellationToken.None);
         Assert.That(made, Is.EqualTo(13 - left.Count), "what was finished is kept");
         Assert.That(finishing.ToString(), Does.Contain("12/12"));
-        Corpus.Make(options, Folder("b"), FfmpegTool.Find(), jobs: 2, TextWriter.Null, terminal: false, CancellationToken.None);
+        Corpus.Make(options, Folder("b"), FfmpegTool.Find(), jobs: 2, TextWriter.Null, CancellationToken.None);
         Assert.That(File.Exists(manifest));
         Assert.That(Hashes(Folder("a")), Is.EquivalentTo(Hashes(Folder("b"))));
     }

@@ -4,7 +4,9 @@
 //   AVEDIS_FAULT_PATH    counted are calls on paths that contain this
 //   AVEDIS_FAULT_CALL    number of the call that is hit, from 1; 0 or absent: none, only counted
 //   AVEDIS_FAULT_KIND    EIO, ENOSPC, EINTR: the call fails so; SHORT: a write does half; KILL: SIGKILL in place of the call;
-//                        NOEXCHANGE: a file system that cannot exchange two names, whatever the number
+//                        what a file system lacks, whatever the number: NOEXCHANGE: two names cannot be exchanged; NOFOLDERS: fsync
+//                        of a folder fails; NOREPLACE: no file gets the name of another; NOLOCKS: flock fails; NOLINKS: link fails
+//   AVEDIS_FAULT_ERROR   number of the error that the last four give; absent: EINVAL
 //   AVEDIS_FAULT_FOREVER if set, every call from that one on
 //   AVEDIS_FAULT_LOG     a line "number name path" for each call is appended to this file
 #include <dlfcn.h>
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,6 +71,19 @@ fault next(const char* name, int file) {
     return next(name, path);
 }
 
+// Whether the file system lacks what a kind stands for; errno is set if so.
+bool lacks(const char* what) {
+    const char *kind = getenv("AVEDIS_FAULT_KIND"), *error = getenv("AVEDIS_FAULT_ERROR");
+    if (!kind || strcmp(kind, what)) return false;
+    errno = error ? atoi(error) : EINVAL;
+    return true;
+}
+
+bool is_folder(int file) {
+    struct stat status;
+    return fstat(file, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 bool changes(int flags) {
     return (flags & (O_WRONLY | O_RDWR | O_CREAT | O_DIRECTORY)) != 0;
 }
@@ -90,7 +106,7 @@ EXPORT ssize_t pwrite64(int file, const void* data, size_t count, off64_t offset
 }
 
 EXPORT int fsync(int file) {
-    return next("fsync", file) == fault::fail ? -1 : REAL(fsync)(file);
+    return next("fsync", file) == fault::fail || (is_folder(file) && lacks("NOFOLDERS")) ? -1 : REAL(fsync)(file);
 }
 
 EXPORT int ftruncate(int file, off_t length) {
@@ -102,7 +118,16 @@ EXPORT int ftruncate64(int file, off64_t length) {
 }
 
 EXPORT int rename(const char* from, const char* to) {
-    return next("rename", from) == fault::fail ? -1 : REAL(rename)(from, to);
+    if (next("rename", from) == fault::fail || (access(to, F_OK) == 0 && lacks("NOREPLACE"))) return -1;
+    return REAL(rename)(from, to);
+}
+
+EXPORT int flock(int file, int operation) {
+    return lacks("NOLOCKS") ? -1 : REAL(flock)(file, operation);
+}
+
+EXPORT int link(const char* from, const char* to) {
+    return lacks("NOLINKS") ? -1 : REAL(link)(from, to);
 }
 
 EXPORT int renameat2(int from_folder, const char* from, int to_folder, const char* to, unsigned flags) {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Avedis.Trainer.Benchmark;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Trainer.Commands;
 
@@ -25,6 +26,7 @@ public static class BenchCommand
             int count = parsed.GetRequiredValue(steps);
             if (count < 1)
                 throw new UserException(ExitCode.Usage, $"--steps is {count}; it has to be at least 1");
+            using var place = parsed.GetValue(folder) is { } target ? MadeFolder.Of(folder.Name, Path.Combine(target, "bench.json")) : null;
             var config = common.Load(parsed);
             config = config with
             {

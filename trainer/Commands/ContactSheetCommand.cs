@@ -29,6 +29,7 @@ public static class ContactSheetCommand
             var tool = FfmpegTool.Find(parsed.GetValue(common.Ffmpeg));
             string path = parsed.GetRequiredValue(picture);
             using var dataset = PreparedDataset.Open(parsed.GetRequiredValue(folder));
+            using var place = MadeFolder.Of(picture.Name, path);
             using var interrupt = new Interrupt();
             FaceContactSheet sheet;
             try

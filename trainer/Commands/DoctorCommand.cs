@@ -20,6 +20,8 @@ public static class DoctorCommand
         HopperKernels.Variable, "NO_COLOR",
     ];
 
+    private const double LongestPatience = 86400; // seconds
+
     public static Command Create()
     {
         var common = new CommonOptions();
@@ -33,9 +35,13 @@ public static class DoctorCommand
         command.Options.Add(patience);
         command.SetAction(parsed =>
         {
+            double seconds = parsed.GetValue(patience);
+            if (!(seconds is > 0 and <= LongestPatience))
+                throw new UserException(ExitCode.Usage, $"{patience.Name} is {seconds}; it has to be above 0 and at most {LongestPatience}");
             var output = parsed.InvocationConfiguration.Output;
-            output.WriteLine($"avedis      {typeof(DoctorCommand).Assembly.GetName().Version?.ToString(3)} on {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
-            output.WriteLine($"cores       {Environment.ProcessorCount}, memory {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1073741824.0:N1} GiB");
+            string version = typeof(DoctorCommand).Assembly.GetName().Version!.ToString(3);
+            Screen.WriteFinding(output, "avedis", $"{version} on {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
+            Screen.WriteFinding(output, "cores", $"{Environment.ProcessorCount}, memory {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1073741824.0:N1} GiB");
             bool computes = Try(output, "cpu", () =>
             {
                 using var backend = BackendFactory.Create("cpu", 0);
@@ -49,7 +55,7 @@ public static class DoctorCommand
             });
             // a missing GPU is no fault: the program says so and works without
             bool answered = true;
-            Try(output, "cuda", () => Gpu(TimeSpan.FromSeconds(parsed.GetValue(patience)), out answered));
+            Try(output, "cuda", () => Gpu(TimeSpan.FromSeconds(seconds), out answered));
             // nor are faces that cannot be found: most corpora show nothing else
             Try(output, "faces", () =>
             {
@@ -103,13 +109,13 @@ public static class DoctorCommand
     {
         try
         {
-            output.WriteLine($"{name,-12}{find()}");
+            Screen.WriteFinding(output, name, find());
             return true;
         }
         catch (Exception error)
             when (error is DeviceUnavailableException or OutOfDeviceMemoryException or UserException or MpiException or NcclException)
         {
-            output.WriteLine($"{name,-12}MISSING: {error.Message}");
+            Screen.WriteFinding(output, name, $"MISSING: {error.Message}");
             return false;
         }
     }

@@ -33,31 +33,39 @@ public static class EmbedCommand
             string? prepared = parsed.GetValue(data);
             if (prepared is null == (files.Count == 0))
                 throw new UserException(ExitCode.Usage, "embed takes either --data or media files");
+            bool npy = parsed.GetRequiredValue(format) == "npy";
+            using var place = MadeFolder.Of(path.Name, npy ? Path.Combine(target, EmbeddingTable.IdsFile) : target);
             using var interrupt = new Interrupt();
             using var model = TrainedModel.Open(
                 checkpoint, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), config.Training.Threads,
                 prepared is null ? ClipRunner.BatchSize(config, files.Count) : config.Training.BatchSize);
             var table = new EmbeddingTable(model.Runtime, prepared is null ? [] : model.State.Factors);
+            var progress = new Progress(parsed.InvocationConfiguration.Error, "embed", "clips");
             int failures = 0;
             try
             {
                 if (prepared is not null)
-                    AddPrepared(table, model, prepared, parsed.GetValue(split) ?? [], interrupt.Token);
+                    AddPrepared(table, model, prepared, parsed.GetValue(split) ?? [], progress, interrupt.Token);
                 else
                 {
                     using var runner = new ClipRunner(model, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), parsed.InvocationConfiguration.Error);
-                    failures = runner.Run([.. files.Select(file => new ClipWindow(file))], (window, row) => table.Add(row, window.Path, "", []), stop: interrupt.Token);
+                    failures = runner.Run([.. files.Select(file => new ClipWindow(file))], (window, row) => table.Add(row, window.Path, "", []),
+                        done => progress.Report(done, files.Count), interrupt.Token);
                 }
             }
             catch (OperationCanceledException) when (interrupt.Requested)
             {
                 return interrupt.ExitCode;
             }
+            finally
+            {
+                progress.End();
+            }
             if (table.Count == 0 && failures == 0)
                 throw new UserException(ExitCode.BadInput, $"{prepared} has no clips in split {string.Join(", ", parsed.GetValue(split) ?? [])}: choose another with --split");
             if (table.Count > 0)
             {
-                if (parsed.GetRequiredValue(format) == "npy")
+                if (npy)
                     table.WriteNpy(target);
                 else
                     table.WriteSafetensors(target);
@@ -69,11 +77,12 @@ public static class EmbedCommand
         return command;
     }
 
-    private static void AddPrepared(EmbeddingTable table, TrainedModel model, string folder, string[] names, CancellationToken stop)
+    private static void AddPrepared(EmbeddingTable table, TrainedModel model, string folder, string[] names, Progress progress, CancellationToken stop)
     {
         using var dataset = PreparedDataset.Open(folder);
         model.CheckFits(dataset);
         var splits = names.Length == 0 ? Enum.GetValues<Split>() : [.. names.Select(name => Enum.Parse<Split>(name, ignoreCase: true)).Distinct().Order()];
+        int done = 0, total = splits.Sum(split => dataset.Clips(split).Count);
         foreach (var split in splits.Where(split => dataset.Clips(split).Count > 0))
         {
             using var loader = BatchLoader.ForEvaluation(dataset, split, model.Runtime.Network.Shape.Batch, model.State.Factors);
@@ -82,6 +91,7 @@ public static class EmbedCommand
                 stop.ThrowIfCancellationRequested();
                 for (int row = 0; row < batch.Count; row++)
                     table.Add(row, batch.Ids[row], split.ToString().ToLowerInvariant(), [.. batch.Labels.Select(labels => labels[row])]);
+                progress.Report(done += batch.Count, total);
             });
         }
     }

@@ -35,13 +35,20 @@ public static class EvaluateCommand
                 path, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), config.Training.Threads, config.Training.BatchSize,
                 parsed.GetValue(json) ? null : output.WriteLine);
             model.CheckFits(dataset);
+            using var place = MadeFolder.Of(common.Run.Name, Path.Combine(folder.Path, EvaluationReport.PageName));
             using var loader = BatchLoader.ForEvaluation(dataset, part, config.Training.BatchSize, model.State.Factors);
             if (loader.BatchesPerEpoch == 0)
                 throw new UserException(ExitCode.BadInput, $"{dataset.Folder} has no clips in split {part}: choose another with --split");
-            var result = Evaluator.Run(model.Runtime, loader);
+            var progress = new Progress(parsed.InvocationConfiguration.Error, "evaluate", "clips");
+            int done = 0;
+            var result = Evaluator.Run(model.Runtime, loader, batch => progress.Report(done += batch.Count, dataset.Clips(part).Count));
+            progress.End();
             var report = new EvaluationReport(folder, part, model, result);
             report.Write();
-            output.WriteLine(parsed.GetValue(json) ? report.ToJson() : report.ToTable());
+            if (parsed.GetValue(json))
+                output.WriteLine(report.ToJson());
+            else
+                report.Print(output);
             return ExitCode.Ok;
         });
         return command;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Trainer.Data;
 using Avedis.Trainer.Export;
 
 namespace Avedis.Trainer.Commands;
@@ -23,6 +24,7 @@ public static class ExportCommand
             var model = new ExportedModel(folder.Resolve(parsed.GetRequiredValue(common.Checkpoint)));
             string target = parsed.GetRequiredValue(path);
             bool onnx = parsed.GetRequiredValue(format) == "onnx";
+            using var place = MadeFolder.Of(path.Name, onnx ? target : Path.Combine(target, PyTorchExport.Script));
             if (onnx)
                 OnnxExport.Write(model, target);
             else

@@ -50,8 +50,11 @@ public static class ImportCommand
             var import = new CorpusImport(corpus, new CorpusFolder(parsed.GetRequiredValue(folder)), options);
             var tool = parsed.GetValue(check) ? FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)) : null;
             var (output, error) = (parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error);
+            using var place = MadeFolder.Of(manifest.Name, parsed.GetRequiredValue(manifest));
+            using var auditPlace = parsed.GetValue(audit) is { } auditFile ? MadeFolder.Of(audit.Name, auditFile) : null;
+            using var rejectedPlace = parsed.GetValue(rejected) is { } rejectedFile ? MadeFolder.Of(rejected.Name, rejectedFile) : null;
             using var interrupt = new Interrupt();
-            var progress = new Progress(error, "check", "clips", terminal: ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected);
+            var progress = new Progress(error, "check", "clips");
             ImportResult result;
             try
             {
@@ -65,12 +68,10 @@ public static class ImportCommand
             }
             progress.End();
             string file = parsed.GetRequiredValue(manifest), root = parsed.GetRequiredValue(folder);
-            foreach (string written in new[] { file, parsed.GetValue(audit), parsed.GetValue(rejected) }.OfType<string>())
-                Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(written))!);
-            if (parsed.GetValue(audit) is { } auditFile)
-                WholeFile.Write(auditFile, stream => JsonSerializer.Serialize(stream, result.Audit, Json.Indented));
-            if (parsed.GetValue(rejected) is { } rejectedFile)
-                Rejection.Write(rejectedFile, result.Rejections);
+            if (auditPlace is not null)
+                WholeFile.Write(parsed.GetValue(audit)!, stream => JsonSerializer.Serialize(stream, result.Audit, Json.Indented));
+            if (rejectedPlace is not null)
+                Rejection.Write(parsed.GetValue(rejected)!, result.Rejections);
             foreach (string line in result.Audit.Table())
                 output.WriteLine(line);
             if (result.Clips.Count == 0)

@@ -37,6 +37,8 @@ public static class PredictCommand
                     : parsed.GetRequiredValue(format), parsed.GetValue(path),
                 parsed.GetValue(timeline) ? parsed.GetValue(hop) : null, parsed.GetValue(plot));
             Check(job);
+            using var place = job.Out is null ? null : MadeFolder.Of(path.Name, job.Out);
+            using var drawing = job.Plot is null ? null : MadeFolder.Of(plot.Name, job.Plot);
             return Predict(
                 job, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), config,
                 batch => TrainedModel.Open(checkpoint, parsed.GetValue(common.Device) ?? "auto", parsed.GetValue(common.Precision), threads: 0, batch),
@@ -66,7 +68,7 @@ public static class PredictCommand
         var branches = model.Runtime.Network.Branches;
         using var file = job.Out is null ? null : new StreamWriter(job.Out);
         using var writer = new PredictionWriter(file ?? output, job.Format, [.. branches.Select(branch => branch.Factor)], timeline: job.Hop is not null);
-        var progress = file is null ? null : new Progress(output, "predict", job.Hop is null ? "clips" : "windows", terminal: output == Console.Out && !Console.IsOutputRedirected);
+        var progress = file is null ? null : new Progress(output, "predict", job.Hop is null ? "clips" : "windows");
         var drawn = new List<WindowPrediction>();
         try
         {
@@ -90,6 +92,10 @@ public static class PredictCommand
         catch (OperationCanceledException) when (interrupt.Requested)
         {
             return interrupt.ExitCode;
+        }
+        finally
+        {
+            progress?.End();
         }
         if (job.Plot is not null && drawn.Count > 0)
             File.WriteAllText(job.Plot, TimelinePlot.Draw(Path.GetFileName(job.Files[0]), drawn, [.. branches.Select(branch => branch.Factor)], job.Hop!.Value));

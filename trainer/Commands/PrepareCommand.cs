@@ -76,7 +76,7 @@ public static class PrepareCommand
         bool shared = processes.Size > 1;
         if (shared)
             error.WriteLine($"ranks: {processes.Description}");
-        var progress = new Progress(error, shared ? "prepare, all ranks" : "prepare", "clips", terminal: ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected);
+        var progress = new Progress(error, shared ? "prepare, all ranks" : "prepare", "clips");
         void Report(int done, int total, int before) => progress.Report(done, total, before);
         int code;
         PrepareResult? result;
@@ -92,7 +92,7 @@ public static class PrepareCommand
         {
             progress.End();
         }
-        if (code is ExitCode.Interrupted or ExitCode.Terminated)
+        if (ExitCode.IsStop(code))
             error.WriteLine($"avedis: stopped; finished clips are kept in {job.Folder}, and the same command goes on from there");
         foreach (string line in result is null ? [] : Summary(job, result))
             output.WriteLine(line);

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Avedis.Engine;
@@ -50,6 +49,8 @@ public static class ProbeCommand
             bool printJson = parsed.GetValue(json);
             using var model = TrainedModel.Open(path, device, parsed.GetValue(common.Precision), threads, batch, printJson ? null : output.WriteLine, number);
             model.CheckFits(dataset);
+            string probes = Path.Combine(folder.Path, "probes.json");
+            using var place = processes.Leads ? MadeFolder.Of(common.Run.Name, probes) : null;
             var settings = (parsed.GetValue(quick) ? ProbeSettings.Cheap : ProbeSettings.Full with { Seeds = count }) with { Seed = parsed.GetValue(common.Seed) ?? 1 };
             var ranks = processes.Size > 1 ? processes.Mpi : null;
             var card = JsonNode.Parse(model.Config.ToJson())!.AsObject();
@@ -58,7 +59,7 @@ public static class ProbeCommand
             if (ranks is not null && !printJson)
                 output.WriteLine($"ranks: {processes.Description}");
 
-            var progress = printJson ? null : new Progress(output, ranks is null ? "embeddings" : "embeddings, the part of rank 0", "clips", terminal: output == Console.Out && !Console.IsOutputRedirected);
+            var progress = printJson ? null : new Progress(output, ranks is null ? "embeddings" : "embeddings, the part of rank 0", "clips");
             Split[] splits = [Split.Train, Split.Validation, test];
             var leaks = new Leaks(model.Runtime, dataset, batch, splits: splits, progress: (done, all) => progress?.Report(done, all), ranks: ranks);
             Leaks? untrained = null;
@@ -72,40 +73,43 @@ public static class ProbeCommand
             if (!processes.Leads)
                 return ExitCode.Ok;
             string text = JsonSerializer.Serialize(found, Json.Indented);
-            File.WriteAllText(Path.Combine(folder.Path, "probes.json"), text);
-            output.WriteLine(printJson ? text : Table(found, folder.Path));
+            WholeFile.Write(probes, text);
+            if (printJson)
+                output.WriteLine(text);
+            else
+                Print(output, found, folder.Path);
             return ExitCode.Ok;
         }));
         return command;
     }
 
-    private static string Table(List<Leak> leaks, string folder)
+    private static void Print(TextWriter output, List<Leak> leaks, string folder)
     {
-        var text = new StringBuilder();
-        text.AppendLine($"  {"read from embedding",-28}{"score",9}{"fresh probe",13}{"balanced",10}{"linear",9}{"in training",13}{"untrained",11}{"chance",9}");
+        var table = Screen.Table("read from embedding", "score", "fresh probe", "balanced", "linear", "in training", "untrained", "chance");
         foreach (var leak in leaks)
         {
             static string Number(double? value) => value is { } v ? $"{v:F3}" : "-";
             double? Of(LeakProbeResult? result, ProbeKind kind) => result?.Probes?.First(p => p.Kind == kind && !p.Balanced).Scores
                 .Average(s => leak.Score == "accuracy" ? s.Accuracy : s.MacroF1);
-            text.AppendLine(
-                $"  {$"{Printable.Name(leak.Factor)} from {leak.Embedding}",-28}{(leak.Score == "accuracy" ? "accuracy" : "macro-F"),9}{Number(leak.Fresh),13}{Number(leak.Balanced),10}" +
-                $"{Number(Of(leak.Probes, ProbeKind.Linear)),9}{Number(leak.InTraining),13}{Number(Of(leak.Untrained, ProbeKind.Hidden)),11}{Number(leak.Chance),9}");
+            table.Add(
+                $"{Printable.Name(leak.Factor)} from {leak.Embedding}", leak.Score == "accuracy" ? "accuracy" : "macro-F", Number(leak.Fresh), Number(leak.Balanced),
+                Number(Of(leak.Probes, ProbeKind.Linear)), Number(leak.InTraining), Number(Of(leak.Untrained, ProbeKind.Hidden)), Number(leak.Chance));
         }
+        Screen.Write(output, table);
         foreach (var leak in leaks)
         {
             var health = leak.Probes.Health;
-            text.Append($"  {leak.Embedding}: {health.DeadShare:P0} of {health.Units} units dead, mean norm {health.MeanNorm:G3}, effective rank {health.EffectiveRank:F1}");
+            string says = $"{health.DeadShare:P0} of {health.Units} units dead, mean norm {health.MeanNorm:G3}, effective rank {health.EffectiveRank:F1}";
             if (leak.Probes.Codes is { } codes)
-                text.Append($"; {Printable.Name(leak.Factor)} in {codes.Min(code => code.BitsPerClip):F2} bits a clip, {codes[0].PriorBits / codes[0].Clips:F2} without the embedding");
+                says += $"; {Printable.Name(leak.Factor)} in {codes.Min(code => code.BitsPerClip):F2} bits a clip, {codes[0].PriorBits / codes[0].Clips:F2} without the embedding";
             if (leak.Probes.OtherFactor is { } other)
-                text.Append($"; the {leak.Embedding} label alone gives {other.First(p => !p.Balanced).Mean:F3} macro-F");
-            text.AppendLine();
+                says += $"; the {leak.Embedding} label alone gives {other.First(p => !p.Balanced).Mean:F3} macro-F";
+            Screen.WriteFinding(output, $"  {leak.Embedding}", says);
             foreach (string reason in leak.Probes.Missing.Where(m => m.Key == "probes").Select(m => m.Value))
-                text.AppendLine($"  {Printable.Name(leak.Factor)} from {leak.Embedding}: not probed, {reason}");
+                Screen.WriteFinding(output, "", $"{Printable.Name(leak.Factor)} from {leak.Embedding}: not probed, {reason}");
         }
         foreach (string warning in leaks.Select(leak => leak.Warning).OfType<string>())
-            text.AppendLine($"  WARNING: {Printable.Line(warning)}");
-        return text.Append($"  {folder}: probes.json").ToString();
+            Screen.WriteFinding(output, "  WARNING:", Printable.Line(warning));
+        Screen.WriteFinding(output, "  run folder", $"{folder}: probes.json");
     }
 }

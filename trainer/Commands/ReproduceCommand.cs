@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using Avedis.Trainer.Data;
+using Avedis.Trainer.Model;
 using Avedis.Trainer.Reproduce;
 using Avedis.Trainer.Training;
 
@@ -70,8 +71,8 @@ public static class ReproduceCommand
             if (small)
                 config = config with { Training = config.Training with { Epochs = QuickEpochs } };
             var options = new GridOptions(
-                List(methods.Name, parsed.GetRequiredValue(methods), Grid.AllMethods.Contains, text => text),
-                List(recipes.Name, parsed.GetRequiredValue(recipes), Recipe.Names.Contains, text => text),
+                List(methods.Name, parsed.GetRequiredValue(methods), Grid.AllMethods.Contains, text => text, Grid.AllMethods),
+                List(recipes.Name, parsed.GetRequiredValue(recipes), Recipe.Names.Contains, text => text, Recipe.Names),
                 baseline is not null ? [config.Network.Factors.GetValueOrDefault(Factor.Speaker)?.Embedding ?? 0] : List(dimensions.Name, parsed.GetValue(dimensions) ?? (small ? "64" : "2048,256,64"), text => int.TryParse(text, out int d) && d is >= 1 and <= 65536, text => int.Parse(text, CultureInfo.InvariantCulture)),
                 baseline is not null ? [config.Training.Seed] : List(seeds.Name, parsed.GetValue(seeds) ?? (small ? "1" : "1,2,3"), text => ulong.TryParse(text, out _), text => ulong.Parse(text, CultureInfo.InvariantCulture)));
             if (options.Recipes.Contains(Recipe.Strong) && options.Methods.Any(GridPlace.Adversarial.Contains) && !options.Methods.Contains("baseline"))
@@ -82,10 +83,16 @@ public static class ReproduceCommand
             if (baseline is not null)
                 CheckBaseline(baseline, config, dataset);
             config = config with { Features = dataset.Features };
+            // what no cell could work with is refused before the folder is taken for it
+            if (config.Network.Built.FirstOrDefault(name => dataset.Factors.All(factor => factor.Name != name)) is { } absent)
+                throw new UserException(ExitCode.BadInput, $"network.factors names '{absent}', which {dataset.Folder} does not have");
+            using (var backend = TrainingLoop.CreateBackend(config.Training, say: null))
+                if (config.Training.Precision != Precision.Auto)
+                    Precisions.Choose(config.Training.Precision, backend);
             using var interrupt = new Interrupt();
             if (parsed.GetValue(sweep) is { } file)
             {
-                output.WriteLine(new Sweep(config, SweepOptions.Load(file), dataset, parsed.GetRequiredValue(folder), output, interrupt).Run());
+                output.WriteLine(new Sweep(config, SweepOptions.Load(file), dataset, parsed.GetRequiredValue(folder), GuardedWriter.Log(output), interrupt).Run());
                 output.WriteLine($"{parsed.GetRequiredValue(folder)}/sweep: sweep.md, settings.json (for --settings)");
                 return interrupt.ExitCode;
             }
@@ -95,15 +102,15 @@ public static class ReproduceCommand
             if (parsed.GetValue(folds) is { } column)
             {
                 string target = parsed.GetRequiredValue(folder);
-                output.WriteLine(new Folds(dataset, column, parsed.GetValue(foldCount), target, output).Run((part, place) =>
+                output.WriteLine(new Folds(dataset, column, parsed.GetValue(foldCount), target, GuardedWriter.Log(output)).Run((part, place) =>
                 {
-                    var done = new Grid(config, options, tuned, part, place, output, interrupt).Run();
+                    var done = new Grid(config, options, tuned, part, place, GuardedWriter.Log(output), interrupt).Run();
                     return done.Cells.Count == done.Planned;
                 }));
                 output.WriteLine($"{target}: folds.md, folds.csv, folds.json; the grid of each fold in fold-001 and so on");
                 return interrupt.ExitCode;
             }
-            var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), output, interrupt, baseline).Run();
+            var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), GuardedWriter.Log(output), interrupt, baseline).Run();
             output.WriteLine(baseline is null ? GridTables.Markdown(grid) : GridTables.BeforeAndAfter(grid));
             output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/report.html, grid.json, grid.csv, grid.md");
             return interrupt.ExitCode;
@@ -119,11 +126,13 @@ public static class ReproduceCommand
             throw new UserException(ExitCode.BadCheckpoint, $"--baseline {path}: it was trained on other data than {dataset.Folder}, whose test clips it may have seen");
     }
 
-    private static List<T> List<T>(string option, string text, Func<string, bool> valid, Func<string, T> parse)
+    private static List<T> List<T>(string option, string text, Func<string, bool> valid, Func<string, T> parse, IReadOnlyList<string>? known = null)
     {
         string[] parts = text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        if (parts.Length == 0 || parts.FirstOrDefault(part => !valid(part)) is { } wrong)
-            throw new UserException(ExitCode.Usage, $"{option} {text}: expected values between commas{(parts.FirstOrDefault(part => !valid(part)) is { } part ? $", not '{part}'" : "")}");
+        string? wrong = parts.FirstOrDefault(part => !valid(part));
+        if (parts.Length == 0 || wrong is not null)
+            throw new UserException(ExitCode.Usage, $"{option} {text}: expected {(known is null ? "values" : $"some of {string.Join(", ", known)}")} between commas"
+                + (wrong is null ? "" : $", not '{wrong}'{Spelling.Hint(wrong, known ?? [])}"));
         return [.. parts.Select(parse)];
     }
 }

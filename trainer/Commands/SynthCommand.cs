@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Avedis.Trainer.Data;
 using Avedis.Trainer.Media;
 using Avedis.Trainer.Synth;
 
@@ -60,16 +61,16 @@ public static class SynthCommand
             using var interrupt = new Interrupt();
             if (parsed.GetValue(picture) is { } path)
             {
+                using var place = MadeFolder.Of(picture.Name, path);
                 ContactSheet.Write(tool, options, path, interrupt.Token);
                 output.WriteLine($"{path}: {string.Join(", ", Enum.GetNames<Emotion>()).ToLowerInvariant()} from left to right");
                 return ExitCode.Ok;
             }
             string target = parsed.GetValue(folder)!;
-            bool terminal = ReferenceEquals(error, Console.Error) && !Console.IsErrorRedirected;
             int made;
             try
             {
-                made = Corpus.Make(options, target, tool, parallel, error, terminal, interrupt.Token);
+                made = Corpus.Make(options, target, tool, parallel, error, interrupt.Token);
             }
             catch (OperationCanceledException) when (interrupt.Requested)
             {

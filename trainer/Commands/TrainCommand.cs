@@ -54,7 +54,7 @@ public static class TrainCommand
         int Train(ParseResult parsed, RankProcesses processes)
         {
             var ranks = new RankedTraining(processes);
-            var output = processes.Leads ? parsed.InvocationConfiguration.Output : TextWriter.Null;
+            var output = processes.Leads ? GuardedWriter.Log(parsed.InvocationConfiguration.Output) : TextWriter.Null;
             var folder = new RunFolder(parsed.GetRequiredValue(run));
             using var claim = processes.Leads ? folder.Claim() : null;
             bool trained = processes.Broadcast(processes.Leads && folder.HasCheckpoint, "whether there is a checkpoint"), resuming = parsed.GetValue(resume) && trained;

@@ -240,7 +240,7 @@ public sealed class Manifest
     };
 
     private string Nearest(string label) => labels.Keys.Order(StringComparer.Ordinal)
-        .MinBy(known => Config.EditDistance(known, label)) is { } known
+        .MinBy(known => Spelling.EditDistance(known, label)) is { } known
         ? $" (nearest known: \"{known}\")" : "";
 
     private UserException Fault(int line, string what) => new(ExitCode.BadInput, $"{file} line {line} {what}");

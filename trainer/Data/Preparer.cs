@@ -127,7 +127,7 @@ public sealed class Preparer
         varied = rows.Zip(splits).Where(pair => pair.Second == Split.Train).Select(pair => pair.First.Id).ToHashSet(StringComparer.Ordinal);
         try
         {
-            Directory.CreateDirectory(job.Folder);
+            using var made = new MadeFolder(job.Folder);
             using var folderLock = LockFolder();
             using var partLock = job.Part is null ? null : Hold($".lock-{job.Part}", FileAccess.ReadWrite, FileShare.None);
             OpenShards();

@@ -18,7 +18,6 @@ public static class WholeFile
             stream.Flush();
             DurableFiles.Sync(stream.SafeFileHandle, unfinished);
         }
-        File.Move(unfinished, path, overwrite: true);
-        DurableFiles.SyncFolder(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        DurableFiles.Replace(unfinished, path);
     }
 }

@@ -1,4 +1,3 @@
-using System.Text;
 using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer.Data;
@@ -14,6 +13,8 @@ namespace Avedis.Trainer.Evaluation;
 /// </summary>
 public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel model, EvaluationResult result)
 {
+    public const string PageName = "report.html";
+
     private TrainingState State => model.State;
 
     private string SplitName => split.ToString().ToLowerInvariant();
@@ -30,7 +31,7 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         foreach (var factor in result.Factors)
             WriteMatrix(Path.Combine(path, $"confusion-{factor.Name}.csv"), factor);
         var metrics = File.Exists(folder.MetricsPath) ? MetricsLog.Read(folder.MetricsPath) : [];
-        File.WriteAllText(Path.Combine(folder.Path, "report.html"), HtmlReport.Create(folder.Path, SplitName, State, metrics, result));
+        File.WriteAllText(Path.Combine(folder.Path, PageName), HtmlReport.Create(folder.Path, SplitName, State, metrics, result));
     }
 
     /// <summary>The figures by the names that scripts read.</summary>
@@ -67,33 +68,29 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         ["seed"] = model.Config.Training.Seed,
     };
 
-    /// <summary>The short table that the program prints.</summary>
-    public string ToTable()
+    /// <summary>Prints the short table.</summary>
+    public void Print(TextWriter output)
     {
-        var table = new StringBuilder();
-        table.AppendLine($"{result.Ids.Count} clips of split {SplitName}{(split == Split.Train ? "" : ", never trained on")}");
-        table.AppendLine($"  {"",-22}{"score",10}{"chance",10}");
+        output.WriteLine($"{result.Ids.Count} clips of split {SplitName}{(split == Split.Train ? "" : ", never trained on")}");
+        var table = Screen.Table("", "score", "chance", "clips");
         foreach (var factor in result.Factors.Where(factor => factor.Matrix.Total > 0))
         {
             if (factor.Factor.ByMacroF)
-            {
-                table.AppendLine($"  {$"{factor.Name} macro-F",-22}{factor.Score,10:F3}{factor.Chance,10:F3}");
-                table.AppendLine($"  {$"{factor.Name} accuracy",-22}{factor.Matrix.Accuracy,10:F3}{factor.Matrix.MajorityAccuracy,10:F3}");
-                table.AppendLine($"  {$"{factor.Name} mean recall",-22}{factor.Matrix.BalancedAccuracy,10:F3}{factor.Matrix.ChanceRecall,10:F3}");
-            }
-            else
-            {
-                table.AppendLine($"  {$"{factor.Name} accuracy",-22}{factor.Score,10:F3}{factor.Chance,10:F3}");
-            }
+                table.Add($"{factor.Name} macro-F", $"{factor.Score:F3}", $"{factor.Chance:F3}", "");
+            var (accuracy, chance) = factor.Factor.ByMacroF ? (factor.Matrix.Accuracy, factor.Matrix.MajorityAccuracy) : (factor.Score, factor.Chance);
+            table.Add($"{factor.Name} accuracy", $"{accuracy:F3}", $"{chance:F3}", "");
+            if (factor.Factor.ByMacroF)
+                table.Add($"{factor.Name} mean recall", $"{factor.Matrix.BalancedAccuracy:F3}", $"{factor.Matrix.ChanceRecall:F3}", "");
         }
         foreach (var factor in result.Factors.Where(factor => factor.Factor.ByMacroF && factor.Matrix.Total > 0))
             for (int c = 0; c < factor.Matrix.Classes; c++)
-                table.AppendLine($"    F {Printable.Name(factor.Factor.Classes[c]),-18}{factor.Matrix.F1(c),10:F3}{"",10}  ({factor.Matrix.Support(c)} clips)");
+                table.Add($"  F {Printable.Name(factor.Factor.Classes[c])}", $"{factor.Matrix.F1(c):F3}", "", $"{factor.Matrix.Support(c)}");
+        Screen.Write(output, table);
         foreach (string note in result.Notes)
-            table.AppendLine($"  note: {Printable.Line(note)}");
-        table.AppendLine($"  {"training",-22}{State.TrainClipsPerSecond,10:N1} clips/s ({Printable.Name(State.Precision)}), peak memory {State.PeakRssBytes / 1048576.0:N0} MiB");
-        table.Append($"  run folder {folder.Path}: report.html, summary.json, evaluation/{SplitName}/");
-        return table.ToString();
+            output.WriteLine($"note: {Printable.Line(note)}");
+        Screen.WriteFinding(
+            output, "training", $"{State.TrainClipsPerSecond:N1} clips/s ({State.Precision}), peak memory {State.PeakRssBytes / 1048576.0:N0} MiB");
+        Screen.WriteFinding(output, "run folder", $"{folder.Path}: report.html, summary.json, evaluation/{SplitName}/");
     }
 
     private void WritePredictions(string path) => WriteCsv(path, csv =>

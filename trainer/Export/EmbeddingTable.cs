@@ -20,6 +20,9 @@ namespace Avedis.Trainer.Export;
 /// <param name="factors">What clips are labelled with.</param>
 public sealed class EmbeddingTable(Runtime runtime, IReadOnlyList<Factor> factors)
 {
+    /// <summary>Of the rows, beside the arrays.</summary>
+    public const string IdsFile = "ids.csv";
+
     private const int Alignment = 64; // of a .npy file's data, so that it can be mapped
 
     private readonly List<(string Id, string Split, int[] Labels)> clips = [];
@@ -50,7 +53,7 @@ public sealed class EmbeddingTable(Runtime runtime, IReadOnlyList<Factor> factor
             foreach (float[] row in own)
                 file.Write(MemoryMarshal.AsBytes(row.AsSpan()));
         }
-        using var csv = CsvWriter.Create(File.Create(Path.Combine(folder, "ids.csv")), new CsvWriterOptions { NewLine = "\n" });
+        using var csv = CsvWriter.Create(File.Create(Path.Combine(folder, IdsFile)), new CsvWriterOptions { NewLine = "\n" });
         csv.WriteRecord(["row", "id", "split", .. factors.Select(factor => factor.Name)]);
         for (int i = 0; i < clips.Count; i++)
             csv.WriteRecord([$"{i}", clips[i].Id, clips[i].Split, .. factors.Zip(clips[i].Labels, (factor, label) => label < 0 ? "" : factor.Classes[label])]);

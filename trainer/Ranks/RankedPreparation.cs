@@ -49,7 +49,7 @@ internal sealed class RankedPreparation(RankProcesses processes, PrepareJob job,
         }
         while (all.Any(sign => sign.Code == Working));
 
-        int failed = Array.FindIndex(all, sign => sign.Code is not Halted and not ExitCode.Ok and not ExitCode.Interrupted and not ExitCode.Terminated);
+        int failed = Array.FindIndex(all, sign => sign.Code is not Halted and not ExitCode.Ok && !ExitCode.IsStop(sign.Code));
         if (failed == processes.Rank)
             part.GetAwaiter().GetResult();
         int first = failed >= 0 ? failed : Array.FindIndex(all, sign => sign.Code > ExitCode.Ok);

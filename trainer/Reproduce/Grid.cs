@@ -57,6 +57,7 @@ public sealed class Grid
         var clock = Stopwatch.StartNew();
         int before = plan.Count(IsFinished);
         bool waiting = false;
+        var progress = new Progress(log, "reproduce", "cells");
         while (plan.Any(cell => !IsFinished(cell)) && !interrupt.Requested)
         {
             bool worked = false;
@@ -69,9 +70,11 @@ public sealed class Grid
                     continue;
                 int done = plan.Count(IsFinished);
                 log.WriteLine($"cell {done + 1} of {plan.Count}: {cell.Name}{Left(clock.Elapsed, done - before, plan.Count - done)}");
+                progress.Report(done, plan.Count, before);
                 if (!Work(cell))
                     break;
                 Write();
+                progress.Report(done + 1, plan.Count, before);
                 (worked, waiting) = (true, false);
             }
             if (worked)
@@ -81,6 +84,7 @@ public sealed class Grid
             waiting = true;
             interrupt.Token.WaitHandle.WaitOne(Poll);
         }
+        progress.End();
         return Write();
     }
 

@@ -17,11 +17,10 @@ public static class Corpus
         "path,speaker,emotion,split,gender,intensity,pitch_hz,snr_db,reverb_s,yaw,nod,scale,light_angle,camera_noise";
 
     /// <summary>Makes what is missing of a corpus and returns the number of clips written.</summary>
-    /// <param name="progress">Receives a line now and then; overwritten in place if <paramref name="terminal"/>.</param>
+    /// <param name="progress">Receives a line now and then.</param>
     /// <exception cref="UserException">Bad options, a folder that holds something else, ffmpeg missing or failing, a full disk.</exception>
     /// <exception cref="OperationCanceledException">Stopped before the end; finished clips are kept.</exception>
-    public static int Make(SynthOptions options, string folder, FfmpegTool tool, int jobs, TextWriter progress, bool terminal,
-        CancellationToken stop)
+    public static int Make(SynthOptions options, string folder, FfmpegTool tool, int jobs, TextWriter progress, CancellationToken stop)
     {
         options.Validate();
         try
@@ -34,7 +33,7 @@ public static class Corpus
             File.Delete(manifest);
             if (missing.Length < options.Clips)
                 progress.WriteLine($"synth: {options.Clips - missing.Length} of {options.Clips} clips are there already");
-            WriteClips(options, folder, tool, jobs, missing, progress, terminal, stop);
+            WriteClips(options, folder, tool, jobs, missing, progress, stop);
             ContactSheet.Write(tool, options, sheet, stop);
             WholeFile.Write(manifest, stream => stream.Write(Encoding.UTF8.GetBytes(Manifest(options))));
             return missing.Length;
@@ -112,11 +111,11 @@ public static class Corpus
     }
 
     private static void WriteClips(SynthOptions options, string folder, FfmpegTool tool, int jobs, PlannedClip[] clips, TextWriter progress,
-        bool terminal, CancellationToken stop)
+        CancellationToken stop)
     {
         foreach (string speaker in clips.Select(clip => Path.GetDirectoryName(Path.Combine(folder, clip.Path))!).Distinct())
             Directory.CreateDirectory(speaker);
-        var report = new Progress(progress, "synth", "clips", terminal);
+        var report = new Progress(progress, "synth", "clips");
         int before = options.Clips - clips.Length, done = before;
         try
         {

@@ -20,7 +20,7 @@ public static class FrozenTrunk
         {
             var rows = values[split] = new float[dataset.Clips(split).Count * width];
             int done = 0;
-            var progress = new Progress(log, $"pooled features, {split.ToString().ToLowerInvariant()}", "clips", terminal: log == Console.Out && !Console.IsOutputRedirected);
+            var progress = new Progress(log, $"pooled features, {split.ToString().ToLowerInvariant()}", "clips");
             using var loader = BatchLoader.ForEvaluation(dataset, split, shape.Batch, shape.Factors);
             Evaluator.Run(whole, loader, batch =>
             {

@@ -1,4 +1,5 @@
 using Avedis.Engine;
+using Avedis.Trainer.Data;
 
 namespace Avedis.Trainer.Training;
 
@@ -22,20 +23,35 @@ public sealed class RunFolder(string path)
     /// <summary>Whether so many epochs have been trained.</summary>
     public bool IsComplete(int epochs) => HasCheckpoint && TrainingState.Load(Resolve("latest")).Epoch >= epochs;
 
-    /// <summary>Takes the folder for one process, for as long as the result lives: two would train over each other.</summary>
+    /// <summary>
+    /// Takes the folder for one process, for as long as the result lives: two would train over each other. A folder that nothing else came
+    /// into is no run, and goes again.
+    /// </summary>
     /// <exception cref="UserException">Exit code 2: another has it.</exception>
     public IDisposable Claim()
     {
-        Directory.CreateDirectory(Path);
+        var folder = new MadeFolder(Path);
         string path = System.IO.Path.Combine(Path, "lock");
         try
         {
             // the system gives it back when the process ends, however it ends
-            return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0);
+            return new Held(folder, new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, bufferSize: 0));
         }
         catch (IOException error) when (File.Exists(path))
         {
             throw new UserException(ExitCode.Usage, $"{Path} is being trained by another avedis: wait for it, or choose another --run ({error.Message})", error);
+        }
+    }
+
+    private sealed class Held(MadeFolder folder, FileStream file) : IDisposable
+    {
+        public void Dispose()
+        {
+            // while it is held: nobody can be in it
+            if (Directory.EnumerateFileSystemEntries(folder.Name).Take(2).Count() == 1)
+                File.Delete(file.Name);
+            file.Dispose();
+            folder.Dispose();
         }
     }
 
@@ -94,7 +110,9 @@ public sealed class RunFolder(string path)
         return folder;
     }
 
-    /// <summary>The epoch of the lowest leak above the floor that the run was trained with; null if there is none, or no checkpoint.</summary>
+    /// <summary>
+    /// The epoch of the lowest leak above the floor that the run was trained with; null if there is none, or no checkpoint.
+    /// </summary>
     public Candidate? Chosen() => Checkpoint.Latest(CheckpointsPath) is { } latest
         ? TrainingState.Load(latest).Chosen(Config.Load(null, System.IO.Path.Combine(latest, "config.json"), []).Training.Selection.Floor)
         : null;

@@ -231,7 +231,7 @@ public sealed class TrainingLoop : IDisposable
     private bool TrainEpoch(BatchLoader loader, int steps, MetricsLog? metrics)
     {
         var training = config.Training;
-        var progress = new Progress(log, $"epoch {state.Epoch + 1}/{training.Epochs}", "clips", terminal: log == Console.Out && !Console.IsOutputRedirected);
+        var progress = new Progress(log, $"epoch {state.Epoch + 1}/{training.Epochs}", "clips");
         long before = (long)state.Position * training.BatchSize;
         var clock = Stopwatch.StartNew();
         double waited = loader.WaitSeconds;
