@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Avedis.Engine;
 using Avedis.Trainer;
 using Avedis.Trainer.Features;
@@ -157,6 +158,16 @@ public sealed class SoundVariantTests
         Assert.Throws<UserException>(new VariantOptions { Copies = 1, Speed = 0, Pitch = 0,
             Reverberation = 0, Noise = NoiseColour.None }.Validate)!.Message,
         Does.Contain("nothing is varied"));
+
+    [Test]
+    public void The_page_lists_every_setting_with_its_default_and_every_preset()
+    {
+        string[] rows = [.. File.ReadLines(Path.Combine(Repository.Root, "docs", "sound.md")).Where(line => line.StartsWith('|'))];
+        foreach (var (name, value) in JsonSerializer.SerializeToNode(new VariantOptions(), Json.Line)!.AsObject())
+            Assert.That(rows.Where(row => row.Contains($"`{name}`", StringComparison.Ordinal)), Has.Some.Contains(value!.ToString()), name);
+        foreach (MelPreset preset in Enum.GetValues<MelPreset>())
+            Assert.That(rows, Has.Some.Contains($"| `{preset.ToString().ToLowerInvariant()}`"));
+    }
 
     /// <summary>A buzz of harmonics up to 4 kHz.</summary>
     private static float[] Voice(double pitch, int length) => [.. Enumerable.Range(0, length).Select(i =>

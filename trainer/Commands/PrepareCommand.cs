@@ -41,6 +41,8 @@ public static class PrepareCommand
             Decodes every clip of a manifest into grey face pictures and log-mel sound, and writes them with labels and splits into a folder for
             "avedis train". Clips that cannot be used are listed in rejected.csv with the reason and never stop it. Stopped halfway, the same
             command goes on; clips whose file has changed since are decoded again.
+            --set features.melPreset=avedis|torchaudio|librosa|kaldi|nwaves chooses the log-mel definition; --set data.variants.copies=2 adds two
+            copies of each training clip with another speed, pitch, room and noise. docs/sound.md has the other settings of both.
             """)
         {
             manifest, folder, root, jobs, device, part, crop,
