@@ -101,7 +101,7 @@ public sealed class Folds(PreparedDataset dataset, string column, int? count, st
         var held = group.ToHashSet(StringComparer.Ordinal);
         return dataset.Divided(clip =>
             !held.Contains(ValueOf(clip)) ? clip.Split == Split.Validation ? Split.Validation : Split.Train
-            : copies.Contains(clip.Id) ? null
+            : copies.Contains(clip.Id) ? (Split?)null
             : Split.Test);
     }
 
