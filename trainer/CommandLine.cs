@@ -66,8 +66,9 @@ internal static class CommandLine
         var others = root.Subcommands.Where(other => !other.Hidden && other.Options.Any(option => option.Name == name));
         string[] owners = [.. others.Select(other => other.Name)];
         string hint = Spelling.Hint(plain, known);
-        return $"'{name}' is no option of {place}"
-            + (hint.Length > 0 ? hint : owners.Length > 0 ? $"; it is one of {string.Join(", ", owners)}" : "; a file of such a name goes behind --");
+        return $"'{name}' is no option of {place}" + (
+            hint.Length > 0 ? hint
+            : owners.Length > 0 ? $"; it is one of {string.Join(", ", owners)}" : "; a file of such a name goes behind --");
     }
 
     private static bool IsNumber(string word) => double.TryParse(word, NumberStyles.Float, CultureInfo.InvariantCulture, out _);
@@ -109,5 +110,6 @@ internal static class CommandLine
     }
 
     // a list of allowed values comes with a value to the line
-    private static string OneLine(string message) => string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).TrimEnd('.');
+    private static string OneLine(string message) =>
+        string.Join(' ', message.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)).TrimEnd('.');
 }

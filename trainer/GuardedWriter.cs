@@ -42,7 +42,8 @@ internal sealed class GuardedWriter(TextWriter inner, bool mayLose) : TextWriter
         {
             if (!mayLose)
                 throw new UserException(
-                    ExitCode.DiskOrIo, $"the result could not be printed: {failure.Message}; send it to a file on a disk with room", failure);
+                    ExitCode.DiskOrIo,
+                    $"the result could not be printed: {failure.Message}; send it to a file on a disk with room", failure);
         }
     }
 }

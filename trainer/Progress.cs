@@ -36,7 +36,7 @@ public sealed class Progress(TextWriter output, string what, string unit)
             if (!live)
                 output.WriteLine($"{what}: {count} {unit}, {rate}, {left}{(note.Length > 0 ? ", " + note : "")}");
             else
-                Screen.Rewrite(output, Line(count, rate, left, note, (double)done / Math.Max(1, total), Screen.Width(output)!.Value - 1), final);
+                Screen.Rewrite(output, Line(count, rate, left, note, (double)done / Math.Max(1, total)), final);
         }
     }
 
@@ -47,9 +47,10 @@ public sealed class Progress(TextWriter output, string what, string unit)
             Screen.EndLine();
     }
 
-    // the last column is left free: some terminals begin a new line when it is filled
-    private string Line(string count, string rate, string left, string note, double share, int room)
+    private string Line(string count, string rate, string left, string note, double share)
     {
+        // the last column is left free: some terminals begin a new line when it is filled
+        int room = Screen.Width(output)!.Value - 1;
         string units = $"{count} {unit}";
         // the first that leaves room for a bar, else the first that fits without one
         string[][] choices = [[units, rate, left, note], [units, left, note], [units, rate, left], [units, left], [count, left], [count]];

@@ -130,17 +130,17 @@ public sealed class SurroundingsTests
 
     // of FUSE, SMB, NFS and 9p: 22 EINVAL, 95 ENOTSUP, 9 EBADF, 13 EACCES, 38 ENOSYS, 37 ENOLCK, 17 EEXIST, 1 EPERM, 31 EMLINK
     [TestCase("NOFOLDERS", 22)]
-    [TestCase("NOFOLDERS", 95)]
-    [TestCase("NOFOLDERS", 9)]
-    [TestCase("NOFOLDERS", 13)]
-    [TestCase("NOFOLDERS", 38)]
+    [TestCase("NOFOLDERS", 95, Category = Tier.Long)]
+    [TestCase("NOFOLDERS", 9, Category = Tier.Long)]
+    [TestCase("NOFOLDERS", 13, Category = Tier.Long)]
+    [TestCase("NOFOLDERS", 38, Category = Tier.Long)]
     [TestCase("NOLOCKS", 37)]
-    [TestCase("NOLOCKS", 95)]
+    [TestCase("NOLOCKS", 95, Category = Tier.Long)]
     [TestCase("NOREPLACE", 17)]
-    [TestCase("NOREPLACE", 1)]
+    [TestCase("NOREPLACE", 1, Category = Tier.Long)]
     [TestCase("NOLINKS", 1)]
-    [TestCase("NOLINKS", 95)]
-    [TestCase("NOLINKS", 31)]
+    [TestCase("NOLINKS", 95, Category = Tier.Long)]
+    [TestCase("NOLINKS", 31, Category = Tier.Long)]
     public void A_file_system_that_lacks_something_will_do(string kind, int error)
     {
         string prefix = $"AVEDIS_FAULT_KIND={kind} AVEDIS_FAULT_ERROR={error} LD_PRELOAD='{Disturbed.Faults}' \"$@\"";
