@@ -10,10 +10,11 @@ using Microsoft.Win32.SafeHandles;
 namespace Avedis.Trainer.Data;
 
 /// <summary>
-/// What a shard says about one clip: its files as they were when decoded (size in bytes, time of change in UTC ticks), the valid lengths, and in how many of its
-/// pictures a face was found, null where none was looked for.
+/// What a shard says about one clip: its files as they were when decoded (size in bytes, time of change in UTC ticks), the valid lengths,
+/// in how many of its
+/// pictures a face was found, null where none was looked for, and whether its sound is silent.
 /// </summary>
-public sealed record ShardClip(string Id, long Size, long Modified, int Faces, int Mels, int? Found = null);
+public sealed record ShardClip(string Id, long Size, long Modified, int Faces, int Mels, int? Found = null, bool Silent = false);
 
 /// <summary>A clip found in a shard: where its payload starts, in bytes from the start of the file.</summary>
 public sealed record ShardEntry(ShardClip Clip, long Offset);
