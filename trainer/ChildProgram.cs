@@ -28,26 +28,27 @@ public static class ChildProgram
 {
     private const int ErrorLimit = 4096;
 
+    /// <inheritdoc cref="Run(string, string, TimeSpan, Action{Stream}?, Action{Stream}?, CancellationToken)"/>
+    public static ChildResult Run(
+        string program, IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null, CancellationToken stop = default)
+        => Run(new ProcessStartInfo(program, arguments), limit, writeInput, readOutput, stop);
+
     /// <summary>
-    /// Runs a program to its end. <paramref name="writeInput"/> fills its stdin (closed afterwards, or at once if null) while
+    /// Runs a program to its end, with arguments one by one or in one line, where quotes hold one together. <paramref name="writeInput"/>
+    /// fills its stdin (closed afterwards, or at once if null) while
     /// <paramref name="readOutput"/> drains its stdout, both on threads of this call, which therefore must not wait for each other.
     /// After <paramref name="limit"/> the process tree is killed and the result says TimedOut; cancelling <paramref name="stop"/> kills it and
     /// throws <see cref="OperationCanceledException"/>. An exception of either callback kills it and is thrown on.
     /// </summary>
     public static ChildResult Run(
-        string program, IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null, CancellationToken stop = default)
+        string program, string arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null, CancellationToken stop = default)
+        => Run(new ProcessStartInfo(program, arguments), limit, writeInput, readOutput, stop);
+
+    private static ChildResult Run(ProcessStartInfo start, TimeSpan limit, Action<Stream>? writeInput, Action<Stream>? readOutput, CancellationToken stop)
     {
         stop.ThrowIfCancellationRequested();
-        var start = new ProcessStartInfo(program)
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            UseShellExecute = false,
-            CreateNoWindow = true,
-        };
-        foreach (string argument in arguments)
-            start.ArgumentList.Add(argument);
+        start.RedirectStandardInput = start.RedirectStandardOutput = start.RedirectStandardError = start.CreateNoWindow = true;
+        start.UseShellExecute = false;
         using var process = new Process { StartInfo = start };
         try
         {
@@ -55,7 +56,7 @@ public static class ChildProgram
         }
         catch (Win32Exception failure)
         {
-            throw new UserException(ExitCode.DeviceUnavailable, $"cannot start {program}: {failure.Message}", failure);
+            throw new UserException(ExitCode.DeviceUnavailable, $"cannot start {start.FileName}: {failure.Message}", failure);
         }
         using var watchdog = new CancellationTokenSource(limit);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(watchdog.Token, stop);

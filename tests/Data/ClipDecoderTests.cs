@@ -205,10 +205,11 @@ public sealed class ClipDecoderTests
     }
 
     [Test]
-    public void Probe_reads_length_streams_and_size()
+    public void Probe_reads_length_and_streams()
     {
         var info = MediaInfo.Probe(TestMedia.Tool, TestMedia.Clip(Path.Combine(folder, "a.mp4")));
-        Assert.That(info with { Seconds = 1 }, Is.EqualTo(new MediaInfo(1, true, true, 64, 48)));
+        Assert.That((info.HasVideo, info.HasAudio), Is.EqualTo((true, true)));
+        Assert.That(info.SoundStarts, Is.EqualTo((double[])[0]));
         Assert.That(info.Seconds, Is.EqualTo(1).Within(0.1));
     }
 

@@ -125,6 +125,8 @@ public static class PrepareCommand
         if (result.RareSpeakers.Count > 0)
             yield return $"left out for too few clips: {result.RareSpeakers.Count:N0} speakers ({string.Join(", ", result.RareSpeakers.Take(5).Select(Printable.Name))}"
                 + $"{(result.RareSpeakers.Count > 5 ? ", ..." : "")})";
+        if (result.Silent > 0 && job.Features.Silence == SilenceMode.Warn)
+            yield return $"silent: {result.Silent:N0} of the clips that were kept";
         if (result.Rejections.Count > 0)
             yield return $"rejected: {Preparer.Reasons(result.Rejections)}{(job.Part is null ? $"; see {Path.Combine(job.Folder, Preparer.RejectedFileName)}" : "")}";
     }

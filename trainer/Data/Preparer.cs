@@ -48,11 +48,11 @@ public sealed record Rejection(string Id, string Reason, string Detail)
 /// <summary>What came out: the index (null after a part), the rejected clips, and how much had been there before.</summary>
 /// <param name="Stored">Clips of the manifest, or of the part, that are in the folder now.</param>
 /// <param name="FacesFound">Share of the pictures in which a face was found; null where none was looked for.</param>
-/// <param name="Quiet">Clips of the manifest, or of the part, that are almost all silence.</param>
+/// <param name="Quiet">Clips kept that are almost all silence.</param>
+/// <param name="Silent">Clips kept in which nothing is heard.</param>
 public sealed record PrepareResult(
     DatasetIndex? Index, IReadOnlyList<Rejection> Rejections, int Stored, int Reused, int DroppedRows,
-        IReadOnlyList<string> RareSpeakers, double? FacesFound,
-    IReadOnlyList<string> Quiet);
+    IReadOnlyList<string> RareSpeakers, double? FacesFound, IReadOnlyList<string> Quiet, int Silent);
 
 /// <summary>
 /// Turns a manifest into a prepared folder: shard-*.bin, dataset.json (written last) and rejected.csv. Clips decoded by an earlier call with
@@ -68,6 +68,7 @@ public sealed class Preparer
 
     private const long ShardLimit = 1L << 30;
     private const int DiskFull = 28; // ENOSPC, which .NET passes on as it is
+    private const string Silent = "silent", NothingHeard = "nothing is heard in it; features.silence says what becomes of such clips";
 
     private delegate int MelsOf(ReadOnlySpan<float> samples, Span<float> output);
 
@@ -109,7 +110,8 @@ public sealed class Preparer
         var options = JsonSerializer.SerializeToNode(features, Json.Line)!.AsObject();
         if (features.Crop == CropMode.Given)
             options.Remove("crop"); // as it was before there was a choice
-        string words = $"clip 1\n{LogMelOn(device, features)}\n{options.ToJsonString(Json.Line)}";
+        options.Remove("silence"); // changes no number
+        string words = $"clip 2\n{LogMelOn(device, features)}\n{options.ToJsonString(Json.Line)}";
         return Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(words)));
     }
 
@@ -135,6 +137,8 @@ public sealed class Preparer
             var tried = Refused();
             var pending = own.Where(row => !tried.Contains(row.Id) && !IsStored(row)).ToArray();
             int reused = own.Length - pending.Length;
+            rejections.AddRange(own.Except(pending).Where(row => !tried.Contains(row.Id) && IsRefused(stored[row.Id].Entry.Clip.Silent))
+                .Select(row => new Rejection(row.Id, Silent, NothingHeard)));
             Decode(pending, reused, report, stop);
             current?.Flush();
             DatasetIndex? index = null;
@@ -147,7 +151,7 @@ public sealed class Preparer
             var refused = Refused();
             var kept = own.Where(row => stored.ContainsKey(row.Id) && !refused.Contains(row.Id)).Select(row => stored[row.Id].Entry.Clip).ToList();
             return new PrepareResult(index, rejections, kept.Count, reused, manifest.Dropped, rare, FacesFound(kept),
-                [.. kept.Where(clip => clip.Heard < QuietShare).Select(clip => clip.Id)]);
+                [.. kept.Where(clip => clip.Heard < QuietShare).Select(clip => clip.Id)], kept.Count(clip => clip.Silent));
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
@@ -165,6 +169,8 @@ public sealed class Preparer
         var searched = clips.Where(clip => clip.Found is not null).ToList();
         return searched.Count == 0 ? null : (double)searched.Sum(clip => clip.Found!.Value) / searched.Sum(clip => clip.Faces);
     }
+
+    private bool IsRefused(bool silent) => silent && job.Features.Silence == SilenceMode.Reject;
 
     private HashSet<string> Refused() => rejections.Select(rejection => rejection.Id).ToHashSet(StringComparer.Ordinal);
 
@@ -297,8 +303,10 @@ public sealed class Preparer
             int valid = melsOf(decoder.Samples, mels);
             if (valid == 0)
                 throw new MediaException("too short", "not one analysis window of sound");
+            if (IsRefused(decoder.Silent))
+                throw new MediaException(Silent, NothingHeard);
             double heard = Math.Round(SoundLevel.Of(decoder.Samples, job.Features.SampleRate).HeardShare, 3);
-            var clip = new ShardClip(row.Id, size, modified, decoder.FaceCount, valid, decoder.Found, heard);
+            var clip = new ShardClip(row.Id, size, modified, decoder.FaceCount, valid, decoder.Found, heard, decoder.Silent);
             if (!IsStored(row.Id, (size, modified)))
                 Store(clip, decoder.Faces, mels);
             foreach (var (copy, name) in CopiesOf(row).Index())

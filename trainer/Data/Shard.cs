@@ -11,11 +11,11 @@ namespace Avedis.Trainer.Data;
 
 /// <summary>
 /// What a shard says about one clip: its files as they were when decoded (size in bytes, time of change in UTC ticks), the valid lengths,
-/// and in how many of its
-/// pictures a face was found, null where none was looked for. <see cref="Heard"/> is the share of its sound that is not silence, null
-/// where nobody looked.
+/// in how many of its pictures a face was found (null where none was looked for), the share of its sound that is not silence (null in
+/// folders of earlier versions), and whether nothing at all is heard in it.
 /// </summary>
-public sealed record ShardClip(string Id, long Size, long Modified, int Faces, int Mels, int? Found = null, double? Heard = null);
+public sealed record ShardClip(
+    string Id, long Size, long Modified, int Faces, int Mels, int? Found = null, double? Heard = null, bool Silent = false);
 
 /// <summary>A clip found in a shard: where its payload starts, in bytes from the start of the file.</summary>
 public sealed record ShardEntry(ShardClip Clip, long Offset);

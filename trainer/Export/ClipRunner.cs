@@ -22,11 +22,14 @@ public sealed class ClipRunner(TrainedModel model, FfmpegTool tool, TextWriter e
         [.. Enumerable.Range(0, Environment.ProcessorCount).Select(_ => (
             new ClipDecoder(tool, model.Config.Features), new LogMel(model.Config.Features), new float[model.Config.Features.MelCount]))];
 
+    private int silent; // windows of a run
+
     /// <summary>Clips per batch for so many windows; never more than the network was trained with, which is known to fit.</summary>
     public static int BatchSize(Config config, int windows) => Math.Clamp(windows, 1, config.Training.BatchSize);
 
     /// <param name="found">Called behind the prediction of each window that could be read, with it and its row.</param>
     /// <param name="done">Called behind each batch with the windows done so far.</param>
+    /// <remarks>Silence is an answer too when a film is gone through: silent windows are counted and said, never left out.</remarks>
     /// <returns>The windows that could not be read.</returns>
     /// <exception cref="OperationCanceledException">Stopped before the end.</exception>
     public int Run(IReadOnlyList<ClipWindow> windows, Action<ClipWindow, int> found, Action<int>? done = null, CancellationToken stop = default)
@@ -35,6 +38,7 @@ public sealed class ClipRunner(TrainedModel model, FfmpegTool tool, TextWriter e
         Batch[] batches = [.. Enumerable.Range(0, 2).Select(_ => new Batch(shape.Batch, shape.FaceFrames, shape.FaceSize, shape.MelBins, shape.MelFrames, shape.Factors.Count))];
         ClipWindow[][] chunks = [.. windows.Chunk(shape.Batch)];
         int failures = 0;
+        silent = 0;
         var next = chunks.Length == 0 ? null : Fill(batches[0], chunks[0], stop);
         for (int i = 0; i < chunks.Length; i++)
         {
@@ -54,6 +58,8 @@ public sealed class ClipRunner(TrainedModel model, FfmpegTool tool, TextWriter e
                 }
             done?.Invoke((i * shape.Batch) + chunks[i].Length);
         }
+        if (silent > 0 && model.Config.Features.Silence != SilenceMode.Keep)
+            error.WriteLine($"avedis: warning: nothing is heard in {silent:N0} of {windows.Count:N0} {(windows.Any(window => window.End is not null) ? "windows" : "clips")}");
         return failures;
     }
 
@@ -79,11 +85,13 @@ public sealed class ClipRunner(TrainedModel model, FfmpegTool tool, TextWriter e
         return problems;
     }
 
-    private static MediaException? FillRow(Batch batch, int row, ClipWindow window, ClipDecoder decoder, LogMel logMel, float[] mels, CancellationToken stop)
+    private MediaException? FillRow(Batch batch, int row, ClipWindow window, ClipDecoder decoder, LogMel logMel, float[] mels, CancellationToken stop)
     {
         try
         {
             decoder.Decode(new ClipSource(window.Path, Start: window.Start), stop);
+            if (decoder.Silent)
+                Interlocked.Increment(ref silent);
             int valid = logMel.Compute(decoder.Samples, mels);
             if (valid == 0)
                 throw new MediaException("too short", "not one analysis window of sound");

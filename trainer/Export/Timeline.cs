@@ -9,14 +9,9 @@ public static class Timeline
     private const int MostWindows = 1_000_000;
 
     /// <summary>A window every <paramref name="hop"/> seconds, up to the one that reaches the end.</summary>
-    /// <exception cref="MediaException">The file cannot be read, or does not say how long it is.</exception>
+    /// <exception cref="MediaException">The file cannot be read, or there is nothing in it.</exception>
     public static IReadOnlyList<ClipWindow> Windows(FfmpegTool tool, string path, FeatureOptions features, double hop, CancellationToken stop = default)
-    {
-        double seconds = MediaInfo.Probe(tool, path, stop).Seconds;
-        if (seconds <= 0)
-            throw new MediaException("no length", "the container does not say how long it is; ffmpeg -i FILE -c copy NEW.mp4 makes one that does");
-        return Windows(path, seconds, features, hop);
-    }
+        => Windows(path, MediaInfo.LengthOf(tool, path, stop), features, hop);
 
     internal static IReadOnlyList<ClipWindow> Windows(string path, double seconds, FeatureOptions features, double hop)
     {

@@ -52,6 +52,19 @@ public enum CropMode
     Detect,
 }
 
+/// <summary>What is done with a clip in whose sound nothing is heard.</summary>
+public enum SilenceMode
+{
+    /// <summary>It is rejected as silent.</summary>
+    Reject,
+
+    /// <summary>It is kept, and the number of such clips is said.</summary>
+    Warn,
+
+    /// <summary>It is kept without a word.</summary>
+    Keep,
+}
+
 /// <summary>
 /// How a clip becomes numbers: everything that, changed, makes prepared data another data set. The defaults are the demo preset.
 /// </summary>
@@ -71,6 +84,12 @@ public sealed record FeatureOptions
 
     /// <summary>Clips with less picture or less sound than this many seconds are rejected as too short.</summary>
     public double MinimumSeconds { get; init; } = 0.5;
+
+    /// <summary>
+    /// What is done with a clip in whose sound no sample exceeds <see cref="Media.SoundMix.SilentPeak"/>. It decides which clips are
+    /// kept, not what they hold.
+    /// </summary>
+    public SilenceMode Silence { get; init; } = SilenceMode.Reject;
 
     /// <summary>What of the picture is taken.</summary>
     public CropMode Crop { get; init; }
@@ -130,6 +149,7 @@ public sealed record FeatureOptions
         Require(WindowMs is >= 2 and <= 1000, "windowMs", WindowMs, "between 2 and 1000");
         Require(LogFloor is null or >= float.Epsilon and < 1e30, "logFloor", LogFloor ?? 0, "at least 1.4e-45, the smallest number of F32");
         Require(Enum.IsDefined(Crop), "crop", (int)Crop, "one of given, center, detect");
+        Require(Enum.IsDefined(Silence), "silence", (int)Silence, "one of reject, warn, keep");
         Require(Enum.IsDefined(MelPreset), "melPreset", (int)MelPreset, "one of avedis, torchaudio, librosa, kaldi, nwaves");
         Require(Enum.IsDefined(Normalisation), "normalisation", (int)Normalisation, "one of none, clip");
     }

@@ -1,3 +1,6 @@
+using System.Text.RegularExpressions;
+using FFMpegCore;
+
 namespace Avedis.Trainer.Media;
 
 internal static class FfmpegOutputs
@@ -25,6 +28,8 @@ public sealed class FfmpegTool
     /// <summary>Names a file (ffmpeg itself) or the folder that holds both programs.</summary>
     public const string Variable = "AVEDIS_FFMPEG";
 
+    private static readonly string[] ProcessGuards = ["-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", "1073741824", "-filter_threads", "1"];
+
     private FfmpegTool(string ffmpeg, string ffprobe) => (Ffmpeg, Ffprobe) = (ffmpeg, ffprobe);
 
     /// <summary>Full path of ffmpeg.</summary>
@@ -42,6 +47,9 @@ public sealed class FfmpegTool
         "-protocol_whitelist", "file,pipe",
         "-format_whitelist", "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,ogg,asf,nut,mxf,wav,mp3,flac,aac",
     ];
+
+    /// <summary><see cref="InputGuards"/> as FFMpegCore takes them.</summary>
+    public static string QuotedGuards { get; } = string.Join(' ', InputGuards);
 
     /// <summary>
     /// Looks for both programs: at <paramref name="option"/> (of --ffmpeg) if given, else at the environment variable AVEDIS_FFMPEG if set,
@@ -73,7 +81,10 @@ public sealed class FfmpegTool
     }
 
     /// <summary>A path as ffmpeg takes it whatever its name is: "-y.mp4" is no option, "concat:a" no address.</summary>
-    public static string FileArgument(string path) => "file:" + path;
+    /// <param name="quoted">For FFMpegCore, which puts quotes around it and does not see to those in it, nor to a backslash at the
+    /// end.</param>
+    public static string FileArgument(string path, bool quoted = false)
+        => "file:" + (quoted ? Regex.Replace(path, @"(\\*)(""|\z)", "$1$1$2").Replace("\"", "\\\"", StringComparison.Ordinal) : path);
 
     /// <summary>First line of "ffmpeg -version", for doctor and run records.</summary>
     public string Version()
@@ -89,7 +100,15 @@ public sealed class FfmpegTool
     /// </summary>
     public ChildResult RunFfmpeg(IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
         CancellationToken stop = default)
-        => ChildProgram.Run(Ffmpeg,
-            [.. (IEnumerable<string>)["-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", "1073741824", "-filter_threads", "1"], .. arguments],
-            limit, writeInput, readOutput, stop);
+        => ChildProgram.Run(Ffmpeg, [.. ProcessGuards, .. arguments], limit, writeInput, readOutput, stop);
+
+    /// <inheritdoc cref="RunFfmpeg(IEnumerable{string}, TimeSpan, Action{Stream}?, Action{Stream}?, CancellationToken)"/>
+    /// <remarks>
+    /// FFMpegCore writes the command line and does not run it: it keeps all that ffmpeg says, stops it by typing q, which -nostdin
+    /// forbids, and kills it without its
+    /// children; its pipes are sockets with names in the folder for temporary files, which others may open.
+    /// </remarks>
+    public ChildResult RunFfmpeg(FFMpegArgumentProcessor command, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
+        CancellationToken stop = default)
+        => ChildProgram.Run(Ffmpeg, $"{string.Join(' ', ProcessGuards)} {command.Arguments}", limit, writeInput, readOutput, stop);
 }

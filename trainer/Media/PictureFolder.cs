@@ -1,9 +1,7 @@
-using System.Globalization;
-
 namespace Avedis.Trainer.Media;
 
 /// <summary>
-/// A clip's picture as a folder of JPEG or PNG files in the order of the numbers in their names: how VoxCeleb's face tracks are handed out.
+/// A clip's picture as a folder of JPEG or PNG files in the order of <see cref="PictureOrder"/>: how VoxCeleb's face tracks are handed out.
 /// </summary>
 public sealed class PictureFolder
 {
@@ -13,7 +11,8 @@ public sealed class PictureFolder
     private readonly double fps;
 
     /// <param name="fps">Pictures per second.</param>
-    /// <exception cref="MediaException">It cannot be listed, holds no picture, two kinds, or a link to nothing.</exception>
+    /// <exception cref="MediaException">It cannot be listed, holds no picture, two kinds, a link to nothing, or names that tell no
+    /// order.</exception>
     public PictureFolder(string path, double fps)
     {
         this.fps = fps;
@@ -26,7 +25,7 @@ public sealed class PictureFolder
             // a named pipe has no length either, and reading it would wait for its other end
             if (pictures.FirstOrDefault(file => ClipSource.Behind(file) is not FileInfo { Length: > 0 }) is { } empty)
                 throw new MediaException("empty file", $"{Path.GetFileName(path)}/{empty.Name} has 0 bytes");
-            files = [.. pictures.Select(file => file.FullName).OrderBy(NumberOf).ThenBy(file => file, StringComparer.Ordinal)];
+            files = [.. pictures.Select(file => file.FullName).Order(StringComparer.Ordinal)];
         }
         catch (Exception failure) when (failure is UnauthorizedAccessException or IOException)
         {
@@ -37,6 +36,7 @@ public sealed class PictureFolder
         Codec = CodecOf(files[0])!;
         if (files.Any(file => CodecOf(file) != Codec))
             throw new MediaException("cannot be decoded", "the folder has .jpg and .png");
+        files = PictureOrder.Sort(files);
     }
 
     /// <summary>What ffmpeg calls the pictures' format.</summary>
@@ -66,12 +66,4 @@ public sealed class PictureFolder
         ".png" => "png",
         _ => null,
     };
-
-    // 2.jpg comes before 10.jpg; names without a number come last, by name
-    private static long NumberOf(string file)
-    {
-        string name = Path.GetFileNameWithoutExtension(file);
-        int digits = name.Reverse().TakeWhile(char.IsAsciiDigit).Count();
-        return long.TryParse(name.AsSpan(name.Length - digits), NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : long.MaxValue;
-    }
 }

@@ -57,7 +57,7 @@ public sealed class TrainedModel : IDisposable
     public void CheckFits(PreparedDataset dataset)
     {
         string? what =
-            dataset.Features != Config.Features ? "was prepared with other feature settings"
+            dataset.Features != Config.Features with { Silence = dataset.Features.Silence } ? "was prepared with other feature settings"
             : Different(dataset) is { } factor ? $"has other classes of {factor}"
             : null;
         if (what is not null)
