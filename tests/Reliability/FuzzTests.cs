@@ -24,6 +24,9 @@ public sealed class FuzzTests
     /// </summary>
     private const long Objects = 256 << 10;
 
+    /// <summary>As <see cref="Objects"/>, and the lists in which a long field is put into the usual form of Unicode.</summary>
+    private const long Letters = Objects + (40 * 8_000);
+
     /// <summary>As <see cref="Objects"/>, and the blocks of 64 KiB in which MATLAB's numbers are read, once as bytes and four times that as singles.</summary>
     internal const long Blocks = Objects + (6 * 64 << 10);
 
@@ -198,7 +201,7 @@ public sealed class FuzzTests
             "\ufeffpath;speaker;emotion;start;text\r\na\\b.mp4;Jose\u0301;joy;0,5;\r\n"
             + "\"c;d.mp4\";x;neutral;;\"x\ny\"\r\n")) { Words = Csv };
         _ = TextTable.Composed("e\u0301"); // its tables are unpacked once
-        Fuzz(new("manifest", [sample, sheet], path => Manifest.Read(path, folder, new DataOptions()), Exits(ExitCode.BadInput), Objects));
+        Fuzz(new("manifest", [sample, sheet], path => Manifest.Read(path, folder, new DataOptions()), Exits(ExitCode.BadInput), Letters));
     }
 
     [Test]
