@@ -113,9 +113,9 @@ public sealed class VariantPreparationTests
     public void Clips_that_are_almost_silent_are_named_and_kept([Values(1, 2)] int calls)
     {
         TestMedia.Run([
-            "-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=1", "-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono",
-                "-t", "1", "-c:v", "libx264",
-            "-pix_fmt", "yuv420p", In("mute.mp4"),
+            "-f", "lavfi", "-i", "testsrc=size=64x48:rate=25:duration=1",
+            "-f", "lavfi", "-i", "sine=frequency=300:sample_rate=16000:duration=1,volume='if(lt(t,0.05),1,0)':eval=frame",
+            "-c:v", "libx264", "-pix_fmt", "yuv420p", In("mute.mp4"),
         ]);
         File.AppendAllText(Manifest, "mute.mp4,ann,joy,train\n");
         var output = new StringWriter();
@@ -127,7 +127,7 @@ public sealed class VariantPreparationTests
                 Is.EqualTo(ExitCode.Ok));
         }
         Assert.That(output.ToString(), Does.Contain("6 clips of 2 speakers")
-            .And.Contain("quiet: 1 clips are silent for 90 % of their sound or more (mute.mp4); they are kept"));
+            .And.Contain("quiet: 1 clips are silent for more than 90 % of their sound (mute.mp4); they are kept"));
     }
 
     private string Manifest => In("manifest.csv");

@@ -48,7 +48,7 @@ public sealed class SilenceTests
         Assert.That(TinyCorpus.Run([.. command, "--out", TestFolders.New(), "--set", "features.silence=keep"]).Output, Does.Not.Contain("silent"));
         var (code, _, error) = TinyCorpus.Run([.. command, "--out", TestFolders.New(), "--set", "features.silence=loud"]);
         Assert.That(code, Is.EqualTo(ExitCode.Usage));
-        Assert.That(error, Does.Contain("reject, warn, keep"));
+        Assert.That(error, Does.Contain("reject, warn or keep"));
     }
 
     private PrepareResult Prepare(SilenceMode mode, string folder) => new Preparer(

@@ -116,9 +116,8 @@ public static class PrepareCommand
         if (result.FacesFound is { } share)
             yield return string.Create(CultureInfo.InvariantCulture, $"faces: found in {share:P1} of the pictures of the clips that were kept; look at them with avedis contact-sheet {job.Folder}");
         if (result.Quiet.Count > 0)
-            yield return string.Create(
-                CultureInfo.InvariantCulture, $"quiet: {result.Quiet.Count:N0} clips are silent for {1 - Preparer.QuietShare:P0} of their sound ")
-                + $"or more ({string.Join(", ", result.Quiet.Take(5).Select(Printable.Name))}"
+            yield return string.Create(CultureInfo.InvariantCulture, $"quiet: {result.Quiet.Count:N0} clips are silent for more than ")
+                + $"{1 - Preparer.QuietShare:P0} of their sound ({string.Join(", ", result.Quiet.Take(5).Select(Printable.Name))}"
                 + $"{(result.Quiet.Count > 5 ? ", ..." : "")}); they are kept";
         if (result.DroppedRows > 0)
             yield return $"left out by label: {result.DroppedRows:N0} rows";

@@ -48,7 +48,7 @@ public sealed record Rejection(string Id, string Reason, string Detail)
 /// <summary>What came out: the index (null after a part), the rejected clips, and how much had been there before.</summary>
 /// <param name="Stored">Clips of the manifest, or of the part, that are in the folder now.</param>
 /// <param name="FacesFound">Share of the pictures in which a face was found; null where none was looked for.</param>
-/// <param name="Quiet">Clips kept that are almost all silence.</param>
+/// <param name="Quiet">Clips kept that are almost all silence, but not all.</param>
 /// <param name="Silent">Clips kept in which nothing is heard.</param>
 public sealed record PrepareResult(
     DatasetIndex? Index, IReadOnlyList<Rejection> Rejections, int Stored, int Reused, int DroppedRows,
@@ -151,7 +151,7 @@ public sealed class Preparer
             var refused = Refused();
             var kept = own.Where(row => stored.ContainsKey(row.Id) && !refused.Contains(row.Id)).Select(row => stored[row.Id].Entry.Clip).ToList();
             return new PrepareResult(index, rejections, kept.Count, reused, manifest.Dropped, rare, FacesFound(kept),
-                [.. kept.Where(clip => clip.Heard < QuietShare).Select(clip => clip.Id)], kept.Count(clip => clip.Silent));
+                [.. kept.Where(clip => clip.Heard < QuietShare && !clip.Silent).Select(clip => clip.Id)], kept.Count(clip => clip.Silent));
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {

@@ -9,10 +9,8 @@ using FFMpegCore.Enums;
 namespace Avedis.Trainer.Media;
 
 /// <summary>
-/// Decodes a part of a clip into grey square pictures and mono sound, both from one run of ffmpeg: starting the program costs more than
-/// decoding three seconds, so
-/// it is started once and sends both streams down one pipe. docs/media.md says what becomes of media of each kind. Holds the buffers: one
-/// object per thread.
+/// Decodes a part of a clip into grey square pictures and mono sound. One run of ffmpeg sends both streams down one pipe, since two runs
+/// take twice as long. docs/media.md says what becomes of media of each kind. Holds the buffers: one object per thread.
 /// </summary>
 public sealed class ClipDecoder : IDisposable
 {
@@ -26,9 +24,8 @@ public sealed class ClipDecoder : IDisposable
     private const string MostPixels = "-max_pixels 67108864";
 
     /// <summary>
-    /// Seconds before a part from which a file is read, until a picture from before the part comes out. Decoders of sound want some, and
-    /// containers without an index
-    /// are entered wherever a packet starts, not where a picture can be decoded.
+    /// Seconds before a part from which a file is read, tried in turn until a picture from before the part comes out. Decoders of sound
+    /// want some, and containers without an index are entered wherever a packet starts, not where a picture can be decoded.
     /// </summary>
     private static readonly double[] RunUps = [1, 8, 64, double.MaxValue];
 
@@ -57,7 +54,9 @@ public sealed class ClipDecoder : IDisposable
         pictures = cropper is null ? faces : [];
     }
 
-    /// <summary>Pictures decoded last: [FaceFrames, FaceSize, FaceSize] bytes, those from <see cref="FaceCount"/> on hold the pad pixel.</summary>
+    /// <summary>
+    /// Pictures decoded last: [FaceFrames, FaceSize, FaceSize] bytes, those from <see cref="FaceCount"/> on hold the pad pixel.
+    /// </summary>
     public ReadOnlySpan<byte> Faces => faces;
 
     /// <summary>Pictures that came from the clip.</summary>
@@ -69,8 +68,9 @@ public sealed class ClipDecoder : IDisposable
     /// <summary>Sound decoded last, in [-1, 1], at most ClipSeconds of it.</summary>
     public ReadOnlySpan<float> Samples => samples.AsSpan(0, sampleCount);
 
-    /// <summary>Whether nothing is heard in <see cref="Samples"/> (<see cref="SoundMix.SilentPeak"/>), nor in the clip's other tracks of
-    /// sound.</summary>
+    /// <summary>
+    /// Whether nothing is heard in <see cref="Samples"/> (<see cref="SoundMix.SilentPeak"/>), nor in the clip's other tracks of sound.
+    /// </summary>
     public bool Silent { get; private set; }
 
     /// <inheritdoc cref="Decode(ClipSource, CancellationToken)"/>
@@ -97,7 +97,8 @@ public sealed class ClipDecoder : IDisposable
 
     private void Crop(FaceCropper cropper)
     {
-        Found = cropper.Crop(pictures.AsSpan(0, FaceCount * width * height), FaceCount, width, height, faces.AsSpan(0, FaceCount * FacePixels));
+        Found = cropper.Crop(
+            pictures.AsSpan(0, FaceCount * width * height), FaceCount, width, height, faces.AsSpan(0, FaceCount * FacePixels));
         if (2 * Found < FaceCount)
             throw new MediaException("no face", $"a face was found in {Found} of {FaceCount} pictures");
     }
@@ -172,7 +173,8 @@ public sealed class ClipDecoder : IDisposable
         if (!result.Succeeded || FaceCount == 0 || sampleCount == 0 || (!full && result.Errors.Length > 0))
             Diagnose(source, folder, chosen?.Count, track, result, stop);
         if (FaceCount == 0 || Math.Min(Pictured + (0.5 * Step), Heard) < options.MinimumSeconds)
-            throw new MediaException("too short", $"{Pictured:0.##} s of picture and {Heard:0.##} s of sound, {options.MinimumSeconds:0.##} s are needed");
+            throw new MediaException(
+                "too short", $"{Pictured:0.##} s of picture and {Heard:0.##} s of sound, {options.MinimumSeconds:0.##} s are needed");
         foreach (float sample in Samples)
             if (!float.IsFinite(sample))
                 throw new MediaException("unreadable sound", "it holds samples that are no numbers");
@@ -180,9 +182,8 @@ public sealed class ClipDecoder : IDisposable
     }
 
     /// <summary>
-    /// Both streams are cut by filters, to the part and with their times from its start: ffmpeg's own cutting leaves out the picture that
-    /// stands when the part begins,
-    /// and counts the length of a stream from its first packet, however late that is.
+    /// Filters cut both streams to the part, with times from its start. ffmpeg's own cutting drops the picture that stands when the part
+    /// begins, and counts the length of a stream from its first packet, however late that is.
     /// </summary>
     private FFMpegArgumentProcessor Command(ClipSource source, PictureFolder? folder, int track, double enter, double length)
     {
@@ -215,21 +216,19 @@ public sealed class ClipDecoder : IDisposable
     }
 
     /// <summary>
-    /// fps takes the picture in the middle of each of FaceFrames equal stretches, as PictureFolder does. One more stretch is sent, that
-    /// before the part: whether it
-    /// has a picture tells whether the file was entered early enough.
+    /// fps takes the picture in the middle of each of FaceFrames equal stretches, as PictureFolder does. The stretch before the part is sent
+    /// too: whether it has a picture tells whether the file was entered early enough.
     /// </summary>
     private VideoFilterOptions Timing(VideoFilterOptions filters, double start, double length, string rate) => filters
         .WithCustomFilter("setpts", $"PTS-{Number(start)}/TB")
         .WithCustomFilter("trim", $"end={Number(length)}")
         .WithCustomFilter("fps", rate)
         .WithCustomFilter("trim", $"start_pts=-1:end_pts={wantedPictures}") // fps counts in pictures
-        .WithCustomFilter("setpts", $"PTS+{Number(Step)}/TB"); // Matroska has no times below 0
+        .WithCustomFilter("setpts", "PTS+1"); // Matroska has no times below 0
 
     /// <summary>
-    /// The square that is wanted, or a picture to look for faces in, of square pixels: sar is a stored pixel's width divided by its
-    /// height. Before these filters
-    /// ffmpeg turns pictures as the file says.
+    /// The wanted square, or a picture to look for faces in, of square pixels: sar is the width of a stored pixel divided by its height.
+    /// ffmpeg has turned the pictures as the file says before these filters.
     /// </summary>
     private void Shape(VideoFilterOptions filters, PictureRegion region)
     {
@@ -245,7 +244,7 @@ public sealed class ClipDecoder : IDisposable
         {
             string side = $"min({wide},ih)" + (options.Crop == CropMode.Center ? $"/{Number(FaceTrack.Margin)}" : "");
             filters.WithCustomFilter("crop", $"w=min(iw,max({LeastSide},{side}/{pixel})):h=min(ih,max({LeastSide},{side}))")
-                .WithCustomFilter("scale", $"{options.FaceSize}:{options.FaceSize}:flags=area"); // area averaging is what shrinking a photograph wants
+                .WithCustomFilter("scale", $"{options.FaceSize}:{options.FaceSize}:flags=area"); // area averaging suits shrinking
         }
         filters.WithCustomFilter("format", "gray");
     }
@@ -283,8 +282,8 @@ public sealed class ClipDecoder : IDisposable
     }
 
     /// <summary>
-    /// A stream gave nothing, or less than the window holds and a complaint. The headers tell what is missing. Probing costs as much as decoding,
-    /// and clips without fault are spared it.
+    /// A stream gave nothing, or less than the window holds and a complaint. The headers tell what is missing. Probing costs as much as
+    /// decoding, so clips without fault are not probed.
     /// </summary>
     private void Diagnose(ClipSource source, PictureFolder? folder, int? sent, int track, ChildResult result, CancellationToken stop)
     {
@@ -295,16 +294,18 @@ public sealed class ClipDecoder : IDisposable
         if (!heard.HasAudio)
             throw new MediaException("no sound", "the file has no audio stream");
         double start = source.Sound is null ? source.Start : 0;
-        if (result.Succeeded && sampleCount == 0 && track < heard.SoundStarts.Count && heard.SoundStarts[track] >= start + ((double)wantedSamples / options.SampleRate))
+        double end = start + ((double)wantedSamples / options.SampleRate);
+        if (result.Succeeded && sampleCount == 0 && track < heard.SoundStarts.Count && heard.SoundStarts[track] >= end)
         {
-            // the sound begins behind this part
+            // the sound begins after this part
             sampleCount = wantedSamples;
             samples.AsSpan(0, sampleCount).Clear();
         }
         if (FaceCount < sent)
             throw new MediaException("cannot be decoded", $"{FaceCount} of {sent} pictures came out ({result.FirstError})");
         double promised = picture is null ? Pictured : picture.Seconds - source.Start;
-        Expect(Math.Min(promised, (source.End ?? double.MaxValue) - source.Start), source.Sound is null ? Math.Max(Pictured, Heard) : Pictured);
+        promised = Math.Min(promised, (source.End ?? double.MaxValue) - source.Start);
+        Expect(promised, source.Sound is null ? Math.Max(Pictured, Heard) : Pictured);
         if (source.Sound is not null)
             Expect(heard.Seconds, Heard);
         if (!result.Succeeded)
@@ -331,7 +332,8 @@ public sealed class ClipDecoder : IDisposable
         if (width == 0)
         {
             (width, height) = (pipe.Width, pipe.Height);
-            if (cropper is not null && width is > 0 and <= SearchedSide && height <= SearchedSide && pictures.Length < options.FaceFrames * width * height)
+            bool searchable = cropper is not null && width is > 0 and <= SearchedSide && height <= SearchedSide;
+            if (searchable && pictures.Length < options.FaceFrames * width * height)
                 pictures = new byte[options.FaceFrames * width * height];
         }
         // a folder's pictures are sent without the one before
