@@ -128,7 +128,7 @@ public sealed partial class SupplyChainTests
         Assert.That(rows.Select(row => row[0]), Is.EquivalentTo(installed).And.Not.Empty);
         foreach (string[] row in rows)
         {
-            Assert.That(row[2], Does.Match(@"^[A-Z][A-Za-z]+-\d\S*( (AND|OR|WITH) \S+)*$"), row[0]);
+            Assert.That(row[2], Does.Match(@"^(MIT|[A-Z][A-Za-z]+-\d\S*)( (AND|OR|WITH) \S+)*$"), row[0]);
             Assert.That(row[3], Is.AnyOf("runtime", "build", "test"), row[0]);
         }
     }
