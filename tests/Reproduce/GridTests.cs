@@ -235,7 +235,7 @@ public sealed class GridTests
         var leaks = JsonSerializer.Deserialize<List<Leak>>(File.ReadAllText(Path.Combine(run, "probes.json")), Avedis.Engine.Json.Indented)!;
         Assert.Multiple(() =>
         {
-            Assert.That(text, Does.Contain("emotion from speaker").And.Contain("speaker from emotion").And.Contain("in training"));
+            Assert.That(text, Does.Contain("emotion in speaker").And.Contain("speaker in emotion").And.Contain("head"));
             Assert.That(leaks.Select(l => (l.Embedding, l.Factor)), Is.EqualTo(new[] { ("emotion", "speaker"), ("speaker", "emotion") }));
             Assert.That(leaks.Select(l => l.InTraining), Is.All.Not.Null);
             Assert.That(leaks.Select(l => l.Untrained), Is.All.Not.Null);

@@ -85,14 +85,14 @@ public static class ProbeCommand
 
     private static void Print(TextWriter output, List<Leak> leaks, string folder)
     {
-        var table = Screen.Table("read from embedding", "score", "fresh probe", "balanced", "linear", "in training", "untrained", "chance");
+        var table = Screen.Table("read", "score", "fresh", "balanced", "linear", "head", "untrained", "chance");
         foreach (var leak in leaks)
         {
             static string Number(double? value) => value is { } v ? $"{v:F3}" : "-";
             double? Of(LeakProbeResult? result, ProbeKind kind) => result?.Probes?.First(p => p.Kind == kind && !p.Balanced).Scores
                 .Average(s => leak.Score == "accuracy" ? s.Accuracy : s.MacroF1);
             table.Add(
-                $"{Printable.Name(leak.Factor)} from {leak.Embedding}", leak.Score == "accuracy" ? "accuracy" : "macro-F", Number(leak.Fresh), Number(leak.Balanced),
+                $"{Printable.Name(leak.Factor)} in {leak.Embedding}", leak.Score == "accuracy" ? "accuracy" : "macro-F", Number(leak.Fresh), Number(leak.Balanced),
                 Number(Of(leak.Probes, ProbeKind.Linear)), Number(leak.InTraining), Number(Of(leak.Untrained, ProbeKind.Hidden)), Number(leak.Chance));
         }
         Screen.Write(output, table);
@@ -106,7 +106,7 @@ public static class ProbeCommand
                 says += $"; the {leak.Embedding} label alone gives {other.First(p => !p.Balanced).Mean:F3} macro-F";
             Screen.WriteFinding(output, $"  {leak.Embedding}", says);
             foreach (string reason in leak.Probes.Missing.Where(m => m.Key == "probes").Select(m => m.Value))
-                Screen.WriteFinding(output, "", $"{Printable.Name(leak.Factor)} from {leak.Embedding}: not probed, {reason}");
+                Screen.WriteFinding(output, "", $"{Printable.Name(leak.Factor)} in {leak.Embedding}: not probed, {reason}");
         }
         foreach (string warning in leaks.Select(leak => leak.Warning).OfType<string>())
             Screen.WriteFinding(output, "  WARNING:", Printable.Line(warning));
