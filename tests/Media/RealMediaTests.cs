@@ -88,6 +88,9 @@ public sealed class RealMediaTests
         var decoder = Decode(new ClipSource(film, Start: 2));
         Assert.That(SecondOf(decoder, 0), Is.EqualTo(2 + 0.1 - 1.5).Within(0.12)); // a picture, and the start of AAC
         Assert.That(Onset(decoder), Is.EqualTo(Beep - 2).Within(0.06));
+        var early = Decode(new ClipSource(film, Start: 1));
+        foreach (int picture in (int[])[0, 1])
+            Assert.That(SecondOf(early, picture), Is.EqualTo(SecondOf(early, 3)), "the first picture stands for those before it");
         Assert.That(Assert.Throws<MediaException>(() => Decode(new ClipSource(film, End: 1)))!.Reason, Is.EqualTo("too short"));
     }
 
