@@ -12,17 +12,20 @@ public static partial class DurableFiles
     internal const string Library = "libc";
 
     private const int ReadOnly = 0, Directory = 0x10000, CloseOnExec = 0x80000, CurrentFolder = -100, Exchange = 2;
-    private const int NotPermitted = 1, Interrupted = 4, BadDescriptor = 9, NoAccess = 13, Exists = 17, OtherDevice = 18, Invalid = 22, ReadOnlyDisk = 30;
+    private const int NotPermitted = 1, Interrupted = 4, BadDescriptor = 9, NoAccess = 13, Exists = 17, OtherDevice = 18, Invalid = 22,
+        ReadOnlyDisk = 30;
     private const int NotImplemented = 38, NotSupported = 95;
 
     // of a disk that fails or is full there are other answers; these come from file systems on networks and in user space, which do without
-    private static readonly HashSet<int> cannot = [NotPermitted, BadDescriptor, NoAccess, Invalid, ReadOnlyDisk, NotImplemented, NotSupported];
+    private static readonly HashSet<int> cannot = [NotPermitted, BadDescriptor, NoAccess, Invalid, ReadOnlyDisk, NotImplemented,
+        NotSupported];
 
     static DurableFiles() => NativeLibraries.Register();
 
     /// <summary>Returns when a file's contents are on the disk, as far as its file system says so.</summary>
     /// <exception cref="IOException">They are not; HResult is the system's error number.</exception>
-    public static void Sync(SafeFileHandle file, string path) => Sync(file, path, error => error is Invalid or NotImplemented or NotSupported);
+    public static void Sync(SafeFileHandle file, string path) =>
+        Sync(file, path, error => error is Invalid or NotImplemented or NotSupported);
 
     /// <summary>
     /// Returns when a folder's list of names is on the disk; at once where a file system keeps folders in its own way, and cannot be asked.

@@ -68,7 +68,8 @@ public static partial class RegularFiles
     private static int? TypeOf(string path)
     {
         Span<byte> status = stackalloc byte[StatusBytes]; // struct statx, the same on all processors
-        return Status(CurrentFolder, path, 0, WantType, status) == 0 ? BinaryPrimitives.ReadUInt16LittleEndian(status[ModeAt..]) & TypeMask : null;
+        return Status(CurrentFolder, path, 0, WantType, status) == 0 ? BinaryPrimitives.ReadUInt16LittleEndian(status[ModeAt..]) & TypeMask
+            : null;
     }
 
     [LibraryImport(DurableFiles.Library, EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]

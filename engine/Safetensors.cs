@@ -25,8 +25,8 @@ public sealed record SafeTensor(string DType, int[] Shape, byte[] Data)
 
 /// <summary>
 /// Reads and writes the safetensors format: 8 bytes header length, a JSON header, the tensors' bytes. Written as the reference implementation
-/// writes (wider types first, then by name; header padded to 8 bytes), so that equal contents are equal files. The reader takes every valid file
-/// and no other; it checks every figure against the file's length before it allocates.
+/// writes (wider types first, then by name; header padded to 8 bytes), so that equal contents are equal files. The reader takes every valid
+/// file and no other; it checks every figure against the file's length before it allocates.
 /// </summary>
 public static class Safetensors
 {
@@ -49,7 +49,8 @@ public static class Safetensors
         ["C64"] = 64, ["F64"] = 64, ["I64"] = 64, ["U64"] = 64,
     };
 
-    /// <exception cref="ArgumentException">The format does not allow a name, a type, a shape with its data, or so long a header.</exception>
+    /// <exception cref="ArgumentException">The format does not allow a name, a type, a shape with its data, or so long a
+    /// header.</exception>
     public static void Write(
         string path, IReadOnlyDictionary<string, SafeTensor> tensors, IReadOnlyDictionary<string, string>? metadata = null)
     {
@@ -123,7 +124,8 @@ public static class Safetensors
     }
 
     /// <exception cref="InvalidDataException">
-    /// The file is no valid safetensors file, or holds more than can be read. The message says where, in one line; long texts of the file are cut.
+    /// The file is no valid safetensors file, or holds more than can be read. The message says where, in one line; long texts of the file
+    /// are cut.
     /// </exception>
     public static Dictionary<string, SafeTensor> Read(string path)
     {

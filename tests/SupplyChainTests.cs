@@ -122,7 +122,8 @@ public sealed partial class SupplyChainTests
         string[] installed =
         [
             .. PackagesOfSetup().Match(Text(".ci/setup")).Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries),
-            .. new[] { ".ci/run", "test", "bench/bundle" }.SelectMany(script => PackagesOfRun().Match(Text(script)).Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries)),
+            .. new[] { ".ci/run", "test", "bench/bundle" }.SelectMany(script =>
+                PackagesOfRun().Match(Text(script)).Groups[1].Value.Split(' ', StringSplitOptions.RemoveEmptyEntries)),
         ];
         var rows = Rows("Debian");
         Assert.That(rows.Select(row => row[0]), Is.EquivalentTo(installed).And.Not.Empty);

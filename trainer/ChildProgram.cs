@@ -30,7 +30,8 @@ public static class ChildProgram
 
     /// <inheritdoc cref="Run(string, string, TimeSpan, Action{Stream}?, Action{Stream}?, CancellationToken)"/>
     public static ChildResult Run(
-        string program, IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null, CancellationToken stop = default)
+        string program, IEnumerable<string> arguments, TimeSpan limit, Action<Stream>? writeInput = null,
+            Action<Stream>? readOutput = null, CancellationToken stop = default)
         => Run(new ProcessStartInfo(program, arguments), limit, writeInput, readOutput, stop);
 
     /// <summary>
@@ -41,10 +42,12 @@ public static class ChildProgram
     /// throws <see cref="OperationCanceledException"/>. An exception of either callback kills it and is thrown on.
     /// </summary>
     public static ChildResult Run(
-        string program, string arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null, CancellationToken stop = default)
+        string program, string arguments, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
+            CancellationToken stop = default)
         => Run(new ProcessStartInfo(program, arguments), limit, writeInput, readOutput, stop);
 
-    private static ChildResult Run(ProcessStartInfo start, TimeSpan limit, Action<Stream>? writeInput, Action<Stream>? readOutput, CancellationToken stop)
+    private static ChildResult Run(ProcessStartInfo start, TimeSpan limit, Action<Stream>? writeInput, Action<Stream>? readOutput,
+        CancellationToken stop)
     {
         stop.ThrowIfCancellationRequested();
         start.RedirectStandardInput = start.RedirectStandardOutput = start.RedirectStandardError = start.CreateNoWindow = true;

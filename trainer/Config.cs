@@ -46,7 +46,8 @@ public sealed record Config
             Network = NetworkOptions.Paper,
             Training = TrainingOptions.Paper,
         },
-        _ => throw new UserException(ExitCode.Usage, $"unknown preset '{preset}'; the presets are {string.Join(", ", Presets)}{Spelling.Hint(preset, Presets)}"),
+        _ => throw new UserException(ExitCode.Usage,
+            $"unknown preset '{preset}'; the presets are {string.Join(", ", Presets)}{Spelling.Hint(preset, Presets)}"),
     };
 
     /// <param name="preset">null: the one that the file names, else demo.</param>
@@ -205,7 +206,8 @@ public sealed record Config
                 .FirstOrDefault(name => name.Equals(written, StringComparison.OrdinalIgnoreCase), written);
             string full = path.Length == 0 ? key : $"{path}.{key}";
             if (full == "preset")
-                throw new UserException(ExitCode.Usage, $"{origin}: all other settings start from the preset: choose it with --preset, or in the file of --config");
+                throw new UserException(ExitCode.Usage,
+                    $"{origin}: all other settings start from the preset: choose it with --preset, or in the file of --config");
             if (!target.ContainsKey(key) && !free)
                 throw new UserException(ExitCode.Usage, $"{origin}: unknown setting '{full}'{Meant(key, target.Select(t => t.Key))}");
             if (path == "network.factors" && value is JsonObject && target[key] is null)

@@ -54,7 +54,8 @@ public static class Program
     {
         int? code = Known(failure);
         if (failure is OutOfMemoryException)
-            failure = new UserException(ExitCode.OutOfMemory, "out of memory: use a smaller batch (training.batchSize), fewer classes, or a larger machine");
+            failure = new UserException(ExitCode.OutOfMemory,
+                "out of memory: use a smaller batch (training.batchSize), fewer classes, or a larger machine");
         error.WriteLine(code is null ? $"avedis: internal error, please report it with this text: {failure}" : $"avedis: {Printable.Line(failure.Message)}");
         return code ?? ExitCode.InternalError;
     }

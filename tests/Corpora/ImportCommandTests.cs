@@ -78,7 +78,8 @@ public sealed class ImportCommandTests
         var tree = new CorpusTree().Add("Session1/dialog/EmoEvaluation/Ses01F_impro01.txt", "[6.2901 - 8.2357]\tSes01F_impro01_F000\tneu\t[2, 2, 2]\n")
             .Touch("Session1/dialog/avi/Ses01F_impro01.avi", "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav");
         Assert.That(TinyCorpus.Run("import", "iemocap", tree.Root, "--out", Out).Code, Is.EqualTo(ExitCode.Ok));
-        Assert.That(File.ReadAllText(Out), Is.EqualTo("path,audio,start,end,region,speaker,emotion,original,gender,corpus,scenario,session\n"
+        Assert.That(File.ReadAllText(Out),
+            Is.EqualTo("path,audio,start,end,region,speaker,emotion,original,gender,corpus,scenario,session\n"
             + "Session1/dialog/avi/Ses01F_impro01.avi,Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav,6.2901,8.2357,left,Ses01_F,neutral,neu,female,iemocap,improvised,Ses01\n"));
     }
 

@@ -67,7 +67,8 @@ public sealed class VariantPreparationTests
             new Preparer(Job("parts", options, 1) with { Part = new(part, 3) }, TestMedia.Tool).Run();
         var joined = Prepare("parts", options);
         Assert.That(joined.Reused, Is.EqualTo(5), "the parts made all of them");
-        int found = Enumerable.Range(1, 3).Sum(part => new Preparer(Job("many", options, 1) with { Part = new(part, 3) }, TestMedia.Tool).Run().Reused);
+        int found = Enumerable.Range(1, 3).Sum(part => new Preparer(Job("many", options, 1) with { Part = new(part, 3) },
+            TestMedia.Tool).Run().Reused);
         Assert.That(found, Is.EqualTo(5), "a part finds the clips and copies that others stored");
         string[] lines = File.ReadAllLines(Manifest);
         File.WriteAllLines(Manifest, lines.Take(1).Concat(lines.Skip(1).Reverse()));

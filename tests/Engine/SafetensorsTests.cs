@@ -63,8 +63,10 @@ public sealed class SafetensorsTests
         ("{'a':" + Scalar + ",'__metadata__':{'format':'pt'}}", 1, "a U8 []"),
         (" {'a':{'dtype':'F32','shape':[0],'data_offsets':[0,0]}}"[1..], 0, "a F32 [0]"),
         ("{'a':{'dtype':'F32','shape':[0,2147483647],'data_offsets':[0,0]}}", 0, "a F32 [0,2147483647]"),
-        ("{'a':{'dtype':'F64','shape':[3,0,2],'data_offsets':[4,4]},'b':{'dtype':'U8','shape':[4],'data_offsets':[0,4]}}", 4, "a F64 [3,0,2];b U8 [4]"),
-        ("{'b':{'dtype':'U8','shape':[1],'data_offsets':[1,2]},'a':{'dtype':'I8','shape':[1],'data_offsets':[0,1]}}", 2, "a I8 [1];b U8 [1]"),
+        ("{'a':{'dtype':'F64','shape':[3,0,2],'data_offsets':[4,4]},'b':{'dtype':'U8','shape':[4],'data_offsets':[0,4]}}", 4,
+            "a F64 [3,0,2];b U8 [4]"),
+        ("{'b':{'dtype':'U8','shape':[1],'data_offsets':[1,2]},'a':{'dtype':'I8','shape':[1],'data_offsets':[0,1]}}", 2,
+            "a I8 [1];b U8 [1]"),
         ("{'x':{'data_offsets':[0,2],'shape':[1,1,1,1,1,1,1,1,1,2],'dtype':'BOOL'}}", 2, "x BOOL [1,1,1,1,1,1,1,1,1,2]"),
         ("{'':" + Scalar + "}", 1, " U8 []"),
         ("{'\u6d6a \U0001F30A \\n\\\\ \\u0041':" + Scalar + "}", 1, "\u6d6a \U0001F30A \n\\ A U8 []"),
@@ -76,9 +78,11 @@ public sealed class SafetensorsTests
         ("{'a':{'dtype':'F6_E2M3','shape':[4],'data_offsets':[0,3]}}", 3, "a F6_E2M3 [4]"),
         ("{'a':{'dtype':'F6_E3M2','shape':[2,4],'data_offsets':[0,6]}}", 6, "a F6_E3M2 [2,4]"),
         .. new (string Type, int Bytes)[] {
-            ("BOOL", 1), ("U8", 1), ("I8", 1), ("F8_E5M2", 1), ("F8_E4M3", 1), ("F8_E8M0", 1), ("F8_E4M3FNUZ", 1), ("F8_E5M2FNUZ", 1), ("I16", 2),
+            ("BOOL", 1), ("U8", 1), ("I8", 1), ("F8_E5M2", 1), ("F8_E4M3", 1), ("F8_E8M0", 1), ("F8_E4M3FNUZ", 1), ("F8_E5M2FNUZ", 1),
+                ("I16", 2),
             ("U16", 2), ("F16", 2), ("BF16", 2), ("I32", 4), ("U32", 4), ("F32", 4), ("C64", 8), ("F64", 8), ("I64", 8), ("U64", 8) }
-            .Select(type => ($"{{'a':{{'dtype':'{type.Type}','shape':[3],'data_offsets':[0,{3 * type.Bytes}]}}}}", 3 * type.Bytes, $"a {type.Type} [3]")),
+            .Select(type => ($"{{'a':{{'dtype':'{type.Type}','shape':[3],'data_offsets':[0,{3 * type.Bytes}]}}}}", 3 * type.Bytes,
+                $"a {type.Type} [3]")),
     ];
 
     private static readonly (string Header, int Bytes, string Reason)[] invalid =
@@ -89,9 +93,11 @@ public sealed class SafetensorsTests
         ("{'a':{'dtype':'F32','shape':[3],'data_offsets':[0,8]}}", 8, "tensor a: F32 [3] does not take 8 bytes"),
         ("{'a':{'dtype':'F32','shape':[],'data_offsets':[0,0]}}", 0, "does not take 0 bytes"),
         ("{'a':{'dtype':'F32','shape':[1],'data_offsets':[4,8]}}", 8, "holes"),
-        ("{'a':{'dtype':'U8','shape':[2],'data_offsets':[0,2]},'b':{'dtype':'U8','shape':[2],'data_offsets':[1,3]}}", 3, "tensor b begins at 1, expected 2"),
+        ("{'a':{'dtype':'U8','shape':[2],'data_offsets':[0,2]},'b':{'dtype':'U8','shape':[2],'data_offsets':[1,3]}}", 3,
+            "tensor b begins at 1, expected 2"),
         ("{'a':{'dtype':'U8','shape':[2],'data_offsets':[0,2]},'b':{'dtype':'U8','shape':[2],'data_offsets':[0,2]}}", 2, "overlaps"),
-        ("{'a':{'dtype':'U8','shape':[0],'data_offsets':[1,1]},'b':{'dtype':'U8','shape':[2],'data_offsets':[0,2]}}", 2, "tensor a begins at 1, expected 2"),
+        ("{'a':{'dtype':'U8','shape':[0],'data_offsets':[1,1]},'b':{'dtype':'U8','shape':[2],'data_offsets':[0,2]}}", 2,
+            "tensor a begins at 1, expected 2"),
         ("{'a':{'dtype':'U8','shape':[1],'data_offsets':[1,0]}}", 1, "holes"),
         ("{'a':{'dtype':'U8','shape':[1],'data_offsets':[0,18446744073709551615]}}", 1, "ends at byte 18446744073709551615"),
         ("{'a':{'dtype':'U8','shape':[1],'data_offsets':[0,18446744073709551616]}}", 1, "whole numbers"),
@@ -138,7 +144,8 @@ public sealed class SafetensorsTests
         ("{'__metadata__':'a'}", 0, "expected a map of texts"),
         ("{'__metadata__':null}", 0, "expected a map of texts"),
         ("{'__metadata__':" + Scalar + "}", 1, "expected a text for shape"),
-        ("{'a':{'dtype':'U8','shape':[],'data_offsets':[0,1],'deep':" + new string('[', 200) + new string(']', 200) + "}}", 1, "tensor a is not valid JSON"),
+        ("{'a':{'dtype':'U8','shape':[],'data_offsets':[0,1],'deep':" + new string('[', 200) + new string(']', 200) + "}}", 1,
+            "tensor a is not valid JSON"),
         ("{'a\\ud800':" + Scalar + "}", 1, "is not valid JSON"),
         ("{'a':{'dtype':'U8','shape':[],'data_offsets':[0,1],'note':'\\udc00'}}", 1, "is not valid JSON"),
         ("{'a\u0001':" + Scalar + "}", 1, "is not valid JSON"),
@@ -158,7 +165,8 @@ public sealed class SafetensorsTests
     ];
 
     // a tick stands for a quotation mark
-    private static byte[] Case(string header, int bytes) => FileOf(header.Replace('\'', '"'), [.. Enumerable.Range(1, bytes).Select(i => (byte)i)]);
+    private static byte[] Case(string header, int bytes) => FileOf(header.Replace('\'', '"'), [.. Enumerable.Range(1, bytes).Select(i =>
+        (byte)i)]);
 
     [Test]
     public void Reads_what_the_format_allows()
@@ -173,7 +181,8 @@ public sealed class SafetensorsTests
         });
 
         static string Described(Dictionary<string, SafeTensor> tensors) =>
-            string.Join(';', tensors.OrderBy(t => t.Key, StringComparer.Ordinal).Select(t => $"{t.Key} {t.Value.DType} [{string.Join(',', t.Value.Shape)}]"));
+            string.Join(';', tensors.OrderBy(t => t.Key, StringComparer.Ordinal).Select(t =>
+                $"{t.Key} {t.Value.DType} [{string.Join(',', t.Value.Shape)}]"));
     }
 
     [Test]
@@ -212,13 +221,17 @@ public sealed class SafetensorsTests
     [Test]
     public void A_message_is_one_short_line()
     {
-        string[] texts = [new('n', 100_000), string.Concat(Enumerable.Repeat("\\n\\u001b[31m", 50)), string.Concat(Enumerable.Repeat("\\ud83d\\ude00", 100)), "\u2028\u2029\u0085"];
+        string[] texts = [new('n', 100_000), string.Concat(Enumerable.Repeat("\\n\\u001b[31m", 50)),
+            string.Concat(Enumerable.Repeat("\\ud83d\\ude00", 100)), "\u2028\u2029\u0085"];
         string[] headers =
         [
-            "{'%':{'dtype':'F32','shape':[9],'data_offsets':[0,4]}}", "{'%':{'dtype':'%','shape':[1],'data_offsets':[0,4]}}", "{'%':{'dtype':'U8'}}",
-            "{'%':{'dtype':'U8','%':1,'%':2}}", "{'%':1,'%':2}", "{'__metadata__':{'%':1}}", "{'__metadata__':{'%':'','%':''}}", "{'%':tru}", "{'%",
+            "{'%':{'dtype':'F32','shape':[9],'data_offsets':[0,4]}}", "{'%':{'dtype':'%','shape':[1],'data_offsets':[0,4]}}",
+                "{'%':{'dtype':'U8'}}",
+            "{'%':{'dtype':'U8','%':1,'%':2}}", "{'%':1,'%':2}", "{'__metadata__':{'%':1}}", "{'__metadata__':{'%':'','%':''}}",
+                "{'%':tru}", "{'%",
             "{'a':{'dtype':'U8','shape':[" + string.Join(',', Enumerable.Repeat("1000000000", 10_000)) + "],'data_offsets':[0,4]}}",
-            "{'%':{'dtype':'U8','shape':[1],'data_offsets':[7,18446744073709551615]}}", "{'%':{'dtype':'U8','shape':[9" + new string('9', 1000) + "]}}",
+            "{'%':{'dtype':'U8','shape':[1],'data_offsets':[7,18446744073709551615]}}",
+                "{'%':{'dtype':'U8','shape':[9" + new string('9', 1000) + "]}}",
         ];
         Assert.Multiple(() =>
         {
@@ -235,14 +248,18 @@ public sealed class SafetensorsTests
 
     private static SafeTensor Of(string type, int bytes, params int[] shape) => new(type, shape, new byte[bytes]);
 
-    /// <summary>As the reference implementation sorts, by type and then by the bytes of the names, and with JSON's own escapes only.</summary>
+    /// <summary>
+    /// As the reference implementation sorts, by type and then by the bytes of the names, and with JSON's own escapes only.
+    /// </summary>
     [Test]
     public void Writes_names_and_orders_types_as_the_reference_implementation()
     {
         Safetensors.Write(path, new Dictionary<string, SafeTensor>
         {
-            ["u8"] = Of("U8", 1, 1), ["i32"] = Of("I32", 4, 1), ["f32"] = Of("F32", 4, 1), ["f64"] = Of("F64", 8, 1), ["i64"] = Of("I64", 8, 1), ["bf16"] = Of("BF16", 2, 1),
-            ["f4"] = Of("F4", 1, 2), ["\uff5e"] = Of("F16", 2, 1), ["\U0001F30A"] = Of("F16", 2, 1), ["<&>'+\"\\\n\u0001\u007fé"] = Of("F16", 2, 1),
+            ["u8"] = Of("U8", 1, 1), ["i32"] = Of("I32", 4, 1), ["f32"] = Of("F32", 4, 1), ["f64"] = Of("F64", 8, 1),
+                ["i64"] = Of("I64", 8, 1), ["bf16"] = Of("BF16", 2, 1),
+            ["f4"] = Of("F4", 1, 2), ["\uff5e"] = Of("F16", 2, 1), ["\U0001F30A"] = Of("F16", 2, 1),
+                ["<&>'+\"\\\n\u0001\u007fé"] = Of("F16", 2, 1),
         }, new Dictionary<string, string> { ["é<&>'+\u2028"] = "\t/" });
         string header = Encoding.UTF8.GetString(File.ReadAllBytes(path)[8..]);
         string[] names = ["i64", "f64", "f32", "i32", "bf16", "<&>'+\\\"\\\\\\n\\u0001\u007fé", "\uff5e", "\U0001F30A", "u8", "f4"];
@@ -256,7 +273,8 @@ public sealed class SafetensorsTests
     public void Writes_nothing_that_it_would_not_read()
     {
         void Refused(string what, string name, SafeTensor tensor) => Assert.That(
-            () => Safetensors.Write(path, new Dictionary<string, SafeTensor> { [name] = tensor }), Throws.InstanceOf<ArgumentException>(), what);
+            () => Safetensors.Write(path, new Dictionary<string, SafeTensor> { [name] = tensor }), Throws.InstanceOf<ArgumentException>(),
+                what);
         File.Delete(path);
         Assert.Multiple(() =>
         {
@@ -267,7 +285,8 @@ public sealed class SafetensorsTests
             Refused("a negative extent", "a", Of("U8", 1, -1, -1));
             Refused("a name with a meaning of its own", "__metadata__", Of("U8", 1, 1));
             Refused("half a character", "a\ud800", Of("U8", 1, 1));
-            Assert.That(() => Safetensors.Write(path, new Dictionary<string, SafeTensor>(), new Dictionary<string, string> { ["a"] = new('x', Safetensors.MaxHeader) }),
+            Assert.That(() => Safetensors.Write(path, new Dictionary<string, SafeTensor>(), new Dictionary<string,
+                string> { ["a"] = new('x', Safetensors.MaxHeader) }),
                 Throws.InstanceOf<ArgumentException>().With.Message.Contains("100000000"));
             Assert.That(File.Exists(path), Is.False, "and leaves no file");
         });
@@ -275,7 +294,9 @@ public sealed class SafetensorsTests
 
     private const string TooLarge = "valid, but too large";
 
-    /// <summary>Another reader, written in Python by the rules alone, tells valid and invalid files apart alike and finds the same bytes.</summary>
+    /// <summary>
+    /// Another reader, written in Python by the rules alone, tells valid and invalid files apart alike and finds the same bytes.
+    /// </summary>
     [Test]
     public void Another_reader_agrees_on_every_file()
     {
@@ -285,7 +306,8 @@ public sealed class SafetensorsTests
             var files = valid.Select(f => Case(f.Header, f.Bytes)).Concat(invalid.Select(f => Case(f.Header, f.Bytes))).ToList();
             Safetensors.Write(path, new Dictionary<string, SafeTensor>
             {
-                ["<&>'+\"\\\n\u0001\u007fé\U0001F30A"] = SafeTensor.Of([2], [1f, -2f]), ["n"] = SafeTensor.Of(7), ["e"] = Of("F16", 0, 3, 0), ["q"] = Of("F6_E3M2", 3, 4),
+                ["<&>'+\"\\\n\u0001\u007fé\U0001F30A"] = SafeTensor.Of([2], [1f, -2f]), ["n"] = SafeTensor.Of(7),
+                    ["e"] = Of("F16", 0, 3, 0), ["q"] = Of("F6_E3M2", 3, 4),
             }, new Dictionary<string, string> { ["é\u2028"] = "<\t>" });
             files.Add(File.ReadAllBytes(path));
             var random = new Philox(11, 3);
@@ -300,7 +322,8 @@ public sealed class SafetensorsTests
             for (int i = 0; i < files.Count; i++)
                 File.WriteAllBytes(Path.Combine(folder, $"{i}"), files[i]);
             var text = new StringBuilder();
-            using var process = TinyCorpus.Start(text, "python3", [Path.Combine(Repository.Root, "tests", "Engine", "strict_safetensors.py"), folder, $"{files.Count}"]);
+            using var process = TinyCorpus.Start(text, "python3",
+                [Path.Combine(Repository.Root, "tests", "Engine", "strict_safetensors.py"), folder, $"{files.Count}"]);
             process.WaitForExit();
             string[] lines = text.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
             Assert.That(lines, Has.Length.EqualTo(files.Count), text.ToString());
@@ -354,7 +377,8 @@ public sealed class SafetensorsTests
     public void A_huge_header_length_allocates_nothing()
     {
         File.WriteAllBytes(path, [.. BitConverter.GetBytes(long.MaxValue), (byte)'{']);
-        Assert.That(() => Safetensors.Read(path), Throws.InstanceOf<InvalidDataException>().With.Message.Contains("is said to take 9223372036854775807 bytes"));
+        Assert.That(() => Safetensors.Read(path),
+            Throws.InstanceOf<InvalidDataException>().With.Message.Contains("is said to take 9223372036854775807 bytes"));
     }
 
     [Test]

@@ -115,9 +115,11 @@ internal static class ExportRig
     }
 
     /// <summary>Compares all outputs by name, and that the clips differ by far more than the tolerance, or equal outputs would prove nothing.</summary>
-    /// <param name="run">Of <see cref="ReservedNames"/> many small heads learn little of a few clips: that network shows names, the others that clips differ.</param>
+    /// <param name="run">Of <see cref="ReservedNames"/> many small heads learn little of a few clips: that network shows names, the others
+    /// that clips differ.</param>
     /// <returns>The largest difference.</returns>
-    public static double Compare(IReadOnlyDictionary<string, float[]> expected, IReadOnlyDictionary<string, float[]> actual, int clips, string? run = null)
+    public static double Compare(IReadOnlyDictionary<string, float[]> expected, IReadOnlyDictionary<string, float[]> actual, int clips,
+        string? run = null)
     {
         Assert.That(expected.Keys.Except(actual.Keys), Is.Empty);
         double worst = 0;
@@ -138,8 +140,10 @@ internal static class ExportRig
     /// <summary>Names that PyTorch's modules, containers, Python or C have a meaning for already.</summary>
     public static string[] ReservedNames { get; } =
     [
-        "type", "forward", "training", "eval", "half", "parameters", "children", "modules", "T_destination", "dump_patches", "factors", "pixel_scale", "steps",
-        "class", "None", "keys", "items", "pop", "2nd", "a-b", "_modules", "__dict__", "__init__", "weight", "file", "pooled", "embedding", "from", "zero", "auxiliary",
+        "type", "forward", "training", "eval", "half", "parameters", "children", "modules", "T_destination", "dump_patches", "factors",
+            "pixel_scale", "steps",
+        "class", "None", "keys", "items", "pop", "2nd", "a-b", "_modules", "__dict__", "__init__", "weight", "file", "pooled", "embedding",
+            "from", "zero", "auxiliary",
     ];
 
     // the tiny corpus with a column of each name, no more than two classes
@@ -150,10 +154,12 @@ internal static class ExportRig
         File.WriteAllLines(manifest, lines.Where((_, i) => i == 0 || i % 2 == 1).Select((line, i) =>
             $"{line},{string.Join(',', i == 0 ? ReservedNames : ReservedNames.Select((_, k) => (i + k) % 2 == 0 ? "yes" : "no"))}"));
         string prepared = Path.Combine(folder, "prepared");
-        Invoke(ExitCode.Ok, "prepare", manifest, "--root", TinyCorpus.Corpus, "--out", prepared, "--set", "features.clipSeconds=1", "--set", "features.faceFrames=2");
+        Invoke(ExitCode.Ok, "prepare", manifest, "--root", TinyCorpus.Corpus, "--out", prepared, "--set", "features.clipSeconds=1",
+            "--set", "features.faceFrames=2");
         string run = Path.Combine(folder, "reserved");
         Invoke(ExitCode.Ok, [
-            "train", prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "4", "--precision", "fp32", "--set", "training.learningRate=0.01",
+            "train", prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "4", "--precision", "fp32", "--set",
+                "training.learningRate=0.01",
             .. ReservedNames.SelectMany(name => (string[])["--set", $"network.factors.{name}.embedding=4"])]);
         return run;
     }

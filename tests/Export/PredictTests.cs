@@ -157,7 +157,8 @@ public sealed class PredictTests
         Assert.That(Predict(ExitCode.Usage, "--plot", plot, TinyCorpus.Clip).Error, Does.Contain("--timeline"));
         Assert.That(Predict(ExitCode.Usage, "--timeline", "--plot", plot, TinyCorpus.Clip, TinyCorpus.Clip).Error, Does.Contain("one file"));
         Assert.That(Predict(ExitCode.Usage, "--format", "xml", TinyCorpus.Clip).Error, Does.Contain("xml"));
-        Assert.That(Predict(ExitCode.DiskOrIo, "--out", Path.Combine(TinyCorpus.Clip, "file"), TinyCorpus.Clip).Error, Does.Contain("cannot be written"));
+        Assert.That(Predict(ExitCode.DiskOrIo, "--out", Path.Combine(TinyCorpus.Clip, "file"), TinyCorpus.Clip).Error,
+            Does.Contain("cannot be written"));
         Assert.That(ExportRig.Invoke(ExitCode.BadCheckpoint, "export", "--run", folder, "--format", "onnx", "--out", plot).Error, Does.Contain("is not a run"));
     }
 }

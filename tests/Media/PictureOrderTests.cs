@@ -13,7 +13,8 @@ public sealed class PictureOrderTests
     [TestCase("F10.JPG f9.jpeg", "f9.jpeg F10.JPG")]
     [TestCase("00_01_10.jpg 00_02_01.jpg 00_01_09.jpg", "00_01_09.jpg 00_01_10.jpg 00_02_01.jpg", Description = "hours, minutes, seconds")]
     [TestCase("1.04.jpg 0.96.jpg 1.00.jpg 10.00.jpg", "0.96.jpg 1.00.jpg 1.04.jpg 10.00.jpg", Description = "seconds")]
-    [TestCase("f10_400ms.jpg f9_360ms.jpg f100_4000ms.jpg", "f9_360ms.jpg f10_400ms.jpg f100_4000ms.jpg", Description = "two numbers that agree")]
+    [TestCase("f10_400ms.jpg f9_360ms.jpg f100_4000ms.jpg", "f9_360ms.jpg f10_400ms.jpg f100_4000ms.jpg",
+        Description = "two numbers that agree")]
     [TestCase("99999999999999999999998.jpg 99999999999999999999997.jpg", "99999999999999999999997.jpg 99999999999999999999998.jpg")]
     [TestCase("portrait.jpg", "portrait.jpg")]
     public void Numbers_in_names_tell_the_order(string files, string sorted)

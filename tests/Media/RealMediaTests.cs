@@ -64,7 +64,8 @@ public sealed class RealMediaTests
     public void Sound_that_begins_late_stands_at_its_time_behind_silence(string name)
     {
         string film = Path.Combine(folder, name);
-        TestMedia.Run(["-f", "lavfi", "-i", Clock, "-itsoffset", "3.4", "-f", "lavfi", "-i", "sine=frequency=500:sample_rate=44100:duration=2",
+        TestMedia.Run(["-f", "lavfi", "-i", Clock, "-itsoffset", "3.4", "-f", "lavfi", "-i",
+            "sine=frequency=500:sample_rate=44100:duration=2",
             "-c:v", name == "a.nut" ? "mpeg4" : "libx264", "-g", "25", "-c:a", name == "a.nut" ? "pcm_s16le" : "aac", film]);
         Assert.That(Onset(Decode(new ClipSource(film, Start: 3))), Is.EqualTo(0.4).Within(0.06));
         foreach (double start in (double[])[0, 1.5])
@@ -84,7 +85,8 @@ public sealed class RealMediaTests
     public void Pictures_that_begin_late_do_not_come_earlier(string name)
     {
         string film = Path.Combine(folder, name);
-        TestMedia.Run(["-itsoffset", "1.5", "-f", "lavfi", "-i", Clock, "-f", "lavfi", "-i", Tone, "-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-c:a", "aac", "-vsync", "passthrough", film]);
+        TestMedia.Run(["-itsoffset", "1.5", "-f", "lavfi", "-i", Clock, "-f", "lavfi", "-i", Tone, "-c:v", "libx264", "-preset",
+            "ultrafast", "-g", "25", "-c:a", "aac", "-vsync", "passthrough", film]);
         var decoder = Decode(new ClipSource(film, Start: 2));
         Assert.That(SecondOf(decoder, 0), Is.EqualTo(2 + 0.1 - 1.5).Within(0.12)); // a picture, and the start of AAC
         Assert.That(Onset(decoder), Is.EqualTo(Beep - 2).Within(0.06));
@@ -97,10 +99,12 @@ public sealed class RealMediaTests
     [Test]
     public void The_picture_that_stands_when_a_part_begins_is_shown()
     {
-        string film = Film("slides.mkv", ["-vf", "select='not(mod(n,50))'", "-vsync", "vfr", "-c:v", "libx264", "-c:a", "aac"]); // at 0, 2 and 4 s
+        string film = Film("slides.mkv", ["-vf", "select='not(mod(n,50))'", "-vsync", "vfr", "-c:v", "libx264", "-c:a",
+            "aac"]); // at 0, 2 and 4 s
         foreach (var (start, shown) in ((double, double)[])[(0.5, 0), (2.9, 2)])
             for (int i = 0; i < 5; i++)
-                Assert.That(SecondOf(Decode(new ClipSource(film, Start: start)), i), Is.EqualTo(shown).Within(0.1), $"picture {i} from {start} s");
+                Assert.That(SecondOf(Decode(new ClipSource(film, Start: start)), i), Is.EqualTo(shown).Within(0.1),
+                    $"picture {i} from {start} s");
     }
 
     /// <summary>A disc, stored in pixels of another shape, or lying on its side.</summary>
@@ -116,8 +120,10 @@ public sealed class RealMediaTests
         foreach (string name in (string[])["disc.mkv", "disc.mp4", "disc.ts"])
         {
             string film = Path.Combine(folder, name);
-            TestMedia.Run(["-f", "lavfi", "-i", "color=black:size=256x144:rate=5:duration=1,format=yuv420p,geq=lum='if(lt(hypot(X-128,Y-72),40),235,16)':cb=128:cr=128",
-                "-f", "lavfi", "-i", "sine=duration=1", "-vf", $"scale={width}:{height}{(shape.Length > 0 ? "," + shape : "")}", "-c:v", "libx264", "-c:a", "aac", film]);
+            TestMedia.Run(["-f", "lavfi", "-i",
+                "color=black:size=256x144:rate=5:duration=1,format=yuv420p,geq=lum='if(lt(hypot(X-128,Y-72),40),235,16)':cb=128:cr=128",
+                "-f", "lavfi", "-i", "sine=duration=1", "-vf", $"scale={width}:{height}{(shape.Length > 0 ? "," + shape : "")}", "-c:v",
+                    "libx264", "-c:a", "aac", film]);
             var decoder = new ClipDecoder(TestMedia.Tool, Options with { FaceSize = 90, Crop = crop });
             decoder.Decode(film);
             int side = 90, across = 0, down = 0;
@@ -126,7 +132,8 @@ public sealed class RealMediaTests
                 across += decoder.Faces[(side / 2 * side) + i] > 128 ? 1 : 0;
                 down += decoder.Faces[(i * side) + (side / 2)] > 128 ? 1 : 0;
             }
-            Assert.That(across, Is.EqualTo(down).Within(3).And.EqualTo(80.0 / 144 * side * (crop == CropMode.Center ? FaceTrack.Margin : 1)).Within(4), name);
+            Assert.That(across, Is.EqualTo(down).Within(3).And.EqualTo(80.0 / 144 * side * (crop == CropMode.Center ? FaceTrack.Margin
+                : 1)).Within(4), name);
         }
     }
 
@@ -135,8 +142,10 @@ public sealed class RealMediaTests
     [TestCase(270)]
     public void A_picture_is_turned_as_the_file_says(int degrees)
     {
-        string film = Path.Combine(folder, "film.mp4"), turned = Path.Combine(folder, "turned.mp4"), upright = Path.Combine(folder, "upright.mkv");
-        TestMedia.Run(["-f", "lavfi", "-i", "testsrc=size=64x48:rate=5:duration=1", "-f", "lavfi", "-i", "sine=duration=1", "-c:v", "mpeg4", "-q:v", "1", "-c:a", "aac", film]);
+        string film = Path.Combine(folder, "film.mp4"), turned = Path.Combine(folder, "turned.mp4"),
+            upright = Path.Combine(folder, "upright.mkv");
+        TestMedia.Run(["-f", "lavfi", "-i", "testsrc=size=64x48:rate=5:duration=1", "-f", "lavfi", "-i", "sine=duration=1", "-c:v",
+            "mpeg4", "-q:v", "1", "-c:a", "aac", film]);
         TestMedia.Run(["-i", film, "-c", "copy", "-metadata:s:v", $"rotate={degrees}", turned]);
         TestMedia.Run(["-i", turned, "-c:v", "ffv1", "-c:a", "pcm_s16le", upright]);
         if (MatrixOf(turned).Length == 0)
@@ -161,7 +170,8 @@ public sealed class RealMediaTests
     public void The_voice_is_heard(string how, string graph, string maps)
     {
         string film = Path.Combine(folder, "a.mkv");
-        TestMedia.Run(["-f", "lavfi", "-i", Clock, "-f", "lavfi", "-i", "sine=frequency=500:sample_rate=48000:duration=6", "-filter_complex", graph, "-map", "0:v", .. maps.Split(' '),
+        TestMedia.Run(["-f", "lavfi", "-i", Clock, "-f", "lavfi", "-i", "sine=frequency=500:sample_rate=48000:duration=6",
+            "-filter_complex", graph, "-map", "0:v", .. maps.Split(' '),
             "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "pcm_s16le", film]);
         var decoder = Decode(new ClipSource(film, Start: 2));
         Assert.That(decoder.Silent, Is.False, how);
@@ -182,7 +192,8 @@ public sealed class RealMediaTests
     public void Silence_is_told(string sound, bool silent)
     {
         string film = Path.Combine(folder, "a.mkv");
-        TestMedia.Run(["-f", "lavfi", "-i", Clock, "-f", "lavfi", "-i", $"aevalsrc={sound}:duration=6", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "pcm_f32le", film]);
+        TestMedia.Run(["-f", "lavfi", "-i", Clock, "-f", "lavfi", "-i", $"aevalsrc={sound}:duration=6", "-c:v", "libx264", "-preset",
+            "ultrafast", "-c:a", "pcm_f32le", film]);
         Assert.That(Decode(new ClipSource(film)).Silent, Is.EqualTo(silent));
     }
 
@@ -246,7 +257,8 @@ public sealed class RealMediaTests
     private static string MatrixOf(string film)
     {
         string text = "";
-        Trainer.ChildProgram.Run(TestMedia.Tool.Ffprobe, ["-v", "error", "-show_entries", "stream_side_data=rotation", "-of", "csv=p=0", film], TimeSpan.FromMinutes(1),
+        Trainer.ChildProgram.Run(TestMedia.Tool.Ffprobe, ["-v", "error", "-show_entries", "stream_side_data=rotation", "-of", "csv=p=0",
+            film], TimeSpan.FromMinutes(1),
             readOutput: stream => text = new StreamReader(stream).ReadToEnd());
         return text.Trim();
     }

@@ -16,7 +16,8 @@ public sealed class SilenceTests
         root = TestFolders.New();
         string clip = TestMedia.Clip(Path.Combine(root, "heard.mp4"));
         TestMedia.Run(["-i", clip, "-af", "volume=0", "-c:v", "copy", Path.Combine(root, "mute.mp4")]);
-        File.WriteAllText(Path.Combine(root, "manifest.csv"), "path,speaker,emotion,split\nheard.mp4,ann,neutral,train\nmute.mp4,ann,neutral,train\n");
+        File.WriteAllText(Path.Combine(root, "manifest.csv"),
+            "path,speaker,emotion,split\nheard.mp4,ann,neutral,train\nmute.mp4,ann,neutral,train\n");
     }
 
     [TestCase(SilenceMode.Reject, 1, 0)]
@@ -26,7 +27,8 @@ public sealed class SilenceTests
     {
         var result = Prepare(mode, TestFolders.New());
         Assert.That((result.Index!.Clips.Count, result.Silent), Is.EqualTo((clips, silent)));
-        Assert.That(result.Rejections.Select(rejection => (rejection.Id, rejection.Reason)), Is.EqualTo(clips == 2 ? [] : ((string, string)[])[("mute.mp4", "silent")]));
+        Assert.That(result.Rejections.Select(rejection => (rejection.Id, rejection.Reason)),
+            Is.EqualTo(clips == 2 ? [] : ((string, string)[])[("mute.mp4", "silent")]));
     }
 
     [Test]
@@ -42,16 +44,20 @@ public sealed class SilenceTests
     [Test]
     public void The_count_is_said()
     {
-        string[] command = ["prepare", Path.Combine(root, "manifest.csv"), "--set", "features.clipSeconds=1", "--set", "features.faceFrames=3"];
+        string[] command = ["prepare", Path.Combine(root, "manifest.csv"), "--set", "features.clipSeconds=1", "--set",
+            "features.faceFrames=3"];
         Assert.That(TinyCorpus.Run([.. command, "--out", TestFolders.New()]).Output, Does.Contain("rejected: 1 silent"));
-        Assert.That(TinyCorpus.Run([.. command, "--out", TestFolders.New(), "--set", "features.silence=warn"]).Output, Does.Contain("silent: 1 of the clips that were kept"));
-        Assert.That(TinyCorpus.Run([.. command, "--out", TestFolders.New(), "--set", "features.silence=keep"]).Output, Does.Not.Contain("silent"));
+        Assert.That(TinyCorpus.Run([.. command, "--out", TestFolders.New(), "--set", "features.silence=warn"]).Output,
+            Does.Contain("silent: 1 of the clips that were kept"));
+        Assert.That(TinyCorpus.Run([.. command, "--out", TestFolders.New(), "--set", "features.silence=keep"]).Output,
+            Does.Not.Contain("silent"));
         var (code, _, error) = TinyCorpus.Run([.. command, "--out", TestFolders.New(), "--set", "features.silence=loud"]);
         Assert.That(code, Is.EqualTo(ExitCode.Usage));
         Assert.That(error, Does.Contain("reject, warn or keep"));
     }
 
     private PrepareResult Prepare(SilenceMode mode, string folder) => new Preparer(
-        new PrepareJob(Path.Combine(root, "manifest.csv"), null, folder, new FeatureOptions { ClipSeconds = 1, FaceSize = 16, FaceFrames = 3, Silence = mode }, new DataOptions(), 1),
+        new PrepareJob(Path.Combine(root, "manifest.csv"), null, folder,
+            new FeatureOptions { ClipSeconds = 1, FaceSize = 16, FaceFrames = 3, Silence = mode }, new DataOptions(), 1),
         TestMedia.Tool).Run();
 }

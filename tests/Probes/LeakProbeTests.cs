@@ -85,7 +85,8 @@ public sealed class LeakProbeTests
         var (telling, silent) = (Other(telling: true), Other(telling: false));
         Assert.That(LeakProbe.Run(Open, Data(), settings, telling).OtherFactor!.Select(p => p.Mean), Is.All.EqualTo(1.0));
         Assert.That(LeakProbe.Run(Open, Data(), settings, silent).OtherFactor![0].Mean, Is.EqualTo(Controls.Chance(silent).MajorityMacroF1).Within(Chance));
-        Assert.That(LeakProbe.Run(Open, Data(), settings).Missing["otherFactor"], Is.EqualTo("no other factor was given, or it has too many classes"));
+        Assert.That(LeakProbe.Run(Open, Data(), settings).Missing["otherFactor"],
+            Is.EqualTo("no other factor was given, or it has too many classes"));
     }
 
     [Test]

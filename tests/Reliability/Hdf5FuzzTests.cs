@@ -14,7 +14,9 @@ namespace Avedis.Tests;
 [Category(Tier.Long)]
 public sealed class Hdf5FuzzTests
 {
-    /// <summary>Makes <see cref="Runner.TestProgram"/> a process of <see cref="Thousands_in_a_process"/>; its value is a <see cref="Part"/>.</summary>
+    /// <summary>
+    /// Makes <see cref="Runner.TestProgram"/> a process of <see cref="Thousands_in_a_process"/>; its value is a <see cref="Part"/>.
+    /// </summary>
     internal const string PartOption = "--read-hdf5";
 
     private const string InputFile = "input", ProgressFile = "progress.json";

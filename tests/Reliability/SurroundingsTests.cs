@@ -24,7 +24,8 @@ public sealed class SurroundingsTests
     public void TearDown() => Directory.Delete(folder, recursive: true);
 
     private string[] Train(int epochs) =>
-        [TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--device", "cpu", "--epochs", $"{epochs}",
+        [TinyCorpus.ProgramPath, "train", TinyCorpus.Prepared, "--run", Path.Combine(folder, "run"), "--device", "cpu", "--epochs",
+            $"{epochs}",
             .. TinyCorpus.SmallNetwork, "--set", "training.selection.probeEvery=0", "--set", "training.precision=fp32"];
 
     private string Checkpoints => Path.Combine(folder, "run", "checkpoints");
@@ -32,7 +33,8 @@ public sealed class SurroundingsTests
     private static Ended Shell(string script, params string[] words)
     {
         string[] arguments = ["-c", script, "sh", "dotnet", .. words];
-        return Disturbed.Finish(Process.Start(new ProcessStartInfo("sh", arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!);
+        return Disturbed.Finish(Process.Start(new ProcessStartInfo("sh", arguments) { RedirectStandardOutput = true,
+            RedirectStandardError = true })!);
     }
 
     private void WaitForCheckpoint()
@@ -125,7 +127,8 @@ public sealed class SurroundingsTests
             var head = Shell("{ \"$@\"; echo $? >&2; } | head -n 1", words);
             Assert.That(head.Text.TrimEnd().Split('\n')[^1], Is.EqualTo("0"), head.Text);
         }
-        Assert.That(Shell("\"$@\" 2>/dev/full", TinyCorpus.ProgramPath, "nonsense").Code, Is.EqualTo(ExitCode.Usage), "the code stays where the line is lost");
+        Assert.That(Shell("\"$@\" 2>/dev/full", TinyCorpus.ProgramPath, "nonsense").Code, Is.EqualTo(ExitCode.Usage),
+            "the code stays where the line is lost");
     }
 
     // of FUSE, SMB, NFS and 9p: 22 EINVAL, 95 ENOTSUP, 9 EBADF, 13 EACCES, 38 ENOSYS, 37 ENOLCK, 17 EEXIST, 1 EPERM, 31 EMLINK
@@ -151,7 +154,8 @@ public sealed class SurroundingsTests
         Succeeds(prefix, [.. Train(3), "--resume"]);
         Succeeds(prefix, TinyCorpus.ProgramPath, "evaluate", TinyCorpus.Prepared, "--run", run, "--device", "cpu");
         Succeeds(
-            prefix, TinyCorpus.ProgramPath, "embed", "--run", run, "--device", "cpu", "--format", "safetensors", "--out", Path.Combine(folder, "e"), TinyCorpus.Clip);
+            prefix, TinyCorpus.ProgramPath, "embed", "--run", run, "--device", "cpu", "--format", "safetensors", "--out",
+                Path.Combine(folder, "e"), TinyCorpus.Clip);
         Assert.That(Path.GetFileName(Checkpoint.Latest(Checkpoints)), Is.EqualTo("step-00000024"));
         foreach (string checkpoint in Checkpoint.All(Checkpoints))
             Assert.That(() => Checkpoint.Verify(checkpoint), Throws.Nothing);

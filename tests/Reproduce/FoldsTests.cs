@@ -10,7 +10,8 @@ namespace Avedis.Tests.Reproduce;
 /// <summary>Scores of speakers whom the network never heard, and the folds that hold each out in turn.</summary>
 public sealed class FoldsTests
 {
-    private static readonly string[] network = [.. TinyCorpus.SmallNetwork, "--epochs", "1", "--precision", "fp32", "--set", "training.selection.probeEvery=0"];
+    private static readonly string[] network = [.. TinyCorpus.SmallNetwork, "--epochs", "1", "--precision", "fp32", "--set",
+        "training.selection.probeEvery=0"];
 
     private string folder = "";
 
@@ -40,12 +41,15 @@ public sealed class FoldsTests
             string own = split is not null && fields[speaker] == names[^1] ? split : row.Index % 4 == 0 ? "validation" : "train";
             if (part >= 0)
                 fields.RemoveAt(part);
-            return string.Join(',', split is null ? fields : [.. fields, own]) + (sessions ? $",{(fields[speaker] == names[0] ? "one" : "two")}" : "");
+            return string.Join(',', split is null ? fields : [.. fields, own]) + (sessions
+                ? $",{(fields[speaker] == names[0] ? "one" : "two")}" : "");
         });
-        string head = string.Join(',', header.Where(name => name != "split")) + (split is null ? "" : ",split") + (sessions ? ",session" : "");
+        string head = string.Join(',', header.Where(name => name != "split")) + (split is null ? "" : ",split") + (sessions ? ",session"
+            : "");
         string manifest = Path.Combine(folder, "manifest.csv"), prepared = Path.Combine(folder, "prepared");
         File.WriteAllLines(manifest, [head, .. rows]);
-        Run(ExitCode.Ok, "prepare", manifest, "--root", TinyCorpus.Corpus, "--out", prepared, "--set", "features.clipSeconds=1", "--set", "features.faceFrames=1");
+        Run(ExitCode.Ok, "prepare", manifest, "--root", TinyCorpus.Corpus, "--out", prepared, "--set", "features.clipSeconds=1", "--set",
+            "features.faceFrames=1");
         return prepared;
     }
 
@@ -64,17 +68,22 @@ public sealed class FoldsTests
             Assert.That(table, Does.Contain("note: speaker is not scored: no clip has one of the classes that the network learnt").And.Not.Contain("speaker accuracy"));
             Assert.That(json, Does.Contain("\"emotion_balanced_accuracy\"").And.Contain("\"speaker_clips\": 0").And.Not.Contain("\"speaker_accuracy\""));
             Assert.That(probed, Does.Contain("emotion in speaker").And.Contain("speaker in emotion: not probed, the test split has no labelled clip"));
-            Assert.That(File.ReadAllText(Path.Combine(run, "report.html")), Does.Contain("speaker is not scored").And.Not.Contain("Confusion of speaker"));
+            Assert.That(File.ReadAllText(Path.Combine(run, "report.html")),
+                Does.Contain("speaker is not scored").And.Not.Contain("Confusion of speaker"));
         });
     }
 
-    /// <summary>Every clip is scored once, by a network that was trained on nobody of its fold; the figures are those of the formulas, from the predictions.</summary>
+    /// <summary>
+    /// Every clip is scored once, by a network that was trained on nobody of its fold; the figures are those of the formulas, from the
+    /// predictions.
+    /// </summary>
     [Test]
     public void Each_speaker_is_held_out_once_and_what_is_finished_is_not_done_again()
     {
         string target = Path.Combine(folder, "grid");
         string[] command =
-            ["reproduce", TinyCorpus.Prepared, "--out", target, "--folds", "speaker", "--methods", "stl-emotion", "--seeds", "1", .. TinyCorpus.SmallNetwork,
+            ["reproduce", TinyCorpus.Prepared, "--out", target, "--folds", "speaker", "--methods", "stl-emotion", "--seeds", "1",
+                .. TinyCorpus.SmallNetwork,
              "--precision", "fp32", "--set", "training.epochs=1"];
         string output = Run(ExitCode.Ok, command);
         using var data = PreparedDataset.Open(TinyCorpus.Prepared);
@@ -83,7 +92,8 @@ public sealed class FoldsTests
         int right = 0;
         for (int fold = 1; fold <= 3; fold++)
         {
-            var own = Grid.Load<Predictions>(Path.Combine(target, $"fold-{fold:D3}", "cells", "stl-emotion-s1", "predictions.json"), Json.Line);
+            var own = Grid.Load<Predictions>(Path.Combine(target, $"fold-{fold:D3}", "cells", "stl-emotion-s1", "predictions.json"),
+                Json.Line);
             var held = data.Index.Clips.Where(clip => clip.Speaker == fold - 1).ToList();
             Assert.That(own.Emotions, Is.EqualTo(held.Select(clip => clip.Emotion)), "the fold's clips, all and no others");
             truth.AddRange(own.Emotions);
@@ -92,7 +102,8 @@ public sealed class FoldsTests
                 own.Emotions.Zip(own.PredictedEmotions).Where(pair => pair.First == c).Average(pair => pair.Second == c ? 1.0 : 0)));
         }
         string[] rows = File.ReadAllLines(Path.Combine(target, "folds.csv"));
-        double Number(string row, int column) => double.Parse(rows.First(line => line.StartsWith($"stl-emotion-s1,{row},", StringComparison.Ordinal)).Split(',')[column], System.Globalization.CultureInfo.InvariantCulture);
+        double Number(string row, int column) => double.Parse(rows.First(line => line.StartsWith($"stl-emotion-s1,{row},",
+            StringComparison.Ordinal)).Split(',')[column], System.Globalization.CultureInfo.InvariantCulture);
         double mean = uars.Average();
         Assert.Multiple(() =>
         {
@@ -102,7 +113,8 @@ public sealed class FoldsTests
             Assert.That(Number("pooled", 5), Is.EqualTo(right / 48.0).Within(1e-12));
             Assert.That(output, Does.Contain("s.d. over folds").And.Contain("fold 3 of 3"));
         });
-        var written = Directory.GetFiles(target, "model.safetensors", SearchOption.AllDirectories).ToDictionary(file => file, File.GetLastWriteTimeUtc);
+        var written = Directory.GetFiles(target, "model.safetensors", SearchOption.AllDirectories).ToDictionary(file => file,
+            File.GetLastWriteTimeUtc);
         Assert.That(written, Is.Not.Empty);
         Assert.That(Run(ExitCode.Ok, command), Does.Contain("s.d. over folds"));
         Assert.That(written.All(file => File.GetLastWriteTimeUtc(file.Key) == file.Value), "nothing is trained again");
@@ -112,12 +124,14 @@ public sealed class FoldsTests
     public void Folds_are_even_in_clips_and_a_column_names_them_too()
     {
         using var data = PreparedDataset.Open(TinyCorpus.Prepared);
-        Assert.That(new Folds(data, "speaker", 2, folder, TextWriter.Null).Groups().Select(group => group.Count), Is.EquivalentTo(new[] { 1, 2 }));
+        Assert.That(new Folds(data, "speaker", 2, folder, TextWriter.Null).Groups().Select(group => group.Count),
+            Is.EquivalentTo(new[] { 1, 2 }));
         using (var part = new Folds(data, "speaker", null, folder, TextWriter.Null).HoldOut([data.Speakers[1]]))
             Assert.Multiple(() =>
             {
                 Assert.That(part.Speakers, Is.EqualTo(data.Speakers.Where((_, i) => i != 1)));
-                Assert.That(part.Clips(Split.Test).Select(clip => clip.Id), Is.EqualTo(data.Index.Clips.Where(clip => clip.Speaker == 1).Select(clip => clip.Id)));
+                Assert.That(part.Clips(Split.Test).Select(clip => clip.Id),
+                    Is.EqualTo(data.Index.Clips.Where(clip => clip.Speaker == 1).Select(clip => clip.Id)));
                 Assert.That(part.Clips(Split.Test), Has.All.Property("Speaker").EqualTo(-1));
                 Assert.That(part.Clips(Split.Validation).Select(clip => clip.Id),
                     Is.EqualTo(data.Clips(Split.Validation).Where(clip => clip.Speaker != 1).Select(clip => clip.Id)));
@@ -132,11 +146,16 @@ public sealed class FoldsTests
         string unheard = Prepare("unheard");
         Assert.Multiple(() =>
         {
-            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--folds", "place"), Does.Contain("expected speaker"));
-            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--folds", "speaker", "--fold-count", "4"), Does.Contain("2 to 3 folds, not 4"));
-            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--fold-count", "2"), Does.Contain("--folds"));
-            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--folds", "speaker", "--sweep", "x"), Does.Contain("--sweep"));
-            Assert.That(Run(ExitCode.BadInput, "reproduce", unheard, "--out", folder, "--folds", "speaker"), Does.Contain("16 clips are of speakers without a training clip"));
+            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--folds", "place"),
+                Does.Contain("expected speaker"));
+            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--folds", "speaker", "--fold-count", "4"),
+                Does.Contain("2 to 3 folds, not 4"));
+            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--fold-count", "2"),
+                Does.Contain("--folds"));
+            Assert.That(Run(ExitCode.Usage, "reproduce", TinyCorpus.Prepared, "--out", folder, "--folds", "speaker", "--sweep", "x"),
+                Does.Contain("--sweep"));
+            Assert.That(Run(ExitCode.BadInput, "reproduce", unheard, "--out", folder, "--folds", "speaker"),
+                Does.Contain("16 clips are of speakers without a training clip"));
         });
     }
 }

@@ -13,7 +13,8 @@ public sealed class CommandLineTests
     {
         folder = Directory.CreateTempSubdirectory("avedis-words").FullName;
         run = Path.Combine(folder, "run");
-        Assert.That(TinyCorpus.Run(["train", TinyCorpus.Prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "1"]).Code, Is.EqualTo(ExitCode.Ok));
+        Assert.That(TinyCorpus.Run(["train", TinyCorpus.Prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "1"]).Code,
+            Is.EqualTo(ExitCode.Ok));
         File.Copy(TinyCorpus.Clip, Path.Combine(folder, "n.mp4"));
     }
 
@@ -24,10 +25,12 @@ public sealed class CommandLineTests
     private string[] Words(string line) => [.. line.Split(' ').Select(word => word == "''" ? "" : word
         .Replace("RUN", run, StringComparison.Ordinal).Replace("DATA", TinyCorpus.Prepared, StringComparison.Ordinal)
         .Replace("MANIFEST", Path.Combine(TinyCorpus.Corpus, "manifest.csv"), StringComparison.Ordinal)
-        .Replace("CLIP", Path.Combine(folder, "n.mp4"), StringComparison.Ordinal).Replace("OUT", Path.Combine(folder, "out"), StringComparison.Ordinal))];
+        .Replace("CLIP", Path.Combine(folder, "n.mp4"), StringComparison.Ordinal).Replace("OUT", Path.Combine(folder, "out"),
+            StringComparison.Ordinal))];
 
     // an option that does not exist
-    [TestCase("predict --run RUN --timelin CLIP", "'--timelin' is no option of predict; did you mean '--timeline'? try: avedis predict --help")]
+    [TestCase("predict --run RUN --timelin CLIP",
+        "'--timelin' is no option of predict; did you mean '--timeline'? try: avedis predict --help")]
     [TestCase("predict --run RUN -timeline CLIP", "did you mean '--timeline'?")]
     [TestCase("predict --run RUN \u2013timeline CLIP", "did you mean '--timeline'?")]
     [TestCase("predict --run RUN CLIP --hop2", "did you mean '--hop'?")]
@@ -61,7 +64,8 @@ public sealed class CommandLineTests
     [TestCase("prepar", "'prepar' is no command; did you mean 'prepare'?")]
     [TestCase("Train DATA --run OUT", "did you mean 'train'?")]
     [TestCase("evalaute DATA --run RUN", "did you mean 'evaluate'?")]
-    [TestCase("embed --run RUN --out OUT --split trian --data DATA", "--split is 'trian', expected test, train, unheard or validation; did you mean 'train'?")]
+    [TestCase("embed --run RUN --out OUT --split trian --data DATA",
+        "--split is 'trian', expected test, train, unheard or validation; did you mean 'train'?")]
     [TestCase("import ravdes . --out OUT", "did you mean 'ravdess'?")]
     [TestCase("reproduce DATA --out OUT --methods grr", "not 'grr'; did you mean 'gr'?")]
     [TestCase("train DATA --run OUT --preset gird", "did you mean 'grid'?")]

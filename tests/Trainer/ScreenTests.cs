@@ -46,7 +46,8 @@ public sealed class ScreenTests
     private static string Plain(string text) => Regex.Replace(text, "\u001b\\[[0-9;?]*[A-Za-z]|\u001b[=>]", "");
 
     // each state of a line that was rewritten
-    private static string[] States(string text, string what) => [.. Plain(text).Split('\r', '\n').Where(line => line.StartsWith(what, StringComparison.Ordinal))];
+    private static string[] States(string text, string what) =>
+        [.. Plain(text).Split('\r', '\n').Where(line => line.StartsWith(what, StringComparison.Ordinal))];
 
     [TestCase(30)]
     [TestCase(40)]
@@ -70,17 +71,20 @@ public sealed class ScreenTests
     public void Tables_fit_the_terminal()
     {
         string run = Path.Combine(folder, "run");
-        Assert.That(TinyCorpus.Run(["train", TinyCorpus.Prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "1"]).Code, Is.EqualTo(ExitCode.Ok));
+        Assert.That(TinyCorpus.Run(["train", TinyCorpus.Prepared, "--run", run, .. TinyCorpus.SmallNetwork, "--epochs", "1"]).Code,
+            Is.EqualTo(ExitCode.Ok));
         foreach (int columns in (int[])[36, 120])
         {
-            string[] lines = Plain(InTerminal(columns, "TERM=xterm", "evaluate", TinyCorpus.Prepared, "--run", run, "--device", "cpu")).Split('\n');
+            string[] lines = Plain(InTerminal(columns, "TERM=xterm", "evaluate", TinyCorpus.Prepared, "--run", run, "--device",
+                "cpu")).Split('\n');
             string[] table = [.. lines.SkipWhile(line => !line.Contains("score")).Select(line => line.TrimEnd('\r'))];
             Assert.That(table, Has.Length.GreaterThan(5));
             Assert.That(table.Select(line => line.Length), Is.All.LessThanOrEqualTo(columns), string.Join('\n', table));
         }
         string piped = TinyCorpus.Run("evaluate", TinyCorpus.Prepared, "--run", run).Output;
         Assert.That(piped, Does.Match(@"(?m)^emotion macro-F +\d\.\d{3} +\d\.\d{3}$").And.Not.Contain("\u001b"), "plain rows for grep");
-        Assert.That(piped.Split('\n').Single(line => line.StartsWith("run folder", StringComparison.Ordinal)), Does.Contain(run).And.Contain("evaluation/test/"));
+        Assert.That(piped.Split('\n').Single(line => line.StartsWith("run folder", StringComparison.Ordinal)),
+            Does.Contain(run).And.Contain("evaluation/test/"));
     }
 
     [TestCase("TERM=dumb")]
@@ -96,7 +100,8 @@ public sealed class ScreenTests
     {
         string synth = Path.Combine(folder, "synth");
         string[] words = ["synth", "--speakers", "3", "--clips", "6", "--seconds", "0.5", "--out"];
-        Assert.That(InTerminal(80, "TERM=xterm", [.. words, synth]), Does.Match("\u001b\\[[0-9;]*3[0-9]|\u001b\\[[0-9;]*9[0-9]"), "a green bar");
+        Assert.That(InTerminal(80, "TERM=xterm", [.. words, synth]), Does.Match("\u001b\\[[0-9;]*3[0-9]|\u001b\\[[0-9;]*9[0-9]"),
+            "a green bar");
         Assert.That(InTerminal(80, "TERM=xterm NO_COLOR=1", [.. words, synth + "-plain"]), Does.Not.Match("\u001b\\[[0-9;]*[39][0-9]m"));
     }
 

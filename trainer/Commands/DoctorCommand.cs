@@ -37,11 +37,14 @@ public static class DoctorCommand
         {
             double seconds = parsed.GetValue(patience);
             if (!(seconds is > 0 and <= LongestPatience))
-                throw new UserException(ExitCode.Usage, $"{patience.Name} is {seconds}; it has to be above 0 and at most {LongestPatience}");
+                throw new UserException(ExitCode.Usage,
+                    $"{patience.Name} is {seconds}; it has to be above 0 and at most {LongestPatience}");
             var output = parsed.InvocationConfiguration.Output;
             string version = typeof(DoctorCommand).Assembly.GetName().Version!.ToString(3);
-            Screen.WriteFinding(output, "avedis", $"{version} on {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
-            Screen.WriteFinding(output, "cores", $"{Environment.ProcessorCount}, memory {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1073741824.0:N1} GiB");
+            Screen.WriteFinding(output, "avedis",
+                $"{version} on {RuntimeInformation.FrameworkDescription}, {RuntimeInformation.OSDescription}");
+            Screen.WriteFinding(output, "cores",
+                $"{Environment.ProcessorCount}, memory {GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1073741824.0:N1} GiB");
             bool computes = Try(output, "cpu", () =>
             {
                 using var backend = BackendFactory.Create("cpu", 0);

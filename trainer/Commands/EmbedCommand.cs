@@ -49,7 +49,8 @@ public static class EmbedCommand
                 else
                 {
                     using var runner = new ClipRunner(model, FfmpegTool.Find(parsed.GetValue(common.Ffmpeg)), parsed.InvocationConfiguration.Error);
-                    failures = runner.Run([.. files.Select(file => new ClipWindow(file))], (window, row) => table.Add(row, window.Path, "", []),
+                    failures = runner.Run([.. files.Select(file => new ClipWindow(file))],
+                        (window, row) => table.Add(row, window.Path, "", []),
                         done => progress.Report(done, files.Count), interrupt.Token);
                 }
             }
@@ -77,7 +78,8 @@ public static class EmbedCommand
         return command;
     }
 
-    private static void AddPrepared(EmbeddingTable table, TrainedModel model, string folder, string[] names, Progress progress, CancellationToken stop)
+    private static void AddPrepared(EmbeddingTable table, TrainedModel model, string folder, string[] names, Progress progress,
+        CancellationToken stop)
     {
         using var dataset = PreparedDataset.Open(folder);
         model.CheckFits(dataset);

@@ -19,7 +19,8 @@ public static class ProbeCommand
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
         var seeds = new Option<int>("--seeds") { Description = "Probes of each kind.", DefaultValueFactory = _ => ProbeSettings.Full.Seeds };
         var quick = new Option<bool>("--quick") { Description = "One probe of each kind, without online code and controls." };
-        var split = new Option<string>("--split") { Description = "test or unheard: the clips that probes are scored on.", DefaultValueFactory = _ => "test" };
+        var split = new Option<string>("--split") { Description = "test or unheard: the clips that probes are scored on.",
+            DefaultValueFactory = _ => "test" };
         split.AcceptOnlyFromAmong("test", "unheard");
         var json = new Option<bool>("--json") { Description = "Prints the results as JSON instead of the table." };
         var command = new Command(
@@ -59,9 +60,11 @@ public static class ProbeCommand
             if (ranks is not null && !printJson)
                 output.WriteLine($"ranks: {processes.Description}");
 
-            var progress = printJson ? null : new Progress(output, ranks is null ? "embeddings" : "embeddings, the part of rank 0", "clips");
+            var progress = printJson ? null : new Progress(output, ranks is null ? "embeddings" : "embeddings, the part of rank 0",
+                "clips");
             Split[] splits = [Split.Train, Split.Validation, test];
-            var leaks = new Leaks(model.Runtime, dataset, batch, splits: splits, progress: (done, all) => progress?.Report(done, all), ranks: ranks);
+            var leaks = new Leaks(model.Runtime, dataset, batch, splits: splits, progress: (done, all) => progress?.Report(done, all),
+                ranks: ranks);
             Leaks? untrained = null;
             if (settings.Controls)
             {
@@ -69,7 +72,8 @@ public static class ProbeCommand
                 model.Runtime.Network.Initialise(settings.Seed);
                 untrained = new Leaks(model.Runtime, dataset, batch, splits: splits, ranks: ranks);
             }
-            var found = leaks.Pairs.Select(pair => leaks.Probe(() => BackendFactory.Create(device, threads, number: number), pair.Embedding, pair.Factor, settings, untrained, test, ranks)).ToList();
+            var found = leaks.Pairs.Select(pair => leaks.Probe(() => BackendFactory.Create(device, threads, number: number),
+                pair.Embedding, pair.Factor, settings, untrained, test, ranks)).ToList();
             if (!processes.Leads)
                 return ExitCode.Ok;
             string text = JsonSerializer.Serialize(found, Json.Indented);
@@ -92,8 +96,10 @@ public static class ProbeCommand
             double? Of(LeakProbeResult? result, ProbeKind kind) => result?.Probes?.First(p => p.Kind == kind && !p.Balanced).Scores
                 .Average(s => leak.Score == "accuracy" ? s.Accuracy : s.MacroF1);
             table.Add(
-                $"{Printable.Name(leak.Factor)} in {leak.Embedding}", leak.Score == "accuracy" ? "accuracy" : "macro-F", Number(leak.Fresh), Number(leak.Balanced),
-                Number(Of(leak.Probes, ProbeKind.Linear)), Number(leak.InTraining), Number(Of(leak.Untrained, ProbeKind.Hidden)), Number(leak.Chance));
+                $"{Printable.Name(leak.Factor)} in {leak.Embedding}", leak.Score == "accuracy" ? "accuracy" : "macro-F",
+                    Number(leak.Fresh), Number(leak.Balanced),
+                Number(Of(leak.Probes, ProbeKind.Linear)), Number(leak.InTraining), Number(Of(leak.Untrained, ProbeKind.Hidden)),
+                    Number(leak.Chance));
         }
         Screen.Write(output, table);
         foreach (var leak in leaks)

@@ -46,7 +46,8 @@ public static class ReplayCommand
             config = config with { Training = config.Training with { MaxSteps = failure.Step, CheckpointSeconds = 0, Guard = new() } };
             using var interrupt = new Interrupt();
             using var loop = new TrainingLoop(
-                config, dataset, run, GuardedWriter.Log(output), interrupt, resume: failure.Checkpoint is not null, say => new FiniteWatch(TrainingLoop.CreateBackend(config.Training, say)));
+                config, dataset, run, GuardedWriter.Log(output), interrupt, resume: failure.Checkpoint is not null,
+                    say => new FiniteWatch(TrainingLoop.CreateBackend(config.Training, say)));
             loop.GoOnAs(failure);
             try
             {

@@ -60,7 +60,8 @@ public static class ReproduceCommand
             if (parsed.GetValue(folds) is not null)
                 foreach (Option other in (Option[])[start, sweep])
                     if (parsed.GetResult(other) is { Implicit: false })
-                        throw new UserException(ExitCode.Usage, $"--folds and {other.Name}: each fold trains networks of its own; leave one of the two out");
+                        throw new UserException(ExitCode.Usage,
+                            $"--folds and {other.Name}: each fold trains networks of its own; leave one of the two out");
             if (parsed.GetValue(foldCount) is not null && parsed.GetValue(folds) is null)
                 throw new UserException(ExitCode.Usage, "--fold-count: name a column with --folds too");
             if (baseline is not null)
@@ -92,7 +93,8 @@ public static class ReproduceCommand
             using var interrupt = new Interrupt();
             if (parsed.GetValue(sweep) is { } file)
             {
-                output.WriteLine(new Sweep(config, SweepOptions.Load(file), dataset, parsed.GetRequiredValue(folder), GuardedWriter.Log(output), interrupt).Run());
+                output.WriteLine(new Sweep(config, SweepOptions.Load(file), dataset, parsed.GetRequiredValue(folder),
+                    GuardedWriter.Log(output), interrupt).Run());
                 output.WriteLine($"{parsed.GetRequiredValue(folder)}/sweep: sweep.md, settings.json (for --settings)");
                 return interrupt.ExitCode;
             }
@@ -102,7 +104,8 @@ public static class ReproduceCommand
             if (parsed.GetValue(folds) is { } column)
             {
                 string target = parsed.GetRequiredValue(folder);
-                output.WriteLine(new Folds(dataset, column, parsed.GetValue(foldCount), target, GuardedWriter.Log(output)).Run((part, place) =>
+                output.WriteLine(new Folds(dataset, column, parsed.GetValue(foldCount), target,
+                    GuardedWriter.Log(output)).Run((part, place) =>
                 {
                     var done = new Grid(config, options, tuned, part, place, GuardedWriter.Log(output), interrupt).Run();
                     return done.Cells.Count == done.Planned;
@@ -110,7 +113,8 @@ public static class ReproduceCommand
                 output.WriteLine($"{target}: folds.md, folds.csv, folds.json; the grid of each fold in fold-001 and so on");
                 return interrupt.ExitCode;
             }
-            var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), GuardedWriter.Log(output), interrupt, baseline).Run();
+            var grid = new Grid(config, options, tuned, dataset, parsed.GetRequiredValue(folder), GuardedWriter.Log(output), interrupt,
+                baseline).Run();
             output.WriteLine(baseline is null ? GridTables.Markdown(grid) : GridTables.BeforeAndAfter(grid));
             output.WriteLine($"{grid.Cells.Count} of {grid.Planned} cells: {parsed.GetRequiredValue(folder)}/report.html, grid.json, grid.csv, grid.md");
             return interrupt.ExitCode;
@@ -126,12 +130,14 @@ public static class ReproduceCommand
             throw new UserException(ExitCode.BadCheckpoint, $"--baseline {path}: it was trained on other data than {dataset.Folder}, whose test clips it may have seen");
     }
 
-    private static List<T> List<T>(string option, string text, Func<string, bool> valid, Func<string, T> parse, IReadOnlyList<string>? known = null)
+    private static List<T> List<T>(string option, string text, Func<string, bool> valid, Func<string, T> parse,
+        IReadOnlyList<string>? known = null)
     {
         string[] parts = text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         string? wrong = parts.FirstOrDefault(part => !valid(part));
         if (parts.Length == 0 || wrong is not null)
-            throw new UserException(ExitCode.Usage, $"{option} {text}: expected {(known is null ? "values" : $"some of {string.Join(", ", known)}")} between commas"
+            throw new UserException(ExitCode.Usage,
+                $"{option} {text}: expected {(known is null ? "values" : $"some of {string.Join(", ", known)}")} between commas"
                 + (wrong is null ? "" : $", not '{wrong}'{Spelling.Hint(wrong, known ?? [])}"));
         return [.. parts.Select(parse)];
     }

@@ -5,7 +5,8 @@ public static class MediaFiles
 {
     // of containers that the decoder opens, those with a picture
     private static readonly HashSet<string> extensions = new(
-        [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".ogv", ".3gp", ".3g2", ".asf", ".wmv", ".nut", ".mxf"],
+        [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".ogv", ".3gp", ".3g2", ".asf",
+            ".wmv", ".nut", ".mxf"],
         StringComparer.OrdinalIgnoreCase);
 
     // and those of sound alone
@@ -31,6 +32,7 @@ public static class MediaFiles
             .Select(item => Path.Combine(folder, item.Path)).Order(StringComparer.Ordinal)];
         foreach (string note in walk.Notes)
             notes.WriteLine($"avedis: warning: {note}");
-        return found.Length > 0 ? found : throw new UserException(ExitCode.BadInput, $"{folder} holds no media files ({string.Join(", ", extensions.Order(StringComparer.Ordinal))})");
+        return found.Length > 0 ? found : throw new UserException(ExitCode.BadInput,
+            $"{folder} holds no media files ({string.Join(", ", extensions.Order(StringComparer.Ordinal))})");
     }
 }

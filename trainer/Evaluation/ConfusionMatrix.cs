@@ -4,8 +4,8 @@ namespace Avedis.Trainer.Evaluation;
 
 /// <summary>
 /// Counts of (truth, prediction) over a whole split, and the figures that follow from them. The classes are fixed: one that never occurs and is never
-/// predicted counts with F = 0, so that scores of different splits compare. Memory grows with the classes and with the pairs that occur, so that
-/// a hundred thousand speakers fit.
+/// predicted counts with F = 0, so that scores of different splits compare. Memory grows with the classes and with the pairs that occur, so
+/// that a hundred thousand speakers fit.
 /// </summary>
 public sealed class ConfusionMatrix(int classes)
 {
@@ -22,7 +22,8 @@ public sealed class ConfusionMatrix(int classes)
     public long this[int truth, int prediction] => counts.GetValueOrDefault((truth, prediction));
 
     /// <summary>The pairs that occur: by truth, then by prediction.</summary>
-    public IEnumerable<(int Truth, int Prediction, long Clips)> Pairs => counts.OrderBy(c => c.Key).Select(c => (c.Key.Truth, c.Key.Prediction, c.Value));
+    public IEnumerable<(int Truth, int Prediction, long Clips)> Pairs =>
+        counts.OrderBy(c => c.Key).Select(c => (c.Key.Truth, c.Key.Prediction, c.Value));
 
     /// <summary>The most frequent mistakes, of equals the first.</summary>
     public IEnumerable<(int Truth, int Prediction, long Clips)> Mistakes =>

@@ -77,14 +77,16 @@ public sealed class EvaluationReport(RunFolder folder, Split split, TrainedModel
         {
             if (factor.Factor.ByMacroF)
                 table.Add($"{factor.Name} macro-F", $"{factor.Score:F3}", $"{factor.Chance:F3}", "");
-            var (accuracy, chance) = factor.Factor.ByMacroF ? (factor.Matrix.Accuracy, factor.Matrix.MajorityAccuracy) : (factor.Score, factor.Chance);
+            var (accuracy, chance) = factor.Factor.ByMacroF ? (factor.Matrix.Accuracy, factor.Matrix.MajorityAccuracy)
+                : (factor.Score, factor.Chance);
             table.Add($"{factor.Name} accuracy", $"{accuracy:F3}", $"{chance:F3}", "");
             if (factor.Factor.ByMacroF)
                 table.Add($"{factor.Name} mean recall", $"{factor.Matrix.BalancedAccuracy:F3}", $"{factor.Matrix.ChanceRecall:F3}", "");
         }
         foreach (var factor in result.Factors.Where(factor => factor.Factor.ByMacroF && factor.Matrix.Total > 0))
             for (int c = 0; c < factor.Matrix.Classes; c++)
-                table.Add($"  F {Printable.Name(factor.Factor.Classes[c])}", $"{factor.Matrix.F1(c):F3}", "", $"{factor.Matrix.Support(c)}");
+                table.Add($"  F {Printable.Name(factor.Factor.Classes[c])}", $"{factor.Matrix.F1(c):F3}", "",
+                    $"{factor.Matrix.Support(c)}");
         Screen.Write(output, table);
         foreach (string note in result.Notes)
             output.WriteLine($"note: {Printable.Line(note)}");

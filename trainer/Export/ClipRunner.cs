@@ -85,7 +85,8 @@ public sealed class ClipRunner(TrainedModel model, FfmpegTool tool, TextWriter e
         return problems;
     }
 
-    private MediaException? FillRow(Batch batch, int row, ClipWindow window, ClipDecoder decoder, LogMel logMel, float[] mels, CancellationToken stop)
+    private MediaException? FillRow(Batch batch, int row, ClipWindow window, ClipDecoder decoder, LogMel logMel, float[] mels,
+        CancellationToken stop)
     {
         try
         {

@@ -216,8 +216,8 @@ public sealed class ClipDecoder : IDisposable
     }
 
     /// <summary>
-    /// fps takes the picture in the middle of each of FaceFrames equal stretches, as PictureFolder does. The stretch before the part is sent
-    /// too: whether it has a picture tells whether the file was entered early enough.
+    /// fps takes the picture in the middle of each of FaceFrames equal stretches, as PictureFolder does. The stretch before the part is
+    /// sent too: whether it has a picture tells whether the file was entered early enough.
     /// </summary>
     private VideoFilterOptions Timing(VideoFilterOptions filters, double start, double length, string rate) => filters
         .WithCustomFilter("setpts", $"PTS-{Number(start)}/TB")
@@ -351,7 +351,8 @@ public sealed class ClipDecoder : IDisposable
         {
             channels = Math.Max(1, pipe.Channels);
             if ((long)channels * wantedSamples > MostSamples)
-                throw new MediaException("unreadable sound", $"{channels} channels of {Number((double)wantedSamples / options.SampleRate)} s");
+                throw new MediaException("unreadable sound",
+                    $"{channels} channels of {Number((double)wantedSamples / options.SampleRate)} s");
             if (sound.Length < channels * wantedSamples)
                 sound = new float[channels * wantedSamples];
         }

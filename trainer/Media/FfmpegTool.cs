@@ -28,7 +28,8 @@ public sealed class FfmpegTool
     /// <summary>Names a file (ffmpeg itself) or the folder that holds both programs.</summary>
     public const string Variable = "AVEDIS_FFMPEG";
 
-    private static readonly string[] ProcessGuards = ["-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", "1073741824", "-filter_threads", "1"];
+    private static readonly string[] ProcessGuards = ["-nostdin", "-hide_banner", "-loglevel", "error", "-max_alloc", "1073741824",
+        "-filter_threads", "1"];
 
     private FfmpegTool(string ffmpeg, string ffprobe) => (Ffmpeg, Ffprobe) = (ffmpeg, ffprobe);
 
@@ -108,7 +109,8 @@ public sealed class FfmpegTool
     /// forbids, and kills it without its
     /// children; its pipes are sockets with names in the folder for temporary files, which others may open.
     /// </remarks>
-    public ChildResult RunFfmpeg(FFMpegArgumentProcessor command, TimeSpan limit, Action<Stream>? writeInput = null, Action<Stream>? readOutput = null,
+    public ChildResult RunFfmpeg(FFMpegArgumentProcessor command, TimeSpan limit, Action<Stream>? writeInput = null,
+        Action<Stream>? readOutput = null,
         CancellationToken stop = default)
         => ChildProgram.Run(Ffmpeg, $"{string.Join(' ', ProcessGuards)} {command.Arguments}", limit, writeInput, readOutput, stop);
 }

@@ -70,7 +70,8 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, IReadOnlyList<doub
         if (seconds > 0)
             return seconds;
         var result = tool.RunFfmpeg(
-            FFMpegArguments.FromFileInput(FfmpegTool.FileArgument(path, quoted: true), verifyExists: false, input => input.WithCustomArgument(FfmpegTool.QuotedGuards))
+            FFMpegArguments.FromFileInput(FfmpegTool.FileArgument(path, quoted: true), verifyExists: false,
+                input => input.WithCustomArgument(FfmpegTool.QuotedGuards))
                 .OutputToNull(output => output.WithCustomArgument("-map 0:V? -map 0:a? -progress pipe:1").CopyStreams()),
             TimeSpan.FromMinutes(10),
             readOutput: stream =>
@@ -78,7 +79,8 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, IReadOnlyList<doub
                 using var reader = new StreamReader(stream);
                 while (reader.ReadLine() is { } line)
                     if (line.StartsWith("out_time_us=", StringComparison.Ordinal)
-                        && long.TryParse(line.AsSpan("out_time_us=".Length), NumberStyles.Integer, CultureInfo.InvariantCulture, out long microseconds))
+                        && long.TryParse(line.AsSpan("out_time_us=".Length), NumberStyles.Integer, CultureInfo.InvariantCulture,
+                            out long microseconds))
                         seconds = microseconds / 1e6;
             },
             stop: stop);
@@ -111,7 +113,8 @@ public sealed record MediaInfo(double Seconds, bool HasVideo, IReadOnlyList<doub
             [.. streams.Where(stream => stream.CodecType == "audio").Select(stream => Seconds(stream.StartTime) - start)]);
 
         // "N/A" and nothing at all are 0
-        static double Seconds(string? text) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) ? seconds : 0;
+        static double Seconds(string? text) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds)
+            ? seconds : 0;
     }
 
     private static byte[] ReadBounded(Stream stream)

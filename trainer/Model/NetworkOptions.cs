@@ -3,7 +3,9 @@ using Avedis.Trainer.Training;
 
 namespace Avedis.Trainer.Model;
 
-/// <summary>Settings of one factor: its embedding, its head, its weight in the loss, and the factors that its embedding must forget.</summary>
+/// <summary>
+/// Settings of one factor: its embedding, its head, its weight in the loss, and the factors that its embedding must forget.
+/// </summary>
 public sealed record FactorOptions
 {
     /// <summary>Width of the embedding.</summary>
@@ -19,7 +21,8 @@ public sealed record FactorOptions
     public ClassWeights ClassWeights { get; init; } = ClassWeights.None;
 
     /// <summary>
-    /// Factors that this embedding must forget, each with the weight of its auxiliary head (w_aux in equation 2 of the paper). 0: no such head.
+    /// Factors that this embedding must forget, each with the weight of its auxiliary head (w_aux in equation 2 of the paper). 0: no such
+    /// head.
     /// </summary>
     public IReadOnlyDictionary<string, float> Forget { get; init; } = new Dictionary<string, float>();
 }
@@ -56,8 +59,8 @@ public sealed record NetworkOptions
     public IReadOnlyList<int> VoiceChannels { get; init; } = [96, 256, 384, 256, 256, 512];
 
     /// <summary>
-    /// The factors, by their column names in the manifest. In the paper: emotion with an embedding of 2048, speaker with 2048, 256 or 64, each
-    /// forgetting the other with weight 0.3.
+    /// The factors, by their column names in the manifest. In the paper: emotion with an embedding of 2048, speaker with 2048, 256 or 64,
+    /// each forgetting the other with weight 0.3.
     /// </summary>
     public IReadOnlyDictionary<string, FactorOptions> Factors { get; init; } = Two(2048, 64);
 

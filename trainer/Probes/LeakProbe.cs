@@ -62,7 +62,8 @@ public static class LeakProbe
             Missing = missing,
         };
         string? codes = data.NotApplicable ?? (settings.Codes ? null : "not asked for");
-        string? otherFactor = data.NotApplicable ?? (settings.Controls ? other is null ? "no other factor was given, or it has too many classes" : other.NotApplicable : "not asked for");
+        string? otherFactor = data.NotApplicable ?? (settings.Controls ? other is null
+            ? "no other factor was given, or it has too many classes" : other.NotApplicable : "not asked for");
         foreach (var (part, reason) in new[] { ("chance", data.NotApplicable), ("probes", data.NotApplicable), ("codes", codes), ("otherFactor", otherFactor) })
             if (reason is not null)
                 missing.Add(part, reason);

@@ -50,7 +50,8 @@ public sealed class Leaks
         var network = runtime.Network;
         factors = network.Shape.Factors;
         splits ??= [Split.Train, Split.Validation, Split.Test];
-        int Clips(Split split) => !splits.Contains(split) ? 0 : Math.Min(dataset.Clips(split).Count, split == Split.Train ? trainClips : int.MaxValue);
+        int Clips(Split split) => !splits.Contains(split) ? 0 : Math.Min(dataset.Clips(split).Count, split == Split.Train ? trainClips
+            : int.MaxValue);
         // whole batches: a clip's bits may depend on its row
         int Begin(Split split, int rank) => (int)((Clips(split) + (long)batchSize - 1) / batchSize * rank / (ranks?.Size ?? 1));
         int FirstRow(Split split, int rank) => (int)Math.Min(Clips(split), (long)Begin(split, rank) * batchSize);
@@ -158,7 +159,8 @@ public sealed class Leaks
         Func<IBackend> open, string embedding, Factor factor, ProbeSettings settings, Leaks? untrained = null, Split test = Split.Test, ICollective? ranks = null)
     {
         var own = factors.FirstOrDefault(f => f.Name == embedding);
-        int clips = labels[(factor.Name, Split.Train)].Length + labels[(factor.Name, Split.Validation)].Length + labels[(factor.Name, test)].Length;
+        int clips = labels[(factor.Name, Split.Train)].Length + labels[(factor.Name, Split.Validation)].Length + labels[(factor.Name,
+            test)].Length;
         var other = settings.Controls && own is not null && (long)clips * own.Classes.Count <= MostOneHot
             ? Controls.OneHot(own.Classes.Count, factor.Classes.Count, Pair(Split.Train), Pair(Split.Validation), Pair(test), settings.Seed)
             : null;
@@ -171,7 +173,8 @@ public sealed class Leaks
         return new Leak(
             embedding, factor.Name, factor.ByMacroF ? "macroF1" : "accuracy", Fresh(false), Fresh(true), inTraining, chance,
             Warn(embedding, factor.Name, probes, Fresh(false), inTraining, chance),
-            probes, untrained is null ? null : LeakProbe.Run(open, untrained.Data(embedding, factor, settings.Seed, test), ProbeSettings.Cheap with { Seed = settings.Seed }, ranks: ranks));
+            probes, untrained is null ? null : LeakProbe.Run(open, untrained.Data(embedding, factor, settings.Seed, test),
+                ProbeSettings.Cheap with { Seed = settings.Seed }, ranks: ranks));
 
         (int[] Other, int[] Labels) Pair(Split split) => (labels[(embedding, split)], labels[(factor.Name, split)]);
     }

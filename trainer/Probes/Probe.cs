@@ -56,7 +56,8 @@ public sealed record ProbeSettings
 /// <param name="Step">The step that did best on the validation rows; the other figures are those of its weights.</param>
 /// <param name="MacroF1">On the test rows, as the accuracies and the confusion.</param>
 /// <param name="BalancedAccuracy">Mean recall over the classes that occur.</param>
-/// <param name="Confusion">Counts by truth, then prediction; empty where the classes are more than <see cref="ConfusionMatrix.WholeUpTo"/>.</param>
+/// <param name="Confusion">Counts by truth, then prediction; empty where the classes are more than <see
+/// cref="ConfusionMatrix.WholeUpTo"/>.</param>
 public sealed record ProbeScore(
     ulong Seed, int Step, double TrainMacroF1, double ValidationMacroF1, double MacroF1, double Accuracy, double BalancedAccuracy, long[][] Confusion)
 {
@@ -111,7 +112,8 @@ public sealed class Probe : IDisposable
             foreach (var kind in settings.Kinds)
                 foreach (int size in sizes.Distinct())
                     networks.Add(new ProbeNetwork(device, kind, size, data.Width, settings.Hidden, data.Classes));
-            device.Plan([.. networks.SelectMany(n => new Action[] { () => Step(n, n.Rows, 0), () => Probabilities(n, 0, 1, (_, _) => { }) })]);
+            device.Plan([.. networks.SelectMany(n => new Action[] { () => Step(n, n.Rows, 0), () => Probabilities(n, 0, 1, (_, _) =>
+                { }) })]);
             UploadRows(data.Train, 0);
             UploadRows(data.Validation, validationStart);
             UploadRows(data.Test, testStart);
@@ -158,7 +160,8 @@ public sealed class Probe : IDisposable
         return new ProbeScore(
             seed, chosen, Confusion(Look(0, train), train).MacroF1, score, confusion.MacroF1, confusion.Accuracy,
             confusion.BalancedAccuracy,
-            data.Classes > ConfusionMatrix.WholeUpTo ? [] : [.. Enumerable.Range(0, data.Classes).Select(t => Enumerable.Range(0, data.Classes).Select(p => confusion[t, p]).ToArray())])
+            data.Classes > ConfusionMatrix.WholeUpTo ? [] : [.. Enumerable.Range(0, data.Classes).Select(t => Enumerable.Range(0,
+                data.Classes).Select(p => confusion[t, p]).ToArray())])
         {
             Predictions = predictions,
         };

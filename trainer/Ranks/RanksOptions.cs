@@ -15,7 +15,9 @@ public enum Reduction
     /// <summary>NCCL.</summary>
     Nccl,
 
-    /// <summary>Sums in the order of the slices of a batch (<see cref="RanksOptions.Slices"/>): the bits do not depend on the number of ranks.</summary>
+    /// <summary>
+    /// Sums in the order of the slices of a batch (<see cref="RanksOptions.Slices"/>): the bits do not depend on the number of ranks.
+    /// </summary>
     FixedOrder,
 }
 
@@ -26,8 +28,8 @@ public enum BatchNormRanks
     Local,
 
     /// <summary>
-    /// From the whole batch (synchronized batch norm), at the cost of two small sums over the ranks for each batch norm. The first block of each
-    /// stream must then store the output of its convolution: more memory and a slower step.
+    /// From the whole batch (synchronized batch norm), at the cost of two small sums over the ranks for each batch norm. The first block of
+    /// each stream must then store the output of its convolution: more memory and a slower step.
     /// </summary>
     Global,
 }
@@ -39,8 +41,8 @@ public sealed record RanksOptions
     public Reduction Reduction { get; init; } = Reduction.Auto;
 
     /// <summary>
-    /// Number of slices of a batch with reduction fixedOrder. Each slice has its own batch norm, and a rank computes one or several of them.
-    /// 0: one slice for each rank.
+    /// Number of slices of a batch with reduction fixedOrder. Each slice has its own batch norm, and a rank computes one or several of
+    /// them. 0: one slice for each rank.
     /// </summary>
     public int Slices { get; init; }
 

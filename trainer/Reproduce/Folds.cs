@@ -164,7 +164,8 @@ public sealed class Folds(PreparedDataset dataset, string column, int? count, st
             Row(cell.Name, "pooled", "all clips pooled", cell.Pooled);
         }
         foreach (string name in found.Where(cell => cell.Value.Count < groups.Count).Select(cell => cell.Key))
-            text.Append(CultureInfo.InvariantCulture, $"\n{name} has no result in every fold, so none is shown; see the grids of the folds.\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"\n{name} has no result in every fold, so none is shown; see the grids of the folds.\n");
         if (groups.Count < planned)
             text.Append(CultureInfo.InvariantCulture, $"\n{groups.Count} of {planned} folds are finished; the same command goes on.\n");
         Directory.CreateDirectory(folder);

@@ -233,14 +233,16 @@ public sealed class Grid
     {
         const ulong Seed = 1;
         int emotions = dataset.Emotions.Count, speakers = dataset.Speakers.Count;
-        int[] known = [.. Enumerable.Range(0, own.Speakers.Length).Where(i => own.Speakers[i] >= 0)]; // clips of speakers who were trained on
+        int[] known = [.. Enumerable.Range(0, own.Speakers.Length).Where(i =>
+            own.Speakers[i] >= 0)]; // clips of speakers who were trained on
         int[] Known(int[] values) => values.Length == 0 ? [] : [.. known.Select(i => values[i])];
         cell = cell with
         {
             EmotionInterval = own.PredictedEmotions.Length == 0 ? null
                 : Of(PairedBootstrap.Interval(BootstrapMetric.MacroF1, emotions, own.Emotions, own.PredictedEmotions, [], Seed)),
             SpeakerInterval = own.PredictedSpeakers.Length == 0 || known.Length == 0 ? null
-                : Of(PairedBootstrap.Interval(BootstrapMetric.Accuracy, speakers, Known(own.Speakers), Known(own.PredictedSpeakers), [], Seed)),
+                : Of(PairedBootstrap.Interval(BootstrapMetric.Accuracy, speakers, Known(own.Speakers), Known(own.PredictedSpeakers), [],
+                    Seed)),
         };
         if (baseline is null || own.PredictedEmotions.Length == 0)
             return cell;
@@ -250,7 +252,8 @@ public sealed class Grid
             Comparison = new Comparison(
                 MarginalHomogeneity.StuartMaxwell(table)?.P, McNemar.Of(own.Emotions, own.PredictedEmotions, baseline.PredictedEmotions).P, Bowker.Test(table)?.P,
                 Difference(BootstrapMetric.MacroF1, emotions, own.Emotions, own.PredictedEmotions, baseline.PredictedEmotions),
-                Difference(BootstrapMetric.Accuracy, speakers, Known(own.Speakers), Known(own.PredictedSpeakers), Known(baseline.PredictedSpeakers)),
+                Difference(BootstrapMetric.Accuracy, speakers, Known(own.Speakers), Known(own.PredictedSpeakers),
+                    Known(baseline.PredictedSpeakers)),
                 Difference(BootstrapMetric.MacroF1, emotions, own.Emotions, own.Probed, baseline.Probed)),
         };
 

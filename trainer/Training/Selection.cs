@@ -23,8 +23,8 @@ public sealed record SelectionOptions
     public int Clips { get; init; } = 2000;
 
     /// <summary>
-    /// How far the primary score may lie below that of the best epoch, or of the checkpoint that the training started from. 0.005 is one point of
-    /// one of two factors.
+    /// How far the primary score may lie below that of the best epoch, or of the checkpoint that the training started from. 0.005 is one
+    /// point of one of two factors.
     /// </summary>
     public double Floor { get; init; } = 0.005;
 }

@@ -369,7 +369,8 @@ public sealed class TrainingLoop : IDisposable
     private bool Probes(int epoch) =>
         runtime.Network.Auxiliary.Count > 0 && config.Training.Selection.ProbeEvery is > 0 and var every && ((epoch + 1) % every == 0 || epoch + 1 == config.Training.Epochs);
 
-    private static string Scores(EvaluationResult result) => string.Join(", ", result.Factors.Where(factor => factor.Matrix.Total > 0).Select(factor => factor.Factor.ByMacroF
+    private static string Scores(EvaluationResult result) =>
+        string.Join(", ", result.Factors.Where(factor => factor.Matrix.Total > 0).Select(factor => factor.Factor.ByMacroF
         ? $"{factor.Name} macro-F {factor.Score:F3} (majority {factor.Chance:F3})"
         : $"{factor.Name} accuracy {factor.Score:F3} (chance {factor.Chance:F3})"));
 

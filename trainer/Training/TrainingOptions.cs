@@ -45,12 +45,15 @@ public enum Annealing
     Cosine,
 }
 
-/// <summary>How a strategy makes an embedding forget. The defaults are the paper's where it states them; it leaves strength, schedule and k open.</summary>
+/// <summary>
+/// How a strategy makes an embedding forget. The defaults are the paper's where it states them; it leaves strength, schedule and k open.
+/// </summary>
 public sealed record AdversaryOptions
 {
     /// <summary>
-    /// Factor of the auxiliary heads' gradient where it enters the embedding, in addition to the weight of each head (network.factors.*.forget):
-    /// lambda of gradient reversal and of alternate training, the weight of the confusion loss, alpha of gradient projection.
+    /// Factor of the auxiliary heads' gradient where it enters the embedding, in addition to the weight of each head
+    /// (network.factors.*.forget): lambda of gradient reversal and of alternate training, the weight of the confusion loss, alpha of
+    /// gradient projection.
     /// </summary>
     public float Strength { get; init; } = 1;
 
@@ -60,16 +63,24 @@ public sealed record AdversaryOptions
     /// <summary>Share of the training, 0 to 1, before the adversary acts on the embeddings. The schedule starts after it.</summary>
     public double WarmUp { get; init; }
 
-    /// <summary>Whether the adversary also changes the trunk, as in the paper, or only the embeddings. Another embedding may need what one must forget. Not for projected.</summary>
+    /// <summary>
+    /// Whether the adversary also changes the trunk, as in the paper, or only the embeddings. Another embedding may need what one must
+    /// forget. Not for projected.
+    /// </summary>
     public bool IntoTrunk { get; init; } = true;
 
     /// <summary>Updates of each auxiliary head per batch (k in the paper).</summary>
     public int Updates { get; init; } = 1;
 
-    /// <summary>Pauses the adversary while the auxiliary cross-entropy of the previous batch was at chance (ln C) or above, since it has no upper bound. For gr, alt and projected.</summary>
+    /// <summary>
+    /// Pauses the adversary while the auxiliary cross-entropy of the previous batch was at chance (ln C) or above, since it has no upper
+    /// bound. For gr, alt and projected.
+    /// </summary>
     public bool Cap { get; init; }
 
-    /// <summary>Gives one auxiliary head, in turn, new weights every N batches, so that an embedding cannot hide from one particular head. 0: never.</summary>
+    /// <summary>
+    /// Gives one auxiliary head, in turn, new weights every N batches, so that an embedding cannot hide from one particular head. 0: never.
+    /// </summary>
     public int RenewEvery { get; init; }
 
     /// <summary>Adam's beta1 for the auxiliary heads.</summary>
@@ -109,7 +120,8 @@ public sealed record TrainingOptions
     public string Start { get; init; } = "";
 
     /// <summary>
-    /// Parts that are not trained: trunk, or names of factors. With a frozen trunk the pooled features are computed once, which makes epochs short.
+    /// Parts that are not trained: trunk, or names of factors. With a frozen trunk the pooled features are computed once, which makes
+    /// epochs short.
     /// </summary>
     public IReadOnlyList<string> Freeze { get; init; } = [];
 
@@ -146,7 +158,9 @@ public sealed record TrainingOptions
     /// <summary>Factor of both learning rates after each epoch.</summary>
     public double Decay { get; init; } = 0.9;
 
-    /// <summary>Annealing of both learning rates, in addition to <see cref="Decay"/>. If a run is extended, the added epochs use the lowest rate.</summary>
+    /// <summary>
+    /// Annealing of both learning rates, in addition to <see cref="Decay"/>. If a run is extended, the added epochs use the lowest rate.
+    /// </summary>
     public Annealing Annealing { get; init; }
 
     /// <summary>Stops after this many epochs without a better validation score. 0: never.</summary>
@@ -156,8 +170,8 @@ public sealed record TrainingOptions
     public int CheckpointSeconds { get; init; } = 600;
 
     /// <summary>
-    /// How many checkpoints in a row may fail to be written, for example to a full disk. Training continues with the old checkpoint and tries again
-    /// after a minute; one failure more ends it.
+    /// How many checkpoints in a row may fail to be written, for example to a full disk. Training continues with the old checkpoint and
+    /// tries again after a minute; one failure more ends it.
     /// </summary>
     public int FailedSaves { get; init; } = 10;
 
@@ -171,8 +185,8 @@ public sealed record TrainingOptions
     public Precision Precision { get; init; } = Precision.Auto;
 
     /// <summary>
-    /// How the processor computes convolutions in FP32: auto (Winograd's minimal filtering where it is faster, chosen by shape and instruction
-    /// set) or direct.
+    /// How the processor computes convolutions in FP32: auto (Winograd's minimal filtering where it is faster, chosen by shape and
+    /// instruction set) or direct.
     /// </summary>
     public ConvolutionAlgorithm Convolutions { get; init; } = ConvolutionAlgorithm.Auto;
 
