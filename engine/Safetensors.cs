@@ -157,7 +157,8 @@ public static class Safetensors
             if (stop - begin > (ulong)Array.MaxLength)
                 throw Refused(path, $"tensor {Shown(name)} takes {stop - begin} bytes; {Array.MaxLength} is the most that is read");
             if (shape.Any(extent => extent > int.MaxValue))
-                throw Refused(path, $"tensor {Shown(name)}: {Describe(type, shape)} has an extent above {int.MaxValue}, the most that is read");
+                throw Refused(path, $"tensor {Shown(name)}: {Describe(type, shape)} "
+                    + $"has an extent above {int.MaxValue}, the most that is read");
             var data = new byte[stop - begin];
             file.ReadExactly(data);
             tensors.Add(name, new SafeTensor(type, [.. shape.Select(extent => (int)extent)], data));

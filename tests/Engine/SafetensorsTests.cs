@@ -194,7 +194,8 @@ public sealed class SafetensorsTests
             {
                 File.WriteAllBytes(path, Case(header, bytes));
                 Assert.That(() => Safetensors.Read(path),
-                    Throws.InstanceOf<InvalidDataException>().With.Message.Contains(reason).And.Message.StartsWith($"{path} is not a valid safetensors file: "), header);
+                    Throws.InstanceOf<InvalidDataException>().With.Message.Contains(reason)
+                        .And.Message.StartsWith($"{path} is not a valid safetensors file: "), header);
             }
         });
     }

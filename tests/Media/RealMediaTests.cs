@@ -15,7 +15,8 @@ public sealed class RealMediaTests
 
     private const string Clock = "color=black:size=64x64:rate=25:duration=6,format=yuv420p,geq=lum='20+1.2*N':cb=128:cr=128";
 
-    private static readonly string Tone = $"sine=frequency=500:sample_rate=48000:duration=6,volume='if(between(t,{Beep},{Beep + BeepLength}),4,0)':eval=frame";
+    private static readonly string Tone = $"sine=frequency=500:sample_rate=48000:duration=6,"
+        + $"volume='if(between(t,{Beep},{Beep + BeepLength}),4,0)':eval=frame";
 
     private static readonly FeatureOptions Options = new() { ClipSeconds = 1, FaceSize = 16, FaceFrames = 5 };
 

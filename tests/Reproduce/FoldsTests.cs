@@ -64,10 +64,14 @@ public sealed class FoldsTests
         string probed = Run(ExitCode.Ok, "probe", prepared, "--run", run, "--split", split, "--quick");
         Assert.Multiple(() =>
         {
-            Assert.That(table, Does.Contain("16 clips of split " + split).And.Contain("emotion macro-F").And.Contain("emotion mean recall"));
-            Assert.That(table, Does.Contain("note: speaker is not scored: no clip has one of the classes that the network learnt").And.Not.Contain("speaker accuracy"));
-            Assert.That(json, Does.Contain("\"emotion_balanced_accuracy\"").And.Contain("\"speaker_clips\": 0").And.Not.Contain("\"speaker_accuracy\""));
-            Assert.That(probed, Does.Contain("emotion in speaker").And.Contain("speaker in emotion: not probed, the test split has no labelled clip"));
+            Assert.That(table, Does.Contain("16 clips of split " + split).And.Contain("emotion macro-F")
+                .And.Contain("emotion mean recall"));
+            Assert.That(table, Does.Contain("note: speaker is not scored: no clip has one of the classes that the network learnt")
+                .And.Not.Contain("speaker accuracy"));
+            Assert.That(json, Does.Contain("\"emotion_balanced_accuracy\"").And.Contain("\"speaker_clips\": 0")
+                .And.Not.Contain("\"speaker_accuracy\""));
+            Assert.That(probed, Does.Contain("emotion in speaker")
+                .And.Contain("speaker in emotion: not probed, the test split has no labelled clip"));
             Assert.That(File.ReadAllText(Path.Combine(run, "report.html")),
                 Does.Contain("speaker is not scored").And.Not.Contain("Confusion of speaker"));
         });

@@ -14,7 +14,11 @@ public static class EvaluateCommand
     {
         var common = new CommonOptions();
         var data = new Argument<string>("data") { Description = "Folder that avedis prepare wrote." };
-        var split = new Option<string>("--split") { Description = "train, validation, test or unheard: speakers of whom the network heard nothing, whose emotion it scores all the same.", DefaultValueFactory = _ => "test" };
+        var split = new Option<string>("--split")
+        {
+            Description = "train, validation, test, or unheard: speakers that were not trained on; only their emotion is scored.",
+            DefaultValueFactory = _ => "test",
+        };
         split.AcceptOnlyFromAmong("train", "validation", "test", "unheard");
         var json = new Option<bool>("--json") { Description = "Prints the summary as JSON instead of the table." };
         var command = new Command("evaluate", "Scores a run: macro-F, accuracy, confusion matrices, predictions, a report with pictures.");

@@ -108,7 +108,8 @@ public static class PrepareCommand
             string parts = string.Join(", ", index.Counts.Where(part => part.Value > 0).Select(part => $"{part.Key.ToString().ToLowerInvariant()} {part.Value:N0}"));
             yield return $"{job.Folder}: {index.Clips.Count:N0} clips of {index.Speakers.Count:N0} speakers ({parts}){(result.Reused > 0 ? $", {result.Reused:N0} of them decoded before" : "")}";
             if (index.Clips.Count(clip => clip.Speaker < 0 && clip.Split != Split.Unheard) is > 0 and var unknown)
-                yield return $"note: {unknown:N0} clips of validation and test are of speakers without a training clip: scored for all but who speaks";
+                yield return $"note: {unknown:N0} clips of validation and test are of speakers without a training clip: "
+                    + "scored for all but who speaks";
             yield return $"emotions: {string.Join(", ", index.Emotions.Select((name, number) => $"{Printable.Name(name)} {index.Clips.Count(clip => clip.Emotion == number):N0}"))}";
         }
         else

@@ -105,9 +105,11 @@ public static class ProbeCommand
         foreach (var leak in leaks)
         {
             var health = leak.Probes.Health;
-            string says = $"{health.DeadShare:P0} of {health.Units} units dead, mean norm {health.MeanNorm:G3}, effective rank {health.EffectiveRank:F1}";
+            string says = $"{health.DeadShare:P0} of {health.Units} units dead, "
+                + $"mean norm {health.MeanNorm:G3}, effective rank {health.EffectiveRank:F1}";
             if (leak.Probes.Codes is { } codes)
-                says += $"; {Printable.Name(leak.Factor)} in {codes.Min(code => code.BitsPerClip):F2} bits a clip, {codes[0].PriorBits / codes[0].Clips:F2} without the embedding";
+                says += $"; {Printable.Name(leak.Factor)} in {codes.Min(code => code.BitsPerClip):F2} bits a clip, "
+                    + $"{codes[0].PriorBits / codes[0].Clips:F2} without the embedding";
             if (leak.Probes.OtherFactor is { } other)
                 says += $"; the {leak.Embedding} label alone gives {other.First(p => !p.Balanced).Mean:F3} macro-F";
             Screen.WriteFinding(output, $"  {leak.Embedding}", says);

@@ -33,7 +33,8 @@ public static class ReproduceCommand
         };
         var folds = new Option<string?>("--folds")
         {
-            Description = "speaker, or a further column of the manifest such as session: holds out each value in turn, trains on the others, and reports each fold, mean, s.d. and pooled.",
+            Description = "speaker, or a further column of the manifest such as session: holds out each value in turn, "
+                + "trains on the others, and reports each fold, mean, s.d. and pooled.",
         };
         var foldCount = new Option<int?>("--fold-count") { Description = "Folds to put the values of --folds into. [default: one each]" };
         var command = new Command(

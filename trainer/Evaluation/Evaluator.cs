@@ -44,7 +44,8 @@ public sealed record EvaluationResult(IReadOnlyList<string> Ids, IReadOnlyList<F
     /// <summary>What could not be scored, of all or some clips.</summary>
     public IEnumerable<string> Notes => Factors.Where(factor => factor.Matrix.Total < Ids.Count).Select(factor => factor.Matrix.Total == 0
         ? $"{factor.Name} is not scored: no clip has one of the classes that the network learnt"
-        : $"{factor.Name} is scored on {factor.Matrix.Total:N0} of {Ids.Count:N0} clips: the others have none of the classes that the network learnt");
+        : $"{factor.Name} is scored on {factor.Matrix.Total:N0} of {Ids.Count:N0} clips: "
+            + "the others have none of the classes that the network learnt");
 
     /// <summary>Null if there is none of this factor.</summary>
     public FactorResult? Find(string factor) => Factors.FirstOrDefault(result => result.Name == factor);

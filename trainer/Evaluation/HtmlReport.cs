@@ -48,11 +48,14 @@ public static class HtmlReport
 
     private static void AppendScores(StringBuilder html, string split, IEnumerable<FactorResult> factors)
     {
-        html.Append($"<table><tr><th>split {split}</th><th>macro-F</th><th>all majority</th><th>accuracy</th><th>all majority</th><th>mean recall</th><th>clips</th></tr>\n");
+        html.Append($"<table><tr><th>split {split}</th><th>macro-F</th><th>all majority</th>"
+            + "<th>accuracy</th><th>all majority</th><th>mean recall</th><th>clips</th></tr>\n");
         foreach (var factor in factors)
         {
             var m = factor.Matrix;
-            html.Append($"<tr><td>{Printable.Markup(factor.Name)}</td><td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td><td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.BalancedAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
+            html.Append($"<tr><td>{Printable.Markup(factor.Name)}</td>"
+                + $"<td><b>{m.MacroF1:F3}</b></td><td>{m.MajorityMacroF1:F3}</td>"
+                + $"<td><b>{m.Accuracy:F3}</b></td><td>{m.MajorityAccuracy:F3}</td><td>{m.BalancedAccuracy:F3}</td><td>{m.Total}</td></tr>\n");
         }
         html.Append("</table>\n");
     }
@@ -137,10 +140,12 @@ public static class HtmlReport
 
     private static void AppendMistakes(StringBuilder html, ConfusionMatrix matrix, IReadOnlyList<string> names)
     {
-        html.Append($"<p>The most frequent mistakes of {matrix.Classes:N0} classes; classes.csv and the confusion's CSV have them all.</p>\n");
+        html.Append($"<p>The most frequent mistakes of {matrix.Classes:N0} classes; "
+            + "classes.csv and the confusion's CSV have them all.</p>\n");
         html.Append("<table><tr><th>truth</th><th>predicted</th><th>clips</th></tr>\n");
         foreach (var (truth, prediction, clips) in matrix.Mistakes.Take(ShownMistakes))
-            html.Append($"<tr><td>{Printable.Markup(names[truth])}</td><td>{Printable.Markup(names[prediction])}</td><td>{clips}</td></tr>\n");
+            html.Append($"<tr><td>{Printable.Markup(names[truth])}</td>"
+                + $"<td>{Printable.Markup(names[prediction])}</td><td>{clips}</td></tr>\n");
         html.Append("</table>\n");
     }
 

@@ -59,7 +59,8 @@ public sealed class ClipRunner(TrainedModel model, FfmpegTool tool, TextWriter e
             done?.Invoke((i * shape.Batch) + chunks[i].Length);
         }
         if (silent > 0 && model.Config.Features.Silence != SilenceMode.Keep)
-            error.WriteLine($"avedis: warning: nothing is heard in {silent:N0} of {windows.Count:N0} {(windows.Any(window => window.End is not null) ? "windows" : "clips")}");
+            error.WriteLine($"avedis: warning: nothing is heard in {silent:N0} of {windows.Count:N0} "
+                + $"{(windows.Any(window => window.End is not null) ? "windows" : "clips")}");
         return failures;
     }
 

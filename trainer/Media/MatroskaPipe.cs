@@ -35,7 +35,8 @@ internal sealed class MatroskaPipe(Stream stream)
                 return;
             switch (id)
             {
-                case 0x18538067 or 0x1654AE6B or 0xAE or 0xE0 or 0xE1 or 0x1F43B675 or 0xA0: // segment, tracks, track, video, audio, cluster, block group
+                // segment, tracks, track, video, audio, cluster, block group
+                case 0x18538067 or 0x1654AE6B or 0xAE or 0xE0 or 0xE1 or 0x1F43B675 or 0xA0:
                     break;
                 case 0xE7:
                     cluster = ReadInteger(length);

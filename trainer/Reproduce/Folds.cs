@@ -71,7 +71,8 @@ public sealed class Folds(PreparedDataset dataset, string column, int? count, st
         if (clips.Count(clip => clip.Speaker < 0) is > 0 and var unnamed)
             throw new UserException(
                 ExitCode.BadInput,
-                $"{dataset.Folder}: {unnamed:N0} clips are of speakers without a training clip; for --folds, prepare without the column split");
+                $"{dataset.Folder}: {unnamed:N0} clips are of speakers without a training clip; "
+                + "for --folds, prepare without the column split");
         if (clips.Count(clip => ValueOf(clip).Length == 0) is > 0 and var empty)
             throw new UserException(
                 ExitCode.BadInput, $"{dataset.Folder}: {empty:N0} clips have no {column}; fill the column of the manifest");

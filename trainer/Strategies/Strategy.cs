@@ -72,5 +72,6 @@ public abstract class Strategy
     private static Kind Find(TrainingOptions options) =>
         kinds.TryGetValue(options.Strategy, out var kind)
             ? kind
-            : throw new UserException(ExitCode.Usage, $"training.strategy is '{options.Strategy}', expected one of {string.Join(", ", kinds.Keys)}{Spelling.Hint(options.Strategy, kinds.Keys)}");
+            : throw new UserException(ExitCode.Usage, $"training.strategy is '{options.Strategy}', "
+                + $"expected one of {string.Join(", ", kinds.Keys)}{Spelling.Hint(options.Strategy, kinds.Keys)}");
 }
